@@ -1,0 +1,84 @@
+"""The `trimtab` command: registers the commands and turns mistakes into one clear line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from trimtab._version import __version__
+from trimtab.errors import TrimtabError
+
+
+class Commands(TyperGroup):
+    """The group of all commands, with the exit codes they share.
+
+    0: done. 1: the command ran and found something wrong. 2: a mistake of the user (`TrimtabError` or usage).
+    130: interrupted.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one command; a `TrimtabError` becomes `error: ...` on standard error.
+
+        Args:
+            ctx: The context of the command line parser.
+
+        Returns:
+            What the command returned.
+
+        Raises:
+            typer.Exit: The command did not come to its end.
+        """
+        try:
+            return super().invoke(ctx)
+        except TrimtabError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    name="trimtab",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"trimtab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
+) -> None:
+    """Learn what an instruction does inside a language model, then apply it without saying it."""
+
+
+# In the order of a first visit. Each module exposes one function, `command`.
+for _name in ("demo", "instructions", "check", "learn", "generate", "inspect", "doctor"):
+    if find_spec(f"trimtab.cli.{_name}") is not None:
+        app.command(_name)(import_module(f"trimtab.cli.{_name}").command)
+
+
+def main() -> None:
+    """Run the command line (the entry point of the `trimtab` script)."""
+    # A terminal or pipe that cannot show a character gets an escape instead of a crash halfway through.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="trimtab")

@@ -1,0 +1,235 @@
+"""What every command does with its results: show them to a person, or hand them to a program.
+
+A command builds one `Output` from its `--json` and `--quiet` options and sends everything through it, so that
+`--json -` leaves nothing but JSON on standard output and `--quiet` nothing that was not asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_format
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from trimtab.errors import TrimtabError
+
+
+def _json_path(value: str | None) -> str | None:
+    """Refuse a `--json` target that cannot be written before any work is done."""
+    if value is not None and value != "-":
+        path = Path(value)
+        if path.is_dir():
+            raise typer.BadParameter(
+                f"{value} is a folder; give the name of a file, or - for standard output"
+            )
+        if not path.absolute().parent.is_dir():
+            raise typer.BadParameter(f"the folder {path.absolute().parent} does not exist; make it first")
+    return value
+
+
+JsonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="PATH",
+        callback=_json_path,
+        help="Write the result as JSON to PATH, or to standard output for '-'.",
+        show_default=False,
+    ),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress, tables or notes; errors are still shown.")
+]
+
+
+class Output:
+    """Where the results of one command go.
+
+    Args:
+        json: The value of `--json`: a file, `-` for standard output, or None.
+        quiet: The value of `--quiet`.
+        width: Columns of the terminal; detected when None.
+    """
+
+    def __init__(self, json: str | None = None, quiet: bool = False, *, width: int | None = None) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.console = Console(width=width, highlight=False)
+        self.errors = Console(stderr=True, width=width, highlight=False)
+
+    @property
+    def speaks(self) -> bool:
+        """True when standard output is for a person: neither `--quiet` nor `--json -`."""
+        return not self.quiet and self.json != "-"
+
+    @property
+    def shows_progress(self) -> bool:
+        """True when progress bars are welcome: standard error is a terminal and `--quiet` was not given."""
+        return not self.quiet and self.errors.is_terminal
+
+    def print(self, renderable: RenderableType = "", **options: Any) -> None:
+        """Show something to a person; silent with `--quiet` and with `--json -`.
+
+        Args:
+            renderable: Anything rich can show. Square brackets of a plain string are text, not markup.
+            options: Passed to `rich.console.Console.print`.
+        """
+        if self.speaks:
+            if isinstance(renderable, str):
+                renderable = Text(renderable)
+            self.console.print(renderable, **options)
+
+    def note(self, message: str) -> None:
+        """Tell a person something on the side, on standard error; silent with `--quiet`."""
+        if not self.quiet:
+            self.errors.print(Text(message), soft_wrap=True)
+
+    def text(self, text: str, end: str = "\n") -> None:
+        """Write the command's own result as bare text: also with `--quiet`, but never with `--json -`."""
+        if self.json != "-":
+            sys.stdout.write(text + end)
+            sys.stdout.flush()
+
+    def result(self, data: Any) -> None:
+        """Hand the result to a program: one JSON document to the `--json` target; nothing without `--json`.
+
+        Args:
+            data: Anything `to_json` takes. Numbers that JSON lacks (nan, infinities) become null.
+
+        Raises:
+            TrimtabError: The file cannot be written. What was there before stays.
+        """
+        self._write(lambda: to_json(data, indent=2) + "\n")
+
+    def lines(self, rows: Iterable[Any]) -> None:
+        """Like `result`, but JSON Lines: one compact document for each row.
+
+        Args:
+            rows: Anything `to_json` takes, one for each line.
+
+        Raises:
+            TrimtabError: The file cannot be written. What was there before stays.
+        """
+        self._write(lambda: "".join(to_json(row) + "\n" for row in rows))
+
+    def _write(self, render: Callable[[], str]) -> None:
+        if self.json is None:
+            return
+        text = render()
+        if self.json == "-":
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            write_text(Path(self.json), text)
+
+    @contextmanager
+    def progress(self, description: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+        """Show a progress bar on standard error while the block runs, if anyone is there to see it.
+
+        Args:
+            description: What is being done.
+            total: How many steps it takes; None if unknown.
+
+        Yields:
+            `advance(steps=1, description=None)`, to be called after each step.
+        """
+        if not self.shows_progress:
+            yield lambda steps=1, description=None: None
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.errors, transient=True) as bar:
+            task = bar.add_task(description, total=total)
+
+            def advance(steps: int = 1, description: str | None = None) -> None:
+                bar.update(task, advance=steps, description=description)
+
+            yield advance
+
+
+def to_json(data: Any, *, indent: int | None = None) -> str:
+    """Render data as strict JSON in readable UTF-8.
+
+    Args:
+        data: Dictionaries, sequences, sets, numbers, strings, None, paths, numpy or torch scalars, dataclasses, and
+            objects with a `to_dict` method.
+        indent: Spaces per level; None for one line.
+
+    Returns:
+        The document, without a line break at its end.
+
+    Raises:
+        TypeError: Something in it has no JSON form.
+    """
+    return json_format.dumps(_plain(data), ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Reduce a value to what `json` writes strictly."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "to_dict"):
+        return _plain(value.to_dict())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return [_plain(item) for item in sorted(value)]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, Iterable):
+        return [_plain(item) for item in value]
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file in one step, so that a reader sees the old or the new content and nothing between.
+
+    Args:
+        path: The file; its folder must exist.
+        text: The whole content.
+
+    Raises:
+        TrimtabError: The file cannot be written.
+    """
+    try:
+        descriptor, temporary = tempfile.mkstemp(
+            dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".tmp"
+        )
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise TrimtabError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _umask() -> int:
+    """The permissions a new file must not have. The system only tells by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
