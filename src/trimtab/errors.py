@@ -1,0 +1,36 @@
+"""The mistakes a user can make and mend.
+
+Everything the library raises on purpose derives from `TrimtabError`. Its text is one line that says what was wrong,
+what was expected and what to do; the command line prints exactly that line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+
+class TrimtabError(Exception):
+    """A mistake the user can mend. `str(error)` is always a single line."""
+
+    def __init__(self, message: object = "") -> None:
+        """Keep the message as one line.
+
+        Args:
+            message: What was wrong, what was expected, what to do. Line breaks (a quoted library message often
+                has some) become spaces, so that one error stays one line in a log or on a terminal.
+        """
+        super().__init__(" ".join(str(message).split()))
+
+
+class InstructionError(TrimtabError):
+    """An instruction that does not exist, or parameters it cannot take."""
+
+
+class PromptError(TrimtabError):
+    """Queries, chats or prompt files that cannot be used."""
+
+
+class SteeringError(TrimtabError):
+    """A steering that is damaged, foreign, impossible, or made for another model."""
+
+
+class ModelError(TrimtabError):
+    """A model that cannot be loaded, or cannot do what was asked of it."""

@@ -1,0 +1,123 @@
+"""Base queries of the user's own: a text file, a JSON lines file, or a dataset of the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from trimtab.errors import PromptError
+
+_FIELDS = ("query", "prompt", "question", "instruction", "text")
+_FILE_ENDINGS = (".txt", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+
+
+def load_queries(
+    source: str | Path, *, field: str | None = None, dataset_split: str = "train", limit: int | None = None
+) -> list[str]:
+    """Read base queries of the user's own; empty ones and exact repetitions are left out.
+
+    Args:
+        source: A text file with a query per line; a `.jsonl` file with an object (or a text) per line; or, when no such
+            file exists, the name of a dataset of the Hub (needs the extra `datasets`).
+        field: Which field of an object or dataset holds the query. By default the first there is of `query`, `prompt`,
+            `question`, `instruction`, `text`.
+        dataset_split: Which split of a dataset to read.
+        limit: Read at most so many queries.
+
+    Returns:
+        The queries in the order of the source.
+
+    Raises:
+        PromptError: There is no such file or dataset, it cannot be read, or there is no query in it.
+    """
+    if limit is not None and limit < 1:
+        raise PromptError(f"the limit must be at least 1 query, not {limit}")
+    path = Path(source)
+    if path.is_dir():
+        raise PromptError(f"{path} is a folder; give a .txt or .jsonl file, or the name of a dataset")
+    if path.exists():
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptError(f"cannot read {path}: {error}; queries are UTF-8 text") from error
+        jsonl = path.suffix.lower() in (".jsonl", ".ndjson")
+        queries = _from_json_lines(path, text, field) if jsonl else text.splitlines()
+    elif path.suffix.lower() in _FILE_ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
+        raise PromptError(f"there is no file {path}; give a .txt or .jsonl file, or the name of a dataset")
+    else:
+        queries = _from_dataset(str(source), field, dataset_split)
+    kept = list(dict.fromkeys(query.strip() for query in queries if query.strip()))[:limit]
+    if not kept:
+        raise PromptError(f"there is no query in {source}")
+    return kept
+
+
+def split_queries(queries: Sequence[str]) -> dict[Literal["learning", "validation", "test"], list[str]]:
+    """Split queries into learning (about 60 %), validation (20 %) and test (20 %), each in the given order.
+
+    Where a query goes depends on its words alone, not on the other queries: adding some moves none, and two that
+    differ only in case, spacing or punctuation stay together.
+    """
+    parts: dict[Literal["learning", "validation", "test"], list[str]] = {
+        "learning": [],
+        "validation": [],
+        "test": [],
+    }
+    for query in queries:
+        digest = hashlib.sha256(normalised(query).encode()).digest()
+        share = int.from_bytes(digest[:8], "big") / 2**64
+        parts["learning" if share < 0.6 else "validation" if share < 0.8 else "test"].append(query)
+    return parts
+
+
+def normalised(query: str) -> str:
+    """A query's words in lower case with single spaces, for finding repetitions."""
+    return " ".join(re.findall(r"\w+", query.lower()))
+
+
+def _from_json_lines(path: Path, text: str, field: str | None) -> list[str]:
+    queries = []
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would split inside JSON text
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise PromptError(f"{path}, line {number} is not valid JSON ({error})") from error
+        queries.append(value if isinstance(value, str) else _pick(value, field, f"{path}, line {number}"))
+    return queries
+
+
+def _pick(value: Any, field: str | None, where: str) -> str:
+    if not isinstance(value, dict):
+        raise PromptError(f"{where} is neither a text nor an object, but {type(value).__name__}")
+    name = field if field is not None else next((name for name in _FIELDS if name in value), None)
+    if name is None or name not in value:
+        wanted = f"field '{field}'" if field is not None else f"field of {', '.join(_FIELDS)}"
+        there = ", ".join(sorted(map(str, value))) or "none"
+        raise PromptError(f"{where} has no {wanted}; its fields are: {there}")
+    query = value[name]
+    if not isinstance(query, str):
+        raise PromptError(f"{where}: the field '{name}' must be text, not {type(query).__name__}")
+    return query
+
+
+def _from_dataset(name: str, field: str | None, split: str) -> list[str]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise PromptError(
+            f"there is no file {name}, and to read a dataset of that name from the Hub takes the extra: "
+            "pip install 'trimtab[datasets]'"
+        ) from error
+    try:
+        rows = datasets.load_dataset(name, split=split)
+    except Exception as error:  # noqa: BLE001  # the loader raises whatever its network and file formats raise
+        raise PromptError(
+            f"cannot load the dataset {name} (split {split}): {error or type(error).__name__}"
+        ) from error
+    return [_pick(dict(row), field, f"the dataset {name}, row {number}") for number, row in enumerate(rows)]

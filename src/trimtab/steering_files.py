@@ -1,0 +1,308 @@
+"""A folder that holds one JSON document beside one safetensors file: written whole, read with suspicion.
+
+Steerings and directions are kept this way. The JSON is for people and carries the record; the tensors are float32 and
+named by the JSON. Two checksums tie the files together, so that a changed byte in either is noticed:
+
+    {"format": "trimtab-steering", "format_version": 1, ...,
+     "checksums": {"document": "sha256:...", "tensors": "sha256:..."}}
+
+Both files are written under temporary names, flushed to the disk and then renamed, the JSON last: a crash leaves the
+old folder, the new one, or one that `read_folder` refuses, never one that loads and is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as serialize_tensors
+from torch import Tensor
+
+from trimtab.errors import SteeringError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a folder holds.
+
+    Attributes:
+        stem: Its two files are `stem.json` and `stem.safetensors`, and the JSON says `"format": "trimtab-stem"`.
+    """
+
+    stem: str
+
+    @property
+    def format(self) -> str:
+        """The word by which a document of this kind is recognised."""
+        return f"trimtab-{self.stem}"
+
+    def document_path(self, folder: Path) -> Path:
+        """The path of the JSON document in a folder."""
+        return folder / f"{self.stem}.json"
+
+    def tensors_path(self, folder: Path) -> Path:
+        """The path of the tensors in a folder."""
+        return folder / f"{self.stem}.safetensors"
+
+
+STEERING = FileKind("steering")
+DIRECTIONS = FileKind("directions")
+_KINDS = (STEERING, DIRECTIONS)
+
+
+def write_folder(
+    folder: str | Path, kind: FileKind, document: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> Path:
+    """Write a document and its tensors into a folder, atomically.
+
+    The folder is made when it is missing. One that already holds a document of this project is written over (other
+    files in it stay); one that holds anything else is left alone.
+
+    Args:
+        folder: Where to write.
+        kind: What is written.
+        document: What to say about it; plain JSON values.
+        tensors: By name; stored as contiguous float32.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SteeringError: The folder is a file, holds something else or cannot be written; or a value is not plain JSON.
+    """
+    folder = Path(folder)
+    # Clones: safetensors refuses tensors that share memory, as the u and p of one edit may.
+    content = serialize_tensors(
+        {
+            name: tensor.detach().to("cpu", torch.float32).contiguous().clone()
+            for name, tensor in tensors.items()
+        }
+    )
+    whole = {"format": kind.format, "format_version": FORMAT_VERSION, **document}
+    try:
+        checksums = {"document": canonical_digest(whole), "tensors": _sha256(content)}
+        text = json.dumps({**whole, "checksums": checksums}, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SteeringError(f"the {kind.stem} holds a value that JSON cannot keep: {error}") from error
+    _refuse_foreign(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as temporaries:
+            new_tensors = _write_temporary(folder, kind, content, temporaries)
+            new_document = _write_temporary(folder, kind, (text + "\n").encode(), temporaries)
+            new_tensors.replace(kind.tensors_path(folder))
+            new_document.replace(kind.document_path(folder))
+        _flush_folder(folder)
+    except OSError as error:
+        raise SteeringError(f"cannot write {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
+    """Read what `write_folder` wrote.
+
+    Args:
+        folder: Where it is.
+        kind: What should be there.
+
+    Returns:
+        The document (without its format and checksum keys), the tensors by name, and None or the reason why a checksum
+        does not fit. The caller looks at the content first, because "block 99 of 32" helps more than "was changed",
+        and must then refuse if there is a reason.
+
+    Raises:
+        SteeringError: The folder or a file is missing, unreadable, of another kind, or of a newer format version.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise SteeringError(f"there is no folder {folder}; give the folder that holds {kind.stem}.json")
+    if not folder.is_dir():
+        raise SteeringError(f"{folder} is a file; give the folder that holds {kind.stem}.json")
+    path = kind.document_path(folder)
+    document = _parse_document(path, _read(path, kind), kind)
+    path = kind.tensors_path(folder)
+    content = _read(path, kind)
+    try:
+        tensors: dict[str, Tensor] = parse_tensors(content)
+    # Damaged headers surface as any of these, depending on the byte that was hit.
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
+        raise SteeringError(f"{path} is damaged or cut off ({error}); fetch or learn it again") from error
+    checksums = document.pop("checksums", None)
+    expected = checksums if isinstance(checksums, dict) else {}
+    reason = None
+    if expected.get("tensors") != _sha256(content):
+        reason = f"{path} is not the file that {kind.stem}.json was written with; fetch or learn both again"
+    elif expected.get("document") != canonical_digest(document):
+        reason = f"{kind.document_path(folder)} was changed after it was written; fetch or learn it again"
+    del document["format"], document["format_version"]
+    return document, tensors, reason
+
+
+def finite_vector(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], where: str | Path) -> Tensor:
+    """Take a float32 tensor of a known shape out of a file's tensors, or say what is wrong with it."""
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise SteeringError(f"{where} lacks the tensor {name}; the file is not complete")
+    if tensor.dtype != torch.float32:
+        raise SteeringError(
+            f"{where}: {name} is {str(tensor.dtype).removeprefix('torch.')}, expected float32"
+        )
+    if tuple(tensor.shape) != shape:
+        raise SteeringError(f"{where}: {name} has shape {list(tensor.shape)}, expected {list(shape)}")
+    if not bool(torch.isfinite(tensor).all()):
+        raise SteeringError(f"{where}: {name} holds values that are not finite")
+    return tensor
+
+
+def finite_number(value: Any, what: str, where: str | Path) -> float:
+    """Take a finite number out of a document, or say what is wrong with it."""
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SteeringError(f"{where}: {what} must be a finite number, not {value!r}")
+    return number
+
+
+def take(document: Mapping[str, Any], key: str, kinds: type | tuple[type, ...], where: str | Path) -> Any:
+    """Take a value of a known type out of a document, or say what is wrong with it."""
+    if key not in document:
+        raise SteeringError(f"{where} lacks '{key}'; it is not complete")
+    value = document[key]
+    allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        names = " or ".join(_JSON_NAMES[kind] for kind in allowed)
+        raise SteeringError(f"{where}: '{key}' must be {names}, not {value!r:.60}")
+    return value
+
+
+_JSON_NAMES = {
+    str: "text",
+    int: "a whole number",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+    float: "a number",
+}
+
+
+def canonical_digest(value: Any) -> str:
+    """`"sha256:..."` of a JSON value, whatever the order of its keys and its spacing.
+
+    Raises:
+        TypeError, ValueError: The value is not plain JSON (numbers that are not finite included).
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _sha256(text.encode())
+
+
+def _sha256(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _parse_document(path: Path, content: bytes, kind: FileKind) -> dict[str, Any]:
+    try:
+        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise SteeringError(f"{path} is not valid JSON ({error}); fetch or learn it again") from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or found != kind.format:
+        says = f"it says format {found!r}" if found is not None else "it names no format"
+        raise SteeringError(f"{path} is not a trimtab {kind.stem}: {says}, expected '{kind.format}'")
+    version = document.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise SteeringError(f"{path}: format_version must be a whole number from 1 on, not {version!r:.60}")
+    if version > FORMAT_VERSION:
+        raise SteeringError(
+            f"{path} has format version {version}, this trimtab reads up to {FORMAT_VERSION}; install a newer trimtab"
+        )
+    return document
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not a JSON number")
+
+
+def _read(path: Path, kind: FileKind) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise SteeringError(
+            f"{path.parent} lacks {path.name}; a {kind.stem} is {kind.stem}.json and {kind.stem}.safetensors together"
+        ) from None
+    except OSError as error:
+        raise SteeringError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Let only a missing or empty folder, or one that this project wrote, be written to."""
+    if folder.is_symlink() and not folder.exists():
+        raise SteeringError(f"{folder} is a link to nothing; choose another folder")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise SteeringError(f"{folder} is a file; choose a folder to write to")
+    ours = {path(folder).name for kind in _KINDS for path in (kind.document_path, kind.tensors_path)}
+    leftovers = [
+        path for path in folder.iterdir() if path.name not in ours and not path.name.startswith(".trimtab-")
+    ]
+    for kind in _KINDS:
+        path = kind.document_path(folder)
+        if path.exists():
+            try:
+                found = json.loads(path.read_bytes()).get("format")
+            except (OSError, ValueError, AttributeError, RecursionError):
+                found = None
+            if found == kind.format:
+                return
+            leftovers.append(path)
+    if leftovers:
+        raise SteeringError(
+            f"{folder} holds something else ({min(path.name for path in leftovers)}); choose an empty or a new folder"
+        )
+
+
+def _write_temporary(folder: Path, kind: FileKind, content: bytes, temporaries: contextlib.ExitStack) -> Path:
+    handle, name = tempfile.mkstemp(dir=folder, prefix=f".trimtab-{kind.stem}-")
+    path = Path(name)
+    temporaries.callback(path.unlink, missing_ok=True)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    # mkstemp makes files only their owner may read; a shared artefact gets what the user's umask says.
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+    return path
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put the renames themselves on the disk, where the system can open folders (not on Windows)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
