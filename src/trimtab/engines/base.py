@@ -1,0 +1,245 @@
+"""What an engine is: something that runs a model, to read its activations and to generate with steering.
+
+The rest of the library knows only this contract. Prompts go in as user text or chats and are put into the model's
+own chat template by the engine; steerings go in one for all, one per row, or none for some.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from trimtab.errors import ModelError, PromptError, SteeringError
+
+if TYPE_CHECKING:
+    from trimtab.edits import Edit
+    from trimtab.steering import ModelIdentity, Steering
+
+Prompt = str | Sequence[Mapping[str, str]]
+"""A user message, or a chat: `{"role": ..., "content": ...}` messages."""
+
+Positions = Literal["last", "all", "mean"] | int
+"""Which tokens of the formatted prompt are read: the last, all, their mean, or one counted from either end."""
+
+Progress = bool | Callable[[int, int], None]
+"""True shows a bar on standard error; a function is called with how many prompts are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Statistics of block outputs over prompts; tensors are float32 on the CPU.
+
+    Attributes:
+        blocks: The blocks read, in ascending order; `B` of them.
+        count: How many vectors the statistics are over: prompts, or tokens where all tokens were read.
+        mean: `[B, d]`, the mean output of each block.
+        second_moment: `[B, k]`, the mean square of the projections on the `k` directions given for each block
+            (`k` is 1 where one was given), or None. The mean projection is that of `mean`.
+        activations: `[count, B, d]` in the order of the prompts (and of their tokens), or None if not kept.
+    """
+
+    blocks: tuple[int, ...]
+    count: int
+    mean: Tensor
+    second_moment: Tensor | None = None
+    activations: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One response.
+
+    Attributes:
+        text: The response without special tokens.
+        token_ids: Its tokens, without the end token and without padding.
+        prompt_index: Which of the prompts given it answers.
+        finished: Whether the model ended it; False if it ran into `max_new_tokens`.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    prompt_index: int
+    finished: bool
+
+
+class Engine(ABC):
+    """Runs one model. Everything an engine changes in the model is undone when a call returns or raises."""
+
+    identity: ModelIdentity
+    """Which model this is; a steering is checked against it before it is used."""
+
+    @abstractmethod
+    def capture(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        blocks: Sequence[int] | None = None,
+        positions: Positions = "last",
+        directions: Tensor | None = None,
+        keep: bool = False,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> Capture:
+        """Reads block outputs of formatted prompts in one pass; memory does not grow with their number.
+
+        Args:
+            prompts: User messages or chats.
+            blocks: The 0-based blocks to read; None for all. Negative numbers count from the last block.
+            positions: The tokens to read. A number counts tokens of the formatted prompt from 0, or from the end
+                if negative. `mean` reads one mean vector per prompt, `all` each token on its own.
+            directions: Directions to take second moments along: `[L, d]` or `[L, k, d]`, with one entry for every
+                block of the model or for every block read.
+            keep: Whether to keep the raw activations too; memory then grows with the number of prompts.
+            batch_size: Prompts per forward pass; None chooses by length and memory.
+            progress: See `Progress`.
+
+        Raises:
+            PromptError: If there is no prompt, or a prompt is too short or too long.
+            ModelError: If a block or a direction does not fit the model.
+        """
+
+    @abstractmethod
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        steering: Steering | None | Sequence[Steering | None] = None,
+        max_new_tokens: int = 256,
+        do_sample: bool = False,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        num_beams: int = 1,
+        num_return_sequences: int = 1,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> list[Generation]:
+        """Answers prompts, in their order; several responses of one prompt stand together.
+
+        Args:
+            prompts: User messages or chats.
+            steering: One for all prompts, one (or None) per prompt, or None.
+            max_new_tokens: The longest response, in tokens.
+            do_sample: Sample instead of taking the most likely token (or beam).
+            temperature: For sampling; None leaves it to the model's own generation settings, as below.
+            top_p: For sampling: the smallest set of tokens with this probability.
+            top_k: For sampling: only the most likely tokens; 0 for all.
+            num_beams: Beams per prompt; 1 for none.
+            num_return_sequences: Responses per prompt; more than one needs sampling or as many beams.
+            seed: Makes sampling repeatable for the same prompts, steerings and batch size, without touching the
+                state of torch's generators. A sampled response does depend on what else is in its batch; a
+                greedy one does not.
+            batch_size: Prompts per batch; None chooses by length and memory.
+            progress: See `Progress`.
+
+        Raises:
+            PromptError: If there is no prompt, or a prompt and its response don't fit the model's context.
+            SteeringError: If a steering was made for another model, or their number is not that of the prompts.
+            ModelError: If the settings contradict each other.
+        """
+
+    @abstractmethod
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        steering: Steering | None = None,
+        max_new_tokens: int = 256,
+        do_sample: bool = False,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Answers one prompt in pieces of text that together are what `generate` gives.
+
+        The model is unchanged between the pieces, so that it can be used elsewhere, or the rest be left.
+
+        Args and errors are those of `generate`.
+        """
+
+    @abstractmethod
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[str | Sequence[int]],
+        *,
+        steering: Steering | None | Sequence[Steering | None] = None,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> list[float]:
+        """How unlikely the model finds each response to its prompt.
+
+        Args:
+            prompts: User messages or chats.
+            responses: One per prompt, as text or as token ids. Text is tokenised on its own, as it was generated.
+            steering: As in `generate`; the tokens of the response count as generated.
+            batch_size: Prompts per forward pass; None chooses by length and memory.
+            progress: See `Progress`.
+
+        Returns:
+            The mean negative log-likelihood in nats per token of each response; its exponential is the
+            perplexity. An empty response has none: nan.
+
+        Raises:
+            PromptError: If the numbers of prompts and responses differ, or one is too long.
+            SteeringError: As in `generate`.
+        """
+
+    def edits_of_rows(
+        self, steering: Steering | None | Sequence[Steering | None], count: int
+    ) -> list[Sequence[Edit]]:
+        """The edits of each of `count` rows, after checking every steering against this model.
+
+        Raises:
+            SteeringError: If one was made for another model, or their number is not `count`.
+        """
+        from trimtab.steering import Steering
+
+        if steering is None or isinstance(steering, Steering):
+            rows: list[Steering | None] = [steering] * count
+        else:
+            rows = list(steering)
+        if len(rows) != count:
+            raise SteeringError(
+                f"there are {len(rows)} steerings for {count} prompts; give one for all, or one (or None) for each"
+            )
+        for one in {id(one): one for one in rows if one is not None}.values():
+            if not isinstance(one, Steering):
+                raise SteeringError(f"a steering is a Steering or None, not {type(one).__name__}")
+            one.check_model(self.identity)
+        return [() if one is None else one.edits for one in rows]
+
+    def block_numbers(self, blocks: Sequence[int] | None) -> tuple[int, ...]:
+        """The blocks meant, in ascending order, negative numbers counted from the last.
+
+        Raises:
+            ModelError: If there is none, or the model has no such block.
+        """
+        total = self.identity.blocks
+        if blocks is None:
+            return tuple(range(total))
+        for block in blocks:
+            if not -total <= block < total:
+                raise ModelError(f"there is no block {block}: {self.identity.id} has blocks 0 to {total - 1}")
+        if not blocks:
+            raise ModelError("no blocks to read were given; leave `blocks` out to read all of them")
+        return tuple(sorted({block % total for block in blocks}))
+
+
+def prompt_list(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts as a list, after the mistakes that are easily made: none at all, or a single one not in a list.
+
+    Raises:
+        PromptError: If it is one of these.
+    """
+    if isinstance(prompts, str) or (prompts and isinstance(prompts[0], Mapping)):
+        raise PromptError("prompts must be a list of prompts; put the one prompt (or chat) into a list")
+    if not prompts:
+        raise PromptError("there are no prompts; give at least one")
+    return list(prompts)
