@@ -1,0 +1,34 @@
+"""Instructions: verifiable constraints on an answer, with their phrasings and their checks.
+
+``get("sentences", at_most=2)`` gives an instruction by name, ``catalogue()`` lists the types there are. Add your own
+with the decorator `instruction`, in a plug-in package, or without code with `load_file`.
+"""
+
+from trimtab.errors import InstructionError
+from trimtab.instructions.base import SPLITS, Check, Instruction, InstructionType, Judgement, Phrasings, Split
+from trimtab.instructions.demands import Demands
+from trimtab.instructions.parameters import Parameter
+from trimtab.instructions.registry import catalogue, from_dict, get, get_type, instruction, names
+
+# Importing a family registers its instructions; this is the order of the catalogue.
+from trimtab.instructions import form, case, punctuation, startend, length, keywords  # isort: skip
+from trimtab.instructions import content, combination, language  # isort: skip
+
+__all__ = [
+    "SPLITS",
+    "Check",
+    "Demands",
+    "Instruction",
+    "InstructionError",
+    "InstructionType",
+    "Judgement",
+    "Parameter",
+    "Phrasings",
+    "Split",
+    "catalogue",
+    "from_dict",
+    "get",
+    "get_type",
+    "instruction",
+    "names",
+]

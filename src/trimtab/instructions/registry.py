@@ -1,0 +1,219 @@
+"""The register of instruction types: an explicit dictionary, the decorator that fills it, and look-up by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from trimtab.errors import InstructionError
+from trimtab.instructions.base import Instruction, InstructionType, Maker, Phrasings
+from trimtab.instructions.demands import Demands
+from trimtab.instructions.parameters import from_signature
+
+ENTRY_POINT_GROUP = "trimtab.instructions"
+
+
+class Register:
+    """Instruction types by short name and by IFEval id."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, InstructionType] = {}
+        self._ids: dict[str, str] = {}
+
+    def add(self, type: InstructionType, *, replace: bool = False) -> InstructionType:
+        """Add a type and make its conflicts mutual.
+
+        Raises:
+            InstructionError: If the name or the id is taken and ``replace`` is false.
+        """
+        if not replace:
+            for taken in (type.name, type.ifeval_id):
+                if taken is not None and (taken in self._types or taken in self._ids):
+                    raise InstructionError(
+                        f"there is an instruction {taken!r} already; choose another name or pass replace=True"
+                    )
+        self._types[type.name] = type
+        if type.ifeval_id:
+            self._ids[type.ifeval_id] = type.name
+        for other in self._types.values():
+            if reason := type.clash_with(other.name):
+                other._clashes.setdefault(type.name, reason)
+            elif reason := other.clash_with(type.name):
+                type._clashes.setdefault(other.name, reason)
+        return type
+
+    def find(self, name: str) -> InstructionType:
+        """Look a type up by short name or IFEval id.
+
+        Raises:
+            InstructionError: If there is none; the message suggests the nearest names.
+        """
+        found = self._types.get(self._ids.get(name, name))
+        if found is not None:
+            return found
+        known = [*self._types, *self._ids]
+        by_tail = {id.split(":")[-1]: id for id in self._ids}
+        near = difflib.get_close_matches(name.lower(), [*known, *by_tail], n=3, cutoff=0.5)
+        near = list(dict.fromkeys(by_tail.get(match, match) for match in near))
+        hint = f"did you mean {' or '.join(near)}?" if near else "`trimtab instructions` lists them all"
+        raise InstructionError(f"there is no instruction {name!r}; {hint}")
+
+    def all(self) -> tuple[InstructionType, ...]:
+        """Every type, in the order in which they were added."""
+        return tuple(self._types.values())
+
+    def remove(self, name: str) -> None:
+        """Forget a type, and the conflicts others have with it."""
+        gone = self.find(name)
+        del self._types[gone.name]
+        if gone.ifeval_id:
+            del self._ids[gone.ifeval_id]
+        for other in self._types.values():
+            other._clashes.pop(gone.name, None)
+
+
+REGISTER = Register()
+_plugins_wanted = True
+
+
+def instruction(
+    name: str | None = None,
+    *,
+    phrasings: Phrasings | Sequence[str] | Mapping[str, Phrasings],
+    summary: str | None = None,
+    family: str = "custom",
+    ifeval_id: str | None = None,
+    case: Callable[[dict[str, Any]], str] | None = None,
+    fields: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    demands: Callable[[dict[str, Any]], Demands] | None = None,
+    notes: Callable[[], dict[str, str]] | None = None,
+    conflicts: Iterable[str] | Mapping[str, str] = (),
+    example: Mapping[str, Any] | None = None,
+    takes_query: str | None = None,
+    replace: bool = False,
+) -> Callable[[Maker], InstructionType]:
+    """Turn a function into an instruction type and register it.
+
+    The function takes the instruction's parameters (annotated; ``Annotated[int, Parameter(...)]`` to say more) and
+    returns its check, a function from a response to true or false. It may raise `InstructionError` for parameters
+    that are at odds with each other. Its docstring's first line is the summary.
+
+    Args:
+        name: Short name; the function's own by default.
+        phrasings: A list of templates, which is divided into learning, validation and test; or `Phrasings`; or
+            `Phrasings` by case.
+        summary: One sentence on what it asks for.
+        family: The group it is listed in.
+        ifeval_id: Its id in IFEval.
+        case: Chooses the case from the parameters when there are several.
+        fields: Further values for the templates, derived from the parameters.
+        demands: What it asks, for finding conflicts that depend on parameters.
+        notes: What judges where that can differ between machines.
+        conflicts: Names of types it can never go with, optionally with the reason.
+        example: Parameters for documentation.
+        takes_query: Name of the parameter that `Instruction.for_query` fills in.
+        replace: Replace a type of the same name instead of refusing.
+
+    Raises:
+        InstructionError: If the name is taken, there is no phrasing, or a parameter is not annotated.
+    """
+
+    def register(maker: Maker) -> InstructionType:
+        short = name or getattr(maker, "__name__", "")
+        if isinstance(phrasings, Mapping):
+            cases = dict(phrasings)
+        else:
+            cases = {"": phrasings if isinstance(phrasings, Phrasings) else Phrasings.divide(phrasings)}
+        if isinstance(phrasings, str) or not all(case.learning for case in cases.values()) or not cases:
+            raise InstructionError(f"{short}: phrasings must be a list of at least one text")
+        reasons = conflicts if isinstance(conflicts, Mapping) else {other: "" for other in conflicts}
+        first_line = (inspect.getdoc(maker) or "").split("\n")[0]
+        made = InstructionType(
+            short,
+            maker,
+            cases,
+            summary=summary or first_line,
+            family=family,
+            ifeval_id=ifeval_id,
+            parameters=from_signature(maker),
+            case=case,
+            fields=fields,
+            demands=demands,
+            notes=notes,
+            conflicts={o: why or f"{short} cannot go with {o}" for o, why in reasons.items()},
+            example=example,
+            takes_query=takes_query,
+        )
+        return REGISTER.add(made, replace=replace)
+
+    return register
+
+
+def get_type(name: str) -> InstructionType:
+    """The type of that short name or IFEval id.
+
+    Raises:
+        InstructionError: If there is none; the message suggests the nearest names.
+    """
+    _load_plugins()
+    return REGISTER.find(name)
+
+
+def get(name: str, /, **params: Any) -> Instruction:
+    """The instruction of that short name or IFEval id, with these parameters.
+
+    Raises:
+        InstructionError: If there is no such instruction or a parameter is wrong.
+    """
+    return get_type(name)(**params)
+
+
+def from_dict(data: Mapping[str, Any]) -> Instruction:
+    """Read back what `Instruction.to_dict` gave.
+
+    Raises:
+        InstructionError: If it is not of that form, or names what does not exist.
+    """
+    name, params = data.get("name"), data.get("params") or {}
+    if not isinstance(name, str) or not isinstance(params, Mapping):
+        raise InstructionError('an instruction is given as {"name": "...", "params": {...}}')
+    return get(name, **params)
+
+
+def names() -> list[str]:
+    """The short names of all types, in the order of the catalogue."""
+    return [type.name for type in catalogue()]
+
+
+def catalogue() -> tuple[InstructionType, ...]:
+    """All types: the built-in ones, then those of plug-ins and the user's own."""
+    _load_plugins()
+    return REGISTER.all()
+
+
+def _load_plugins() -> None:
+    """Import what other packages declare under the entry point group, once, when the catalogue is first used."""
+    global _plugins_wanted
+    if not _plugins_wanted:
+        return
+    _plugins_wanted = False
+    load_plugins()
+
+
+def load_plugins() -> None:
+    """Import what installed packages declare under the entry point group ``trimtab.instructions``.
+
+    An entry point names an instruction type, or a module whose decorated functions register themselves. One that
+    fails is skipped with a warning, so that a broken package does not take the catalogue with it.
+    """
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            loaded = entry.load()
+            if isinstance(loaded, InstructionType) and loaded not in REGISTER.all():
+                REGISTER.add(loaded)
+        except Exception as error:
+            warnings.warn(f"the instructions of plug-in {entry.name!r} ({entry.value}) failed: {error}", stacklevel=2)
