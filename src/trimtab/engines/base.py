@@ -107,7 +107,7 @@ class Engine(ABC):
         self,
         prompts: Sequence[Prompt],
         *,
-        steering: Steering | None | Sequence[Steering | None] = None,
+        steering: Steering | Sequence[Steering | None] | None = None,
         max_new_tokens: int = 256,
         do_sample: bool = False,
         temperature: float | None = None,
@@ -169,7 +169,7 @@ class Engine(ABC):
         prompts: Sequence[Prompt],
         responses: Sequence[str | Sequence[int]],
         *,
-        steering: Steering | None | Sequence[Steering | None] = None,
+        steering: Steering | Sequence[Steering | None] | None = None,
         batch_size: int | None = None,
         progress: Progress = False,
     ) -> list[float]:
@@ -192,7 +192,7 @@ class Engine(ABC):
         """
 
     def edits_of_rows(
-        self, steering: Steering | None | Sequence[Steering | None], count: int
+        self, steering: Steering | Sequence[Steering | None] | None, count: int
     ) -> list[Sequence[Edit]]:
         """The edits of each of `count` rows, after checking every steering against this model.
 

@@ -1,0 +1,107 @@
+"""Batches: rows of like length together, as many as memory allows, and a bar that shows how far one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+from trimtab.engines.base import Progress
+from trimtab.errors import ModelError
+
+_CPU_BYTES = 2 << 30
+_SHARE_OF_FREE = 0.5
+_MOST_ROWS = 256
+
+Result = TypeVar("Result")
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes a batch may take beside the model: half of what is free on an accelerator, 2 GiB on a CPU."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * _SHARE_OF_FREE)
+    return _CPU_BYTES
+
+
+def length_batches(
+    lengths: Sequence[int],
+    *,
+    batch_size: int | None,
+    row_bytes: Callable[[int], int],
+    budget: int,
+) -> list[list[int]]:
+    """Deals rows into batches of like length, the longest first, so that a lack of memory shows at once.
+
+    Args:
+        lengths: Tokens of each row.
+        batch_size: Rows per batch; None fills each up to `budget`.
+        row_bytes: What a row takes, given the length it is padded to.
+        budget: Bytes for one batch.
+
+    Returns:
+        Row indices of each batch; rows of one length keep their order.
+
+    Raises:
+        ModelError: If `batch_size` is not a positive number.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ModelError(f"batch_size is {batch_size}; it must be at least 1, or None for a size that fits")
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    batches: list[list[int]] = []
+    while order:
+        longest = lengths[order[0]]
+        size = batch_size or min(max(1, budget // max(1, row_bytes(longest))), _MOST_ROWS)
+        batches.append(order[:size])
+        order = order[size:]
+    return batches
+
+
+def run_batches(
+    batches: list[list[int]],
+    run: Callable[[list[int]], Result],
+    *,
+    progress: Progress,
+    description: str,
+) -> Iterator[tuple[list[int], Result]]:
+    """Runs batches in order; one that does not fit into memory is run again as two halves.
+
+    Yields:
+        The rows of a batch, and what `run` gave for them.
+    """
+    total = sum(len(batch) for batch in batches)
+    waiting = batches[::-1]
+    done = 0
+    with _bar(progress, description, total) as show:
+        while waiting:
+            batch = waiting.pop()
+            try:
+                result = run(batch)
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                half = len(batch) // 2
+                waiting += [batch[half:], batch[:half]]
+                continue
+            done += len(batch)
+            show(done, total)
+            yield batch, result
+
+
+@contextmanager
+def _bar(progress: Progress, description: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda done, total: None
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(description, total=total)
+            yield lambda done, total: bar.update(task, completed=done)

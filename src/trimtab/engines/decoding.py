@@ -1,0 +1,223 @@
+"""Writing tokens: `generate` of transformers, in short stretches so that finished rows can leave the batch.
+
+Between two stretches the key/value cache is kept, so nothing is computed twice, while rows that are done stop
+costing anything. A stretch of one token is how a response is streamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trimtab.edits import Edit
+from trimtab.engines.blocks import DecoderBlocks
+from trimtab.engines.hooks import Steered
+from trimtab.errors import ModelError
+
+_STRETCH = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to generate; the fields are the arguments of `Engine.generate`."""
+
+    max_new_tokens: int = 256
+    do_sample: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    num_beams: int = 1
+    num_return_sequences: int = 1
+    use_cache: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "num_beams", "num_return_sequences"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.do_sample and self.num_return_sequences > self.num_beams:
+            raise ModelError(
+                f"{self.num_return_sequences} responses per prompt need do_sample=True or num_beams of at least as "
+                "many: without sampling they would all be the same"
+            )
+        if self.temperature is not None and self.temperature <= 0:
+            raise ModelError(
+                f"temperature is {self.temperature}; it must be above 0 (for greedy, do_sample=False)"
+            )
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ModelError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
+        if self.top_k is not None and self.top_k < 0:
+            raise ModelError(f"top_k is {self.top_k}; it must be at least 1, or 0 for all tokens")
+
+    @property
+    def rows_per_prompt(self) -> int:
+        """How many rows of a batch one prompt takes."""
+        return max(self.num_beams, self.num_return_sequences)
+
+    def options(self) -> dict[str, Any]:
+        """The arguments for `generate`; what is None stays the model's own default."""
+        options: dict[str, Any] = {
+            "do_sample": self.do_sample,
+            "num_beams": self.num_beams,
+            "num_return_sequences": self.num_return_sequences,
+            "use_cache": self.use_cache,
+        }
+        if self.do_sample:
+            given = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
+            options |= {name: value for name, value in given.items() if value is not None}
+        return options
+
+
+class Randomness:
+    """A stretch of torch's random numbers from a seed, that leaves torch's own generators as they were."""
+
+    def __init__(self, seed: int | None, device: torch.device) -> None:
+        self._seed = seed
+        self._device = device
+        self._state: Tensor | None = None
+        self._accelerator: Tensor | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Draws from the seed inside; entered again, goes on where it stopped."""
+        if self._seed is None:
+            yield
+            return
+        cuda = self._device.type == "cuda"
+        with torch.random.fork_rng(devices=[self._device] if cuda else []):
+            if self._state is None:
+                torch.manual_seed(self._seed)
+            else:
+                torch.set_rng_state(self._state)
+                if self._accelerator is not None:
+                    torch.cuda.set_rng_state(self._accelerator, self._device)
+            try:
+                yield
+            finally:
+                self._state = torch.get_rng_state()
+                self._accelerator = torch.cuda.get_rng_state(self._device) if cuda else None
+
+
+@dataclass(frozen=True)
+class Written:
+    """The tokens of one response, and whether the model ended it."""
+
+    token_ids: tuple[int, ...]
+    finished: bool
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """What fills a batch up, and what ends a response."""
+
+    pad: int
+    ends: tuple[int, ...]
+
+    def cut(self, tokens: list[int]) -> Written:
+        """A response without its end token and what follows."""
+        end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
+        return Written(tuple(tokens[:end]), end is not None)
+
+
+def left_padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, both `[rows, tokens]`, padded on the left."""
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return ids, mask
+
+
+class Writer:
+    """Runs one batch of prompts.
+
+    Args:
+        model: A causal language model of transformers.
+        place: Its decoder blocks.
+        tokens: Its special tokens.
+        device: Where it takes its inputs.
+    """
+
+    def __init__(self, model: Any, place: DecoderBlocks, tokens: SpecialTokens, device: torch.device) -> None:
+        self._model = model
+        self._place = place
+        self._tokens = tokens
+        self._device = device
+
+    def write(
+        self, prompts: Sequence[Sequence[int]], edits: Sequence[Sequence[Edit]], settings: Settings
+    ) -> list[list[Written]]:
+        """The responses to each prompt of a batch, given as token ids."""
+        ids, mask = left_padded(prompts, self._tokens.pad, self._device)
+        width, per_prompt = ids.shape[1], settings.num_return_sequences
+        limit = settings.max_new_tokens
+        stretched = settings.use_cache and settings.num_beams == 1 and len(prompts) * per_prompt > 1
+        steered = Steered(self._place, edits, [len(row) for row in prompts])
+        out = self._generate(ids, mask, None, steered, settings, min(limit, _STRETCH) if stretched else limit)
+        cache = getattr(out, "past_key_values", None)
+        if stretched and cache is None:  # a model without a cache that could be handed on
+            out = self._generate(ids, mask, None, steered, settings, limit)
+        texts: list[list[int]] = out.sequences[:, width:].tolist()
+        if not stretched or cache is None:
+            return _grouped([self._tokens.cut(text) for text in texts], per_prompt)
+
+        alive = list(range(len(texts)))  # rows of the batch, by their number at the start
+        ids, mask = out.sequences, mask.repeat_interleave(per_prompt, dim=0)
+        settings = Settings(**{**vars(settings), "num_return_sequences": 1})
+        while ids.shape[1] - width < limit:
+            going = [place for place, row in enumerate(alive) if not self._tokens.cut(texts[row]).finished]
+            if not going:
+                break
+            if len(going) < len(alive):
+                alive = [alive[place] for place in going]
+                kept = torch.tensor(going, device=ids.device)
+                ids, mask = ids[kept], mask[kept]
+                cache.batch_select_indices(kept)
+                lengths = [len(prompts[row // per_prompt]) for row in alive]
+                steered = Steered(self._place, [edits[row // per_prompt] for row in alive], lengths)
+            written = ids.shape[1]
+            mask = torch.nn.functional.pad(mask, (0, written - mask.shape[1]), value=1)
+            out = self._generate(ids, mask, cache, steered, settings, min(limit + width - written, _STRETCH))
+            ids = out.sequences
+            for row, more in zip(alive, ids[:, written:].tolist(), strict=True):
+                texts[row] += more
+        return _grouped([self._tokens.cut(text) for text in texts], per_prompt)
+
+    def tokens(
+        self, prompt: Sequence[int], edits: Sequence[Edit], settings: Settings, random: Randomness, lock: Any
+    ) -> Iterator[int]:
+        """The tokens of one response as they come, the end token left out; the model is free in between."""
+        ids, mask = left_padded([prompt], self._tokens.pad, self._device)
+        steered = Steered(self._place, [edits], [len(prompt)])
+        cache = None
+        for _ in range(settings.max_new_tokens):
+            with lock, random():
+                out = self._generate(ids, mask, cache, steered, settings, 1)
+            cache = getattr(out, "past_key_values", None)
+            ids, mask = out.sequences, torch.nn.functional.pad(mask, (0, 1), value=1)
+            token = int(ids[0, -1])
+            if token in self._tokens.ends:
+                return
+            yield token
+
+    def _generate(
+        self, ids: Tensor, mask: Tensor, cache: Any, steered: Steered, settings: Settings, new_tokens: int
+    ) -> Any:
+        with torch.inference_mode(), steered:
+            return self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=new_tokens,
+                pad_token_id=self._tokens.pad,
+                eos_token_id=list(self._tokens.ends) or None,
+                return_dict_in_generate=True,
+                **({} if cache is None else {"past_key_values": cache}),
+                **settings.options(),
+            )
+
+
+def _grouped(written: list[Written], per_prompt: int) -> list[list[Written]]:
+    return [written[start : start + per_prompt] for start in range(0, len(written), per_prompt)]

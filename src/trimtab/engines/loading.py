@@ -1,0 +1,202 @@
+"""Loading a model by name: the built-in one, a folder, or one of the Hub; every failure in one clear line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trimtab.errors import ModelError
+
+if TYPE_CHECKING:
+    from trimtab.engines.transformers import TransformersEngine
+
+_NANO = {"nano": "nano-instruct", "nano-instruct": "nano-instruct", "nano-base": "nano-base"}
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def load(
+    name: str | Path,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    device_map: Any = None,
+    quantization_config: Any = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    decoder_blocks: str | None = None,
+    allow_pickle: bool = False,
+) -> TransformersEngine:
+    """Loads a causal language model and its tokenizer.
+
+    Args:
+        name: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, or the name of a model on the Hub.
+        dtype: Of the weights, `torch.bfloat16` or `"bfloat16"`, or `"auto"` for what they were saved in. None is
+            float32 on a CPU and `"auto"` elsewhere.
+        device: Where to put it; None takes an accelerator if there is one. Not with `device_map`.
+        device_map: How to spread it over devices, passed on to transformers (needs the package accelerate).
+        quantization_config: Passed on to transformers.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Run code that comes with the model.
+        decoder_blocks: Where its decoder blocks are (`"model.layers"`), if they are not found.
+        allow_pickle: Also load weights that are not safetensors. Unpickling can run code: only for models you
+            trust.
+
+    Raises:
+        ModelError: If it can't be loaded; the message says why, and what to do.
+    """
+    from trimtab.engines.transformers import TransformersEngine
+
+    built_in = _NANO.get(str(name))
+    source, model_id = _source(name)
+    if device is not None and device_map is not None:
+        raise ModelError("give device or device_map, not both")
+    spread = device_map is not None or quantization_config is not None
+    target = None if spread and device is None else _device(device)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if revision is not None:
+        if built_in:
+            raise ModelError(f"{name} comes with trimtab: it has no revisions")
+        options["revision"] = revision
+    weights: dict[str, Any] = {
+        "dtype": _dtype(dtype, target),
+        "use_safetensors": None if allow_pickle else True,
+    }
+    if device_map is not None:
+        weights["device_map"] = device_map
+    if quantization_config is not None:
+        weights["quantization_config"] = quantization_config
+        if target is not None:
+            weights["device_map"] = target  # a quantized model is placed when it is loaded
+
+    # OSError: files or the Hub; ValueError: configs and code that isn't trusted; ImportError: missing extras.
+    try:
+        model, tokenizer = _from_pretrained(source, options, weights)
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        raise ModelError(_reason(str(name), source, error)) from error
+    if target is not None and quantization_config is None:
+        model = model.to(target)
+    model.generation_config.max_length = (
+        None  # `max_new_tokens` is always given; with both, transformers warns
+    )
+    return TransformersEngine(model, tokenizer, model_id=model_id, decoder_blocks=decoder_blocks)
+
+
+def _source(name: str | Path) -> tuple[str, str]:
+    """Where to load from, and what to call the model."""
+    text = str(name)
+    if text in _NANO:
+        from trimtab import nano
+
+        return str(nano.path(_NANO[text])), _NANO[text]
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"the folder {text} holds no config.json; give the folder of a transformers model"
+            )
+        return str(folder), _folder_id(folder.resolve())
+    if folder.exists():
+        raise ModelError(f"{text} is a file; give the folder of a transformers model")
+    if isinstance(name, Path) or text.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(text):
+        raise ModelError(f"there is no folder {text}; give an existing one, a model of the Hub, or nano")
+    return text, text
+
+
+def _folder_id(folder: Path) -> str:
+    """The folder's name; for one in the Hub's cache, the name on the Hub."""
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return folder.name
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    if device is None:
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator or torch.device("cpu")
+    try:
+        wanted = torch.device(device)
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(f"the device {str(device)!r} can't be used here: {_first_line(error)}") from error
+    return wanted
+
+
+def _dtype(dtype: torch.dtype | str | None, target: torch.device | None) -> torch.dtype | str:
+    if dtype is None:
+        return torch.float32 if target is not None and target.type == "cpu" else "auto"
+    if dtype == "auto" or isinstance(dtype, torch.dtype):
+        return dtype
+    found = getattr(torch, dtype.removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ModelError(f"there is no dtype {dtype!r} for weights; float32, bfloat16, float16 or auto")
+    return found
+
+
+def _from_pretrained(source: str, options: dict[str, Any], weights: dict[str, Any]) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(source, **options)
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(f"{config.model_type} is an encoder-decoder, not a causal language model")
+    # Text that goes through a model for text and images is steered in its language model.
+    remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
+    causal = remote or type(config) in AutoModelForCausalLM._model_mapping
+    both = not causal and type(config) in AutoModelForImageTextToText._model_mapping
+    if not causal and not both:
+        raise ValueError(f"{config.model_type} is not a causal language model")
+    kind = AutoModelForImageTextToText if both else AutoModelForCausalLM
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    return kind.from_pretrained(source, **options, **weights), tokenizer
+
+
+def _reason(name: str, source: str, error: BaseException) -> str:
+    """What went wrong and what to do, from an error of transformers and what caused it."""
+    from huggingface_hub import errors
+
+    local = Path(source).is_dir()
+    causes = list(_causes(error))
+    kinds = [type(cause) for cause in causes]
+    text = " ".join(str(cause) for cause in causes)
+
+    def is_a(*wanted: type[BaseException]) -> bool:
+        return any(issubclass(kind, wanted) for kind in kinds)
+
+    if "trust_remote_code" in text:
+        return f"{name} comes with code of its own; if you trust it, say trust_remote_code=True"
+    if isinstance(error, ImportError):
+        return f"{name} can't be loaded without another package: {_first_line(error)}"
+    if not local and is_a(errors.GatedRepoError):
+        return f"{name} is gated: accept its terms on its page on the Hub and log in with `hf auth login`"
+    if not local and is_a(errors.RevisionNotFoundError):
+        return f"{name} has no such revision on the Hub: {_first_line(error)}"
+    if not local and is_a(errors.RepositoryNotFoundError, errors.HFValidationError):
+        return f"there is no model {name} on the Hub (or it is private); a folder is written ./{name}"
+    if "safetensors" in text and ("pytorch_model" in text or "does not appear to have a file named" in text):
+        return (
+            f"{name} has no weights in safetensors; if you trust it, load its pickled weights with "
+            "allow_pickle=True"
+        )
+    unreachable = (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError)
+    if not local and (is_a(*unreachable) or "couldn't connect" in text.lower()):
+        return (
+            f"the Hub can't be reached and {name} is not in its cache: check the network, give a folder, or use "
+            "the built-in model nano"
+        )
+    return f"{name} can't be loaded: {_first_line(error)}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,362 @@
+"""The default engine: any causal language model of transformers, run as it is, with hooks on its decoder blocks."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from trimtab.engines.base import (
+    Capture,
+    Engine,
+    Generation,
+    Positions,
+    Progress,
+    Prompt,
+    prompt_list,
+)
+from trimtab.engines.batching import length_batches, memory_budget, run_batches
+from trimtab.engines.blocks import find_decoder_blocks
+from trimtab.engines.decoding import Randomness, Settings, SpecialTokens, Writer, left_padded
+from trimtab.engines.hooks import Steered, reading
+from trimtab.engines.statistics import CaptureStatistics
+from trimtab.errors import ModelError, PromptError
+from trimtab.prompts import prompt_ids, template_digest
+
+if TYPE_CHECKING:
+    from trimtab.steering import Steering
+
+
+class TransformersEngine(Engine):
+    """Runs a causal language model of transformers.
+
+    Args:
+        model: The model, with its weights where they shall stay; it is put into evaluation mode.
+        tokenizer: Its tokenizer.
+        model_id: What to call it in records; None takes the name it was loaded from.
+        revision: The commit of its repository; None takes what the model's config knows.
+        decoder_blocks: Where its decoder blocks are (`"model.layers"`); None searches.
+
+    Raises:
+        ModelError: If it is no causal language model, or its decoder blocks are not found.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        model_id: str | None = None,
+        revision: str | None = None,
+        decoder_blocks: str | None = None,
+    ) -> None:
+        from trimtab.steering import ModelIdentity
+
+        if getattr(model.config, "is_encoder_decoder", False) or not model.can_generate():
+            raise ModelError(
+                f"{type(model).__name__} is no causal language model: it has no text to go on writing"
+            )
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.decoder_blocks = find_decoder_blocks(model, decoder_blocks)
+        self._config = model.config.get_text_config()
+        self._width = int(self._config.hidden_size)
+        self.identity = ModelIdentity(
+            id=model_id or getattr(model.config, "_name_or_path", "") or model.config.model_type,
+            revision=revision or getattr(model.config, "_commit_hash", None),
+            architecture=model.config.model_type,
+            blocks=len(self.decoder_blocks.blocks),
+            width=self._width,
+            chat_template=template_digest(tokenizer),
+        )
+        self._special = _special_tokens(model, tokenizer)
+        self._lock = threading.RLock()  # hooks are the model's: two calls at once would steer each other
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model takes its inputs."""
+        weight = self.model.get_input_embeddings().weight
+        return torch.device(self.model.device if weight.device.type == "meta" else weight.device)
+
+    def steered(self, steering: Steering | None, prompt_lengths: Sequence[int] | None = None) -> Steered:
+        """A context in which every forward pass of `model`, whoever runs it, is steered.
+
+        Gradients pass through the edits.
+
+        Args:
+            steering: What to apply to every row.
+            prompt_lengths: The prompt tokens of each row, for steerings that tell prompt and generated tokens
+                apart; None: everything is prompt.
+
+        Raises:
+            SteeringError: If it was made for another model.
+        """
+        return Steered(self.decoder_blocks, self.edits_of_rows(steering, 1), prompt_lengths)
+
+    def capture(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        blocks: Sequence[int] | None = None,
+        positions: Positions = "last",
+        directions: Tensor | None = None,
+        keep: bool = False,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> Capture:
+        """Reads block outputs; see `Engine.capture`. Blocks above the highest wanted one are not run."""
+        rows = self._encoded(prompts)
+        wanted = self.block_numbers(blocks)
+        _check_positions(positions, rows)
+        statistics = CaptureStatistics(wanted, self.identity.blocks, self._width, directions, keep)
+        extra = self._position_argument(self.decoder_blocks.decoder)
+
+        def run(batch: list[int]) -> CaptureStatistics:
+            ids, mask = left_padded([rows[row] for row in batch], self._special.pad, self.device)
+            counts = [len(rows[row]) if positions == "all" else 1 for row in batch]
+            part = statistics.empty()
+
+            def read(block: int, hidden: Tensor) -> None:
+                part.add(block, _pick(hidden, mask.to(hidden.device).bool(), positions), batch, counts)
+
+            with (
+                self._lock,
+                torch.inference_mode(),
+                reading(self.decoder_blocks, wanted, read) as decoder,
+            ):
+                decoder(input_ids=ids, attention_mask=mask, use_cache=False, **extra(mask))
+            return part
+
+        batches = self._batches(
+            [len(row) for row in rows], batch_size, lambda tokens: tokens * self._activation_bytes
+        )
+        for _, part in run_batches(batches, run, progress=progress, description="reading"):
+            statistics.merge(part)
+        return statistics.result()
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        steering: Steering | Sequence[Steering | None] | None = None,
+        max_new_tokens: int = 256,
+        do_sample: bool = False,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        num_beams: int = 1,
+        num_return_sequences: int = 1,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        progress: Progress = False,
+        use_cache: bool = True,
+    ) -> list[Generation]:
+        """Answers prompts; see `Engine.generate`.
+
+        `use_cache=False` computes every token anew from the whole text: slow, with the same result.
+        """
+        settings = Settings(
+            max_new_tokens, do_sample, temperature, top_p, top_k, num_beams, num_return_sequences, use_cache
+        )
+        rows = self._encoded(prompts, max_new_tokens)
+        edits = self.edits_of_rows(steering, len(rows))
+        writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
+        random = Randomness(seed, self.device)
+
+        def run(batch: list[int]) -> list[list[Generation]]:
+            with self._lock, random():
+                written = writer.write([rows[row] for row in batch], [edits[row] for row in batch], settings)
+            return [
+                [Generation(self._text(one.token_ids), one.token_ids, row, one.finished) for one in responses]
+                for row, responses in zip(batch, written, strict=True)
+            ]
+
+        def row_bytes(tokens: int) -> int:
+            kept = (tokens + max_new_tokens) * self._cache_bytes + 4 * self._logit_bytes
+            return settings.rows_per_prompt * (kept + tokens * self._activation_bytes)
+
+        batches = self._batches([len(row) for row in rows], batch_size, row_bytes)
+        results: dict[int, list[Generation]] = {}
+        for batch, responses in run_batches(batches, run, progress=progress, description="writing"):
+            results.update(zip(batch, responses, strict=True))
+        return [response for row in range(len(rows)) for response in results[row]]
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        steering: Steering | None = None,
+        max_new_tokens: int = 256,
+        do_sample: bool = False,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Answers one prompt piece by piece; see `Engine.stream`."""
+        settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
+        [row] = self._encoded([prompt], max_new_tokens)
+        [edits] = self.edits_of_rows(steering, 1)
+        writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
+        return self._pieces(writer.tokens(row, edits, settings, Randomness(seed, self.device), self._lock))
+
+    def _pieces(self, tokens: Iterator[int]) -> Iterator[str]:
+        ids: list[int] = []
+        shown = ""
+        for token in tokens:
+            ids.append(token)
+            text = self._text(ids)
+            # The first bytes of a character that is not complete decode to a replacement character.
+            if text.startswith(shown) and len(text) > len(shown) and not text.endswith("\ufffd"):
+                yield text[len(shown) :]
+                shown = text
+        rest = self._text(ids)[len(shown) :]
+        if rest:
+            yield rest
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[str | Sequence[int]],
+        *,
+        steering: Steering | Sequence[Steering | None] | None = None,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> list[float]:
+        """How unlikely responses are; see `Engine.score`. The head is run on the responses only where it can be."""
+        starts = self._encoded(prompts)
+        if isinstance(responses, str) or len(responses) != len(starts):
+            raise PromptError(
+                f"there are {len(responses)} responses to {len(starts)} prompts; give one for each"
+            )
+        edits = self.edits_of_rows(steering, len(starts))
+        answers = [self._response_ids(response) for response in responses]
+        rows = [start + answer for start, answer in zip(starts, answers, strict=True)]
+        self._check_context([len(row) for row in rows], "with its response")
+        results = [math.nan] * len(rows)
+        scored = [row for row, answer in enumerate(answers) if answer]
+        extra = self._position_argument(self.model)
+        keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+
+        def run(places: list[int]) -> list[float]:
+            batch = [scored[place] for place in places]
+            ids, mask = left_padded([rows[row] for row in batch], self._special.pad, self.device)
+            last = max(len(answers[row]) for row in batch) + 1
+            steered = Steered(
+                self.decoder_blocks, [edits[row] for row in batch], [len(starts[row]) for row in batch]
+            )
+            kept = {"logits_to_keep": last} if keeps else {}
+            with self._lock, torch.inference_mode(), steered:
+                inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+                logits = self.model(**inputs, **extra(mask), **kept).logits
+                losses = []
+                for row, index in enumerate(batch):
+                    length = len(answers[index])
+                    expected = ids[row, -length:].to(logits.device)
+                    predicted = logits[row, -length - 1 : -1].float()
+                    losses.append(torch.nn.functional.cross_entropy(predicted, expected))
+                return [float(loss) for loss in torch.stack(losses).cpu()]
+
+        batches = self._batches(
+            [len(rows[row]) for row in scored],
+            batch_size,
+            lambda tokens: tokens * (self._activation_bytes + 2 * self._logit_bytes),
+        )
+        for places, losses in run_batches(batches, run, progress=progress, description="scoring"):
+            for place, loss in zip(places, losses, strict=True):
+                results[scored[place]] = loss
+        return results
+
+    def _encoded(self, prompts: Sequence[Prompt], new_tokens: int = 0) -> list[list[int]]:
+        rows = [prompt_ids(self.tokenizer, prompt) for prompt in prompt_list(prompts)]
+        what = f"with {new_tokens} new tokens" if new_tokens else "on its own"
+        self._check_context([len(row) + new_tokens for row in rows], what)
+        return rows
+
+    def _check_context(self, lengths: Sequence[int], what: str) -> None:
+        limit = getattr(self._config, "max_position_embeddings", None)
+        longest = max(range(len(lengths)), key=lambda row: lengths[row])
+        if limit is not None and lengths[longest] > limit:
+            raise PromptError(
+                f"prompt {longest} has {lengths[longest]} tokens {what}, but the context of {self.identity.id} is "
+                f"{limit}; shorten the prompt or lower max_new_tokens"
+            )
+
+    def _response_ids(self, response: str | Sequence[int]) -> list[int]:
+        if isinstance(response, str):
+            return list(self.tokenizer(response, add_special_tokens=False)["input_ids"])
+        return list(response)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        # Cleaning up spaces would change text before the newest token, and what a check sees.
+        return str(
+            self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
+
+    def _position_argument(self, module: Any) -> Any:
+        """A function of the mask: the positions of left-padded tokens, for models that take them as an argument."""
+        if "position_ids" not in inspect.signature(module.forward).parameters:
+            return lambda mask: {}
+        return lambda mask: {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
+
+    def _batches(self, lengths: Sequence[int], batch_size: int | None, row_bytes: Any) -> list[list[int]]:
+        budget = memory_budget(self.device)
+        return length_batches(lengths, batch_size=batch_size, row_bytes=row_bytes, budget=budget)
+
+    @property
+    def _cache_bytes(self) -> int:
+        """Of the keys and values of one token."""
+        heads = getattr(self._config, "num_attention_heads", 1)
+        head_width = getattr(self._config, "head_dim", None) or self._width // heads
+        kept = getattr(self._config, "num_key_value_heads", None) or heads
+        return int(2 * self.identity.blocks * kept * head_width * self.model.dtype.itemsize)
+
+    @property
+    def _activation_bytes(self) -> int:
+        """Of one token inside a block, roughly."""
+        inner = getattr(self._config, "intermediate_size", None) or 4 * self._width
+        return int((8 * self._width + 3 * inner) * 4)
+
+    @property
+    def _logit_bytes(self) -> int:
+        """Of the float32 logits of one token."""
+        return int(4 * self._config.vocab_size)
+
+
+def _special_tokens(model: Any, tokenizer: Any) -> SpecialTokens:
+    ends = model.generation_config.eos_token_id
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    ends = () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
+    candidates = (tokenizer.pad_token_id, model.generation_config.pad_token_id, *ends, 0)
+    return SpecialTokens(next(token for token in candidates if token is not None), ends)
+
+
+def _check_positions(positions: Positions, rows: Sequence[Sequence[int]]) -> None:
+    if isinstance(positions, str) and positions in ("last", "all", "mean"):
+        return
+    if isinstance(positions, bool) or not isinstance(positions, int):
+        raise PromptError(f"positions are 'last', 'all', 'mean' or the number of a token, not {positions!r}")
+    for number, row in enumerate(rows):
+        if not -len(row) <= positions < len(row):
+            raise PromptError(f"prompt {number} has {len(row)} tokens: it has no token {positions}")
+
+
+def _pick(hidden: Tensor, mask: Tensor, positions: Positions) -> Tensor:
+    """The vectors wanted, `[n, d]`, row after row, of left-padded `[rows, tokens, d]`."""
+    if positions == "all":
+        return hidden[mask]
+    if positions == "mean":
+        kept = torch.where(mask[..., None], hidden.float(), 0.0)  # padding can hold anything, nan too
+        return kept.sum(1) / mask.sum(1, keepdim=True)
+    if positions == "last":
+        return hidden[:, -1]
+    if isinstance(positions, int) and positions >= 0:
+        columns = hidden.shape[1] - mask.sum(1) + positions
+        return hidden[torch.arange(len(hidden), device=hidden.device), columns]
+    return hidden[:, int(positions)]
