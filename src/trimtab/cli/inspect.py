@@ -1,0 +1,112 @@
+"""`trimtab inspect`: a saved steering as a readable card, with a bar for every block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from trimtab.cli.output import JsonOption, Output, QuietOption
+
+if TYPE_CHECKING:
+    from trimtab.steering import Steering
+
+BAR_WIDTH = 32
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with a saved steering.")],
+    json: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Show what a saved steering does, for which model, how it was made and what it measured."""
+    from trimtab.steering import Steering
+
+    output = Output(json, quiet)
+    steering = Steering.load(folder)
+    output.print(steering.describe())
+    output.print()
+    output.print(norm_plot(steering))
+    output.result(card(steering))
+
+
+def card(steering: Steering) -> dict[str, Any]:
+    """What `inspect --json` writes.
+
+    Args:
+        steering: Any steering.
+
+    Returns:
+        Its name, digest and record, and one entry per edit with block, tokens and norms (units of the residual stream).
+    """
+    from trimtab.steering_card import describe_edit
+
+    return {
+        "name": steering.name,
+        "digest": steering.digest(),
+        **steering.record.to_dict(),
+        "edits": [
+            {
+                "block": edit.block,
+                "tokens": edit.tokens,
+                "alpha": edit.alpha,
+                "u_norm": float(edit.u.norm()),
+                "p_norm": 0.0 if edit.p is None else float(edit.p.norm()),
+                "added_norm": abs(edit.alpha) * float(edit.u.norm()),
+                "does": describe_edit(edit),
+            }
+            for edit in sorted(steering.edits, key=lambda edit: edit.block)
+        ],
+    }
+
+
+def norm_plot(steering: Steering) -> Table:
+    """A bar for every block: how long the constant part of its edits, |alpha u|, and their gates, |u| |p|, are.
+
+    Args:
+        steering: Any steering; edits of one block are added up.
+
+    Returns:
+        The plot, for a terminal.
+    """
+    total = steering.record.model.blocks
+    constant, gate = [0.0] * total, [0.0] * total
+    for edit in steering.edits:
+        norm = float(edit.u.norm())
+        constant[edit.block] += abs(edit.alpha) * norm
+        gate[edit.block] += 0.0 if edit.p is None else norm * float(edit.p.norm())
+    table = Table(box=None, pad_edge=False, title="norms per block", title_justify="left", title_style="bold")
+    table.add_column("block", justify="right")
+    table.add_column("|alpha u|", justify="right")
+    table.add_column("")
+    table.add_column("|u| |p|", justify="right")
+    longest = max(constant, default=0.0)
+    for block in range(total):
+        if block not in steering.blocks:
+            table.add_row(Text(str(block), style="dim"), "", "", "")
+            continue
+        table.add_row(
+            str(block), f"{constant[block]:.3g}", bar(constant[block], longest), f"{gate[block]:.3g}"
+        )
+    return table
+
+
+def bar(value: float, longest: float, width: int = BAR_WIDTH) -> str:
+    """A horizontal bar of block characters.
+
+    Args:
+        value: How much it shows, at least 0.
+        longest: The value that takes the full width.
+        width: In characters.
+
+    Returns:
+        At most `width` characters; none for 0.
+    """
+    if longest <= 0 or value <= 0:
+        return ""
+    eighths = max(1, round(8 * width * min(1.0, value / longest)))
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
