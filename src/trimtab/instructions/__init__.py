@@ -7,14 +7,28 @@ with the decorator `instruction`, in a plug-in package, or without code with `lo
 from trimtab.errors import InstructionError
 from trimtab.instructions.base import SPLITS, Check, Instruction, InstructionType, Judgement, Phrasings, Split
 from trimtab.instructions.demands import Demands
+from trimtab.instructions.files import load_file
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import catalogue, from_dict, get, get_type, instruction, names
 
-# Importing a family registers its instructions; this is the order of the catalogue.
-from trimtab.instructions import form, case, punctuation, startend, length, keywords  # isort: skip
-from trimtab.instructions import content, combination, language  # isort: skip
+# isort: split
+from trimtab.instructions import (
+    case,
+    combination,
+    content,
+    form,
+    keywords,
+    language,
+    length,
+    punctuation,
+    startend,
+)
+
+# Importing a family registers its instructions.
+FAMILIES = (case, combination, content, form, keywords, language, length, punctuation, startend, words)
 
 __all__ = [
+    "FAMILIES",
     "SPLITS",
     "Check",
     "Demands",
@@ -30,5 +44,6 @@ __all__ = [
     "get",
     "get_type",
     "instruction",
+    "load_file",
     "names",
 ]

@@ -46,7 +46,9 @@ class Phrasings:
     @classmethod
     def lines(cls, *, learning: str, validation: str, test: str) -> Self:
         """Read the three parts from texts with one template per line."""
-        parts = (tuple(line.strip() for line in text.strip().split("\n")) for text in (learning, validation, test))
+        parts = (
+            tuple(line.strip() for line in text.strip().split("\n")) for text in (learning, validation, test)
+        )
         return cls(*parts)
 
     def __add__(self, other: Phrasings) -> Phrasings:
@@ -183,18 +185,20 @@ class Instruction:
     __slots__ = ("_check", "_key", "params", "type")
     type: InstructionType
     params: dict[str, Any]
+    _check: Check | None
+    _key: tuple[str, str]
 
-    def __init__(self, type: InstructionType, params: Mapping[str, Any]) -> None:
+    def __init__(self, kind: InstructionType, params: Mapping[str, Any]) -> None:
         """Keep validated parameters. Call an `InstructionType` instead of this.
 
         Raises:
             InstructionError: If the parameters are at odds with each other.
         """
         put = object.__setattr__
-        put(self, "type", type)
+        put(self, "type", kind)
         put(self, "params", dict(params))
-        put(self, "_key", (type.name, json.dumps(self.params, sort_keys=True)))
-        put(self, "_check", type._maker(**self.params))
+        put(self, "_key", (kind.name, json.dumps(self.params, sort_keys=True)))
+        put(self, "_check", kind._maker(**self.params))
 
     @property
     def name(self) -> str:
@@ -204,7 +208,9 @@ class Instruction:
     @property
     def label(self) -> str:
         """Name and parameters, as in ``sentences(at_most=2)``."""
-        shown = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.params.items())
+        shown = ", ".join(
+            f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.params.items()
+        )
         return f"{self.name}({shown})" if shown else self.name
 
     @property
@@ -288,8 +294,7 @@ class Instruction:
             raise InstructionError(
                 f"{self.name} needs {self.type._takes_query} to check a response; set it, or use for_query(query)"
             )
-        check: Check = self._check
-        return check
+        return self._check
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"an Instruction cannot be changed; make another with {self.name}(...)")

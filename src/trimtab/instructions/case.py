@@ -96,7 +96,9 @@ def uppercase() -> Check:
     fields=lambda params: {"n": params["capital_frequency"]},
     notes=splitting.word_notes,
     demands=lambda params: Demands(
-        counts={"capital words": counting.relation_range(params["capital_relation"], params["capital_frequency"])}
+        counts={
+            "capital words": counting.relation_range(params["capital_relation"], params["capital_frequency"])
+        }
     ),
     phrasings={
         counting.AT_LEAST: Phrasings.lines(

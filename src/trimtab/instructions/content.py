@@ -81,7 +81,9 @@ def placeholders(
     ),
 )
 def postscript(
-    postscript_marker: Annotated[str, Parameter("how it starts, such as P.S. or P.P.S", example="P.S.")] = "P.S.",
+    postscript_marker: Annotated[
+        str, Parameter("how it starts, such as P.S. or P.P.S", example="P.S.")
+    ] = "P.S.",
 ) -> Check:
     """Has a postscript that starts with a marker."""
     marker = postscript_marker.strip()

@@ -59,7 +59,12 @@ def whole_word(word: str) -> re.Pattern[str]:
 
 def clash(first: Demands, second: Demands) -> str | None:
     """The reason why no response satisfies both, or None. The order of the two does not matter."""
-    return _counts(first, second) or _directed(first, second) or _directed(second, first) or _languages(first, second)
+    return (
+        _counts(first, second)
+        or _directed(first, second)
+        or _directed(second, first)
+        or _languages(first, second)
+    )
 
 
 def _counts(first: Demands, second: Demands) -> str | None:
@@ -77,7 +82,9 @@ def _directed(demanding: Demands, restricting: Demands) -> str | None:
             return f"one asks for more {quantity} than the other allows words"
     for text in demanding.contains + demanding.verbatim:
         lowered = text.lower()
-        if (bad := next((word for word in restricting.absent if whole_word(word).search(text)), None)) is not None:
+        if (
+            bad := next((word for word in restricting.absent if whole_word(word).search(text)), None)
+        ) is not None:
             return f'one asks for "{text}", the other forbids "{bad}"'
         if (character := next((c for c in restricting.banned if c in lowered), None)) is not None:
             return f'one asks for "{text}", the other forbids "{character}"'

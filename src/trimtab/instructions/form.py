@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_library
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least
@@ -15,6 +15,21 @@ CONSTRAINED_ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is ma
 
 _OUTSIDE_JSON = "one asks for text around or between the JSON, which then is no JSON any more"
 _FENCES = ("```json", "```Json", "```JSON", "```")
+
+
+def read_json(response: str) -> Any:
+    """The value that a response holds as JSON, with or without a markdown code fence around it.
+
+    Raises:
+        ValueError: If the response is not JSON.
+    """
+    text = response.strip()
+    for fence in _FENCES:
+        text = text.removeprefix(fence)
+    try:
+        return json_library.loads(text.removesuffix("```").strip())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @instruction(
@@ -57,12 +72,9 @@ def json_() -> Check:
     """Is valid JSON throughout, with or without a markdown code fence."""
 
     def check(response: str) -> bool:
-        text = response.strip()
-        for fence in _FENCES:
-            text = text.removeprefix(fence)
         try:
-            json_library.loads(text.removesuffix("```").strip())
-        except (ValueError, RecursionError):
+            read_json(response)
+        except ValueError:
             return False
         return True
 
@@ -249,7 +261,7 @@ def sections(
             Reply with "My answer is yes." or "My answer is no." or "My answer is maybe."
             Say "My answer is yes.", "My answer is no." or "My answer is maybe." and nothing else.
             Please answer with one of these: My answer is yes. My answer is no. My answer is maybe.
-            Use one of the following options as your answer: "My answer is yes." "My answer is no." "My answer is maybe."
+            Use one of the following as your answer: "My answer is yes." "My answer is no." "My answer is maybe."
             Respond only with one of these options: My answer is yes. My answer is no. My answer is maybe.
             Pick one: My answer is yes. My answer is no. My answer is maybe.
             Give me one of the following: "My answer is yes.", "My answer is no.", "My answer is maybe."

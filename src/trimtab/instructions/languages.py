@@ -33,7 +33,9 @@ def code(language: str) -> str:
     wanted = language.strip().lower()
     found = wanted if wanted in NAMES else {name.lower(): code for code, name in NAMES.items()}.get(wanted)
     if found is None:
-        raise ValueError(f"must be an ISO 639-1 code or English name of a language, such as es, not {language!r}")
+        raise ValueError(
+            f"must be an ISO 639-1 code or English name of a language, such as es, not {language!r}"
+        )
     return found
 
 

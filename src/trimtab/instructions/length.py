@@ -239,20 +239,20 @@ def number_paragraphs(
             Your answer must have {n} {n:paragraph/paragraphs}, and "{first_word}" is the first word of paragraph {nth}.
             Begin the {nth:ordinal} of {n:word} {n:paragraph/paragraphs} with the word "{first_word}".
             Give me {n} {n:paragraph/paragraphs} separated by blank lines. Begin paragraph {nth} with {first_word}.
-            Split your answer into {n:word} {n:paragraph/paragraphs} and begin the {nth:ordinal} paragraph with "{first_word}".
+            Split it into {n:word} {n:paragraph/paragraphs} and begin the {nth:ordinal} paragraph with "{first_word}".
             The first word of the {nth:ordinal} paragraph must be {first_word}. Write {n:word} {n:paragraph/paragraphs}.
             Make the word "{first_word}" the start of paragraph {nth}, and use {n} {n:paragraph/paragraphs}.
             Please write {n:word} {n:paragraph/paragraphs} where the {nth:ordinal} paragraph starts with {first_word}.
         """,
         validation="""
             Please use {n} {n:paragraph/paragraphs} and begin paragraph {nth} with the word "{first_word}".
-            Your answer must have {n:word} {n:paragraph/paragraphs}, the {nth:ordinal} of them starting with "{first_word}".
+            Answer in {n:word} {n:paragraph/paragraphs}, the {nth:ordinal} starting with the word "{first_word}".
             Write {n:word} {n:paragraph/paragraphs}. The first word of paragraph {nth} must be {first_word}.
         """,
         test="""
             Start the {nth:ordinal} of {n:word} {n:paragraph/paragraphs} with "{first_word}".
             Answer in exactly {n} {n:paragraph/paragraphs}. Paragraph {nth} must begin with the word {first_word}.
-            Give me {n:word} {n:paragraph/paragraphs} where "{first_word}" is the first word of the {nth:ordinal} paragraph.
+            Give me {n:word} {n:paragraph/paragraphs} where the {nth:ordinal} paragraph begins with "{first_word}".
         """,
     ),
 )

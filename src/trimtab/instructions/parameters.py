@@ -135,7 +135,13 @@ def from_signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-_KINDS: Mapping[Any, Kind] = {int: "integer", float: "number", bool: "boolean", str: "text", list[str]: "texts"}
+_KINDS: Mapping[Any, Kind] = {
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    str: "text",
+    list[str]: "texts",
+}
 
 
 def _read_hint(function: str, name: str, hint: Any) -> tuple[Parameter, Kind]:

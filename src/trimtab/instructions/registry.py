@@ -24,27 +24,43 @@ class Register:
         self._types: dict[str, InstructionType] = {}
         self._ids: dict[str, str] = {}
 
-    def add(self, type: InstructionType, *, replace: bool = False) -> InstructionType:
+    def add(self, added: InstructionType, *, replace: bool = False) -> InstructionType:
         """Add a type and make its conflicts mutual.
 
         Raises:
             InstructionError: If the name or the id is taken and ``replace`` is false.
         """
         if not replace:
-            for taken in (type.name, type.ifeval_id):
-                if taken is not None and (taken in self._types or taken in self._ids):
-                    raise InstructionError(
-                        f"there is an instruction {taken!r} already; choose another name or pass replace=True"
-                    )
-        self._types[type.name] = type
-        if type.ifeval_id:
-            self._ids[type.ifeval_id] = type.name
+            self._refuse_taken(added)
+        self._types[added.name] = added
+        if added.ifeval_id:
+            self._ids[added.ifeval_id] = added.name
         for other in self._types.values():
-            if reason := type.clash_with(other.name):
-                other._clashes.setdefault(type.name, reason)
-            elif reason := other.clash_with(type.name):
-                type._clashes.setdefault(other.name, reason)
-        return type
+            if reason := added.clash_with(other.name):
+                other._clashes.setdefault(added.name, reason)
+            elif reason := other.clash_with(added.name):
+                added._clashes.setdefault(other.name, reason)
+        return added
+
+    def add_all(
+        self, added: Sequence[InstructionType], *, replace: bool = False
+    ) -> tuple[InstructionType, ...]:
+        """Add several types, or none of them if one is refused.
+
+        Raises:
+            InstructionError: As `add`.
+        """
+        if not replace:
+            for each in added:
+                self._refuse_taken(each)
+        return tuple(self.add(each, replace=replace) for each in added)
+
+    def _refuse_taken(self, added: InstructionType) -> None:
+        for taken in (added.name, added.ifeval_id):
+            if taken is not None and (taken in self._types or taken in self._ids):
+                raise InstructionError(
+                    f"there is an instruction {taken!r} already; choose another name or pass replace=True"
+                )
 
     def find(self, name: str) -> InstructionType:
         """Look a type up by short name or IFEval id.
@@ -56,7 +72,7 @@ class Register:
         if found is not None:
             return found
         known = [*self._types, *self._ids]
-        by_tail = {id.split(":")[-1]: id for id in self._ids}
+        by_tail = {ifeval_id.split(":")[-1]: ifeval_id for ifeval_id in self._ids}
         near = difflib.get_close_matches(name.lower(), [*known, *by_tail], n=3, cutoff=0.5)
         near = list(dict.fromkeys(by_tail.get(match, match) for match in near))
         hint = f"did you mean {' or '.join(near)}?" if near else "`trimtab instructions` lists them all"
@@ -123,14 +139,14 @@ def instruction(
     """
 
     def register(maker: Maker) -> InstructionType:
-        short = name or getattr(maker, "__name__", "")
+        short = name or str(getattr(maker, "__name__", ""))
         if isinstance(phrasings, Mapping):
             cases = dict(phrasings)
         else:
             cases = {"": phrasings if isinstance(phrasings, Phrasings) else Phrasings.divide(phrasings)}
         if isinstance(phrasings, str) or not all(case.learning for case in cases.values()) or not cases:
             raise InstructionError(f"{short}: phrasings must be a list of at least one text")
-        reasons = conflicts if isinstance(conflicts, Mapping) else {other: "" for other in conflicts}
+        reasons = conflicts if isinstance(conflicts, Mapping) else dict.fromkeys(conflicts, "")
         first_line = (inspect.getdoc(maker) or "").split("\n")[0]
         made = InstructionType(
             short,
@@ -186,7 +202,7 @@ def from_dict(data: Mapping[str, Any]) -> Instruction:
 
 def names() -> list[str]:
     """The short names of all types, in the order of the catalogue."""
-    return [type.name for type in catalogue()]
+    return [listed.name for listed in catalogue()]
 
 
 def catalogue() -> tuple[InstructionType, ...]:
@@ -215,5 +231,7 @@ def load_plugins() -> None:
             loaded = entry.load()
             if isinstance(loaded, InstructionType) and loaded not in REGISTER.all():
                 REGISTER.add(loaded)
-        except Exception as error:
-            warnings.warn(f"the instructions of plug-in {entry.name!r} ({entry.value}) failed: {error}", stacklevel=2)
+        except Exception as error:  # noqa: BLE001 (whatever a plug-in raises is its own)
+            warnings.warn(
+                f"the instructions of plug-in {entry.name!r} ({entry.value}) failed: {error}", stacklevel=2
+            )

@@ -95,7 +95,8 @@ def _nltk_words() -> Splitter | None:
         from nltk.tokenize import NLTKWordTokenizer
     except ImportError:
         return None
-    return NLTKWordTokenizer().tokenize
+    tokenize: Splitter = NLTKWordTokenizer().tokenize
+    return tokenize
 
 
 def simple_words(text: str) -> list[str]:

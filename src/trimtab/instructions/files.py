@@ -1,0 +1,170 @@
+"""Instructions without code: a TOML file with phrasings and a regular expression or a JSON schema."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trimtab.errors import InstructionError
+from trimtab.instructions.base import SPLITS, Check, InstructionType, Phrasings
+from trimtab.instructions.form import read_json
+from trimtab.instructions.registry import REGISTER
+
+_KEYS = ("summary", "family", "phrasings", "regex", "ignore_case", "json_schema", "conflicts")
+
+
+def load_file(path: str | Path, *, replace: bool = False) -> tuple[InstructionType, ...]:
+    """Register the instructions of a TOML file.
+
+    Each table is one instruction, named by its heading. It has ``phrasings`` (a list of texts, which is divided
+    into learning, validation and test; or a table with these three lists), and optionally a ``summary``, a
+    ``family``, ``conflicts`` (names it cannot go with), and what its check asks for: a ``regex`` that occurs in
+    the response (``ignore_case`` for any case), a ``json_schema`` (a table, or the path of a JSON file beside this
+    one) that the response satisfies as JSON, or both. Without either it has no check, and says so when asked.
+
+    Args:
+        path: The file.
+        replace: Replace instructions of the same names instead of refusing.
+
+    Returns:
+        The new types, in the order of the file. Either all are registered or none.
+
+    Raises:
+        InstructionError: If the file cannot be read or holds something that is no instruction.
+    """
+    file = Path(path)
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InstructionError(f"cannot read {file}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InstructionError(f"{file} is not a TOML file: {error}") from None
+    if not tables:
+        raise InstructionError(
+            f"{file} holds no instruction; write a table such as [greeting] with phrasings"
+        )
+    made = tuple(_read_table(file, name, table) for name, table in tables.items())
+    return REGISTER.add_all(made, replace=replace)
+
+
+def _read_table(file: Path, name: str, table: Any) -> InstructionType:
+    where = f"{file}, [{name}]"
+    if not isinstance(table, Mapping):
+        raise InstructionError(
+            f"{file}: {name} stands outside a table; put it under a heading such as [greeting]"
+        )
+    for key in table:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(_KEYS)}"
+            raise InstructionError(f"{where}: there is no key {key!r}; {hint}")
+    checks = []
+    if "regex" in table:
+        checks.append(_regex_check(where, table["regex"], table.get("ignore_case", False)))
+    if "json_schema" in table:
+        checks.append(_schema_check(where, table["json_schema"], file.parent))
+    check: Check | None = (lambda response: all(one(response) for one in checks)) if checks else None
+    conflicts = _texts(where, "conflicts", table.get("conflicts", []))
+    return InstructionType(
+        name,
+        # The phrasings are fixed texts: braces in them mean themselves.
+        lambda: check,
+        {"": _phrasings(where, table.get("phrasings"))},
+        summary=_text(where, "summary", table.get("summary", f"From {file.name}.")),
+        family=_text(where, "family", table.get("family", "custom")),
+        conflicts={other: f"{name} says that it cannot go with {other}" for other in conflicts},
+    )
+
+
+def _phrasings(where: str, value: Any) -> Phrasings:
+    if isinstance(value, Mapping):
+        if set(value) != set(SPLITS):
+            raise InstructionError(f"{where}: phrasings as a table needs the lists {', '.join(SPLITS)}")
+        parts = [_texts(where, f"phrasings.{split}", value[split]) for split in SPLITS]
+    else:
+        divided = Phrasings.divide(_texts(where, "phrasings", value))
+        parts = [list(divided.learning), list(divided.validation), list(divided.test)]
+    if not all(parts):
+        raise InstructionError(f"{where}: needs phrasings, a list of at least one text")
+    learning, validation, test = (tuple(_literal(text) for text in part) for part in parts)
+    return Phrasings(learning, validation, test)
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _text(where: str, key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InstructionError(f"{where}: {key} must be a text, not {value!r}")
+    return value
+
+
+def _texts(where: str, key: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
+        raise InstructionError(f"{where}: {key} must be a list of texts, not {value!r}")
+    return value
+
+
+def _regex_check(where: str, pattern: Any, ignore_case: Any) -> Check:
+    if not isinstance(ignore_case, bool):
+        raise InstructionError(f"{where}: ignore_case must be true or false, not {ignore_case!r}")
+    try:
+        compiled = re.compile(_text(where, "regex", pattern), re.IGNORECASE if ignore_case else 0)
+    except re.error as error:
+        raise InstructionError(f"{where}: the regex {pattern!r} is not valid: {error}") from None
+    return lambda response: compiled.search(response) is not None
+
+
+def _schema_check(where: str, schema: Any, folder: Path) -> Check:
+    if isinstance(schema, str):
+        try:
+            schema = json.loads((folder / schema).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InstructionError(f"{where}: cannot read {folder / schema}: {error.strerror}") from None
+        except ValueError as error:
+            raise InstructionError(f"{where}: {folder / schema} is not JSON: {error}") from None
+    conforms = _validator(where, schema)
+
+    def check(response: str) -> bool:
+        try:
+            value = read_json(response)
+        except ValueError:
+            return False
+        return conforms(value)
+
+    return check
+
+
+def _validator(where: str, schema: Any) -> Callable[[Any], bool]:
+    try:
+        from jsonschema import SchemaError
+        from jsonschema.validators import validator_for
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
+    except ImportError:
+        raise InstructionError(
+            f"{where}: a json_schema needs the package jsonschema: pip install jsonschema"
+        ) from None
+    kind = validator_for(schema)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        raise InstructionError(f"{where}: json_schema is not a valid schema: {error.message}") from None
+    # An empty registry: a schema that points elsewhere is not fetched from the network.
+    validator = kind(schema, registry=Registry())
+
+    def conforms(value: Any) -> bool:
+        try:
+            return bool(validator.is_valid(value))
+        except Unresolvable as error:
+            raise InstructionError(
+                f"{where}: json_schema points to {error.ref!r}, which is not in it"
+            ) from None
+
+    return conforms
