@@ -1,0 +1,265 @@
+"""One self-contained HTML file: what was measured, what was searched, what came back, and with which settings."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.errors import TrimtabError
+from trimtab.evaluate.conditions import CONDITIONS, Condition, Row
+from trimtab.evaluate.plots import (
+    COLOURS,
+    SearchPoint,
+    by_instruction,
+    followed_bars,
+    quality_dots,
+    search_map,
+)
+from trimtab.evaluate.statistics import mean
+from trimtab.evaluate.svg import inline_svg
+
+if TYPE_CHECKING:
+    import jinja2
+    from matplotlib.figure import Figure
+
+# What HTML forbids in text, and halves of characters, which UTF-8 cannot hold.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_SAMPLE_LENGTH = 900
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report shows.
+
+    Attributes:
+        title: Its heading.
+        lead: One or two sentences under the heading.
+        rows: The measured rows, those of one instruction side by side; at least one.
+        searches: The candidates tried, by the instruction's label.
+        settings: Names and values, in the order to show them.
+        seconds: Where the time went.
+        steerings: Where each instruction's steering was saved, by label.
+        footer: A closing line.
+    """
+
+    title: str
+    lead: str
+    rows: Sequence[Row]
+    searches: Mapping[str, Sequence[SearchPoint]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    steerings: Mapping[str, str] = field(default_factory=dict)
+    footer: str = ""
+
+
+def check_installed() -> None:
+    """Makes sure a report can be rendered, before the work it would show is done.
+
+    Raises:
+        TrimtabError: jinja2 is missing.
+    """
+    if find_spec("jinja2") is None:
+        raise TrimtabError("the report needs jinja2, which is not installed; pip install 'trimtab[report]'")
+
+
+def render(report: Report) -> str:
+    """Renders a report as one HTML page that needs nothing from outside.
+
+    Without matplotlib the plots are left out, and the page says so.
+
+    Args:
+        report: What to show.
+
+    Returns:
+        The page.
+
+    Raises:
+        TrimtabError: jinja2 is missing.
+        ValueError: The report has no rows.
+    """
+    check_installed()
+    if not report.rows:
+        raise ValueError("a report needs at least one row")
+    groups = by_instruction(report.rows)
+    present = [
+        condition for condition in CONDITIONS if any(row.condition == condition for row in report.rows)
+    ]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            rows=report.rows,
+            groups=groups,
+            conditions=present,
+            means=mean_followed(report.rows),
+            worse=worse_than_baseline(report.rows),
+            judged=any(row.quality.facts is not None for row in report.rows),
+            colours=COLOURS,
+            tone=_tone,
+            figures={
+                "followed": _figure(
+                    "followed",
+                    "Share of answers that follow, by instruction and condition",
+                    followed_bars,
+                    report.rows,
+                ),
+                "quality": _figure(
+                    "quality", "Quality of the answers by instruction", quality_dots, report.rows
+                ),
+            },
+            searches=[
+                {
+                    "label": label,
+                    "caption": _caption(points),
+                    "figure": _figure(
+                        f"search{i}", f"Search for {label}: block by strength", search_map, points
+                    ),
+                }
+                for i, (label, points) in enumerate(report.searches.items())
+                if points
+            ],
+            samples=[sample_of(label, rows) for label, rows in groups],
+        )
+    )
+
+
+def write(report: Report, path: Path) -> None:
+    """Renders a report into a file, in one step.
+
+    Args:
+        report: What to show.
+        path: The file; its folder must exist.
+
+    Raises:
+        TrimtabError: jinja2 is missing, or the file cannot be written.
+    """
+    page = render(report)
+    try:
+        # Next to the target, so that the exchange stays on one disk and is atomic.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            draft = Path(folder) / path.name
+            draft.write_text(page, encoding="utf-8", newline="\n")
+            draft.replace(path)
+    except OSError as error:
+        raise TrimtabError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def mean_followed(rows: Sequence[Row]) -> dict[Condition, float]:
+    """The mean share followed over instructions, by condition.
+
+    Args:
+        rows: The rows.
+
+    Returns:
+        One mean for each condition that occurs, in the order of the conditions.
+    """
+    means = {c: mean(row.followed for row in rows if row.condition == c) for c in CONDITIONS}
+    return {condition: value for condition, value in means.items() if value is not None}
+
+
+def worse_than_baseline(rows: Sequence[Row]) -> set[tuple[str, Condition]]:
+    """Where a steering does worse than doing without it.
+
+    Args:
+        rows: The rows.
+
+    Returns:
+        Label and condition of every steered row below the baseline, and of every instructed+steered row below the
+        instructed one.
+    """
+    pairs: tuple[tuple[Condition, Condition], ...] = (
+        ("steered", "baseline"),
+        ("instructed+steered", "instructed"),
+    )
+    return {
+        (label, condition)
+        for label, found in by_instruction(rows)
+        for condition, reference in pairs
+        if condition in found and reference in found and found[condition].followed < found[reference].followed
+    }
+
+
+def sample_of(label: str, rows: Mapping[Condition, Row]) -> dict[str, Any]:
+    """One question with its answers under every condition, as typical as one question can be.
+
+    Args:
+        label: The instruction.
+        rows: Its rows by condition.
+
+    Returns:
+        `label`, `query`, and `answers`: condition, text, and whether it passed. The question is the first whose steered
+        answer passes, if most of them do, or fails, if most do; so a sample neither flatters nor slanders.
+    """
+    judged = rows.get("steered") or next(iter(rows.values()))
+    usual = judged.followed >= 0.5
+    index = judged.strict.index(usual)
+    return {
+        "label": label,
+        "query": judged.responses[index].query,
+        "answers": [
+            {"condition": c, "text": rows[c].responses[index].text, "passed": rows[c].strict[index]}
+            for c in CONDITIONS
+            if c in rows
+        ],
+    }
+
+
+def _tone(condition: Condition) -> str:
+    """A condition in one word, for style classes and narrow columns."""
+    return "both" if condition == "instructed+steered" else condition
+
+
+def _caption(points: Sequence[SearchPoint]) -> str:
+    chosen = next((point for point in points if point.chosen), None)
+    if chosen is None:
+        return f"{len(points)} candidates, none chosen"
+    return f"{chosen.method.replace('_', ' ')}, block {chosen.block}, strength {chosen.strength:g}"
+
+
+def _figure(name: str, description: str, draw: Any, data: Any) -> str | None:
+    if find_spec("matplotlib") is None:
+        return None
+    figure: Figure = draw(data)
+    return inline_svg(figure, name=name, description=description)
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trimtab.evaluate", "templates"),
+        # Everything a model writes goes through here: it must not become markup.
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "clean": lambda text: _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text),
+        "shorten": lambda text: (
+            text if len(text) <= _SAMPLE_LENGTH else text[:_SAMPLE_LENGTH].rstrip() + " …"
+        ),
+        "share": lambda value: "–" if value is None else f"{value:.2f}",
+        "perplexity": lambda value: "–" if value is None else format_perplexity(value),
+    }
+    return environment
+
+
+def format_perplexity(value: float) -> str:
+    """Three significant digits, no exponent below a million.
+
+    Args:
+        value: A perplexity.
+
+    Returns:
+        Text such as `3.14`, `31.4`, `3140`.
+    """
+    if value >= 1e6:
+        return f"{value:.0e}"
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"

@@ -1,0 +1,88 @@
+"""Instructions written on one line: `json,sentences(at_most=2),include("lantern")`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from trimtab import instructions as catalogue
+from trimtab.errors import InstructionError
+
+if TYPE_CHECKING:
+    from trimtab.instructions import Instruction
+
+_SPEC = re.compile(r"(?P<name>[\w:.-]+)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
+_NAMED = re.compile(r"(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>.*)", re.DOTALL)
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def parse_instructions(text: str) -> list[Instruction]:
+    """Reads a list of instructions, each a name with parameters in brackets where it has some.
+
+    A parameter is given by position or as `key=value`. A value is JSON, or a bare word. So every
+    `Instruction.label` reads back as its instruction.
+
+    Args:
+        text: The instructions, separated by commas.
+
+    Returns:
+        The instructions, in order.
+
+    Raises:
+        InstructionError: The text is malformed, or names an instruction or parameter that does not exist.
+    """
+    specs = [spec for spec in _split(text) if spec]
+    if not specs:
+        raise InstructionError(
+            "no instruction is named; give names separated by commas, such as json,lowercase"
+        )
+    return [_parse(spec) for spec in specs]
+
+
+def _parse(spec: str) -> Instruction:
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise InstructionError(f"cannot read the instruction {spec!r}; write it as name or name(key=value)")
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for argument in _split(match["arguments"] or ""):
+        if not argument:
+            continue
+        pair = _NAMED.fullmatch(argument)
+        if pair is None:
+            positional.append(_value(argument))
+        elif pair["key"] in named:
+            raise InstructionError(f"{match['name']}: {pair['key']} is given twice")
+        else:
+            named[pair["key"]] = _value(pair["value"])
+    return catalogue.get_type(match["name"])(*positional, **named)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text.strip().strip("'")
+
+
+def _split(text: str) -> list[str]:
+    """Splits at the commas that stand outside brackets and JSON strings."""
+    parts, start, expected, quoted, escaped = [], 0, [], False, False
+    for i, character in enumerate(text):
+        if quoted:
+            quoted = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            quoted = True
+        elif character in _CLOSING:
+            expected.append(_CLOSING[character])
+        elif character in ")]}":
+            if not expected or expected.pop() != character:
+                raise InstructionError(f"a {character!r} too many in {text!r}")
+        elif character == "," and not expected:
+            parts.append(text[start:i].strip())
+            start = i + 1
+    if expected or quoted:
+        raise InstructionError(f"a {expected[-1] if expected else chr(34)!r} is missing in {text!r}")
+    return [*parts, text[start:].strip()]
