@@ -9,17 +9,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
 from trimtab import steering_card
-from trimtab._version import __version__
 from trimtab.edits import Edit, TokenScope
 from trimtab.errors import SteeringError
+from trimtab.record import ModelIdentity, Record
 from trimtab.steering_files import (
     STEERING,
     canonical_digest,
@@ -30,137 +29,7 @@ from trimtab.steering_files import (
     write_folder,
 )
 
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """Which model something was learned on, and in which chat template.
-
-    Attributes:
-        id: The Hub name, the built-in name or the folder it was loaded from.
-        revision: The commit of the Hub repository, if known.
-        architecture: The class name, `LlamaForCausalLM`.
-        blocks: Number of decoder blocks.
-        width: Size of the residual stream, d.
-        chat_template: `"sha256:..."` of the template's text, or `"plain"` for a model without one.
-    """
-
-    id: str
-    revision: str | None
-    architecture: str
-    blocks: int
-    width: int
-    chat_template: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The identity as plain JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str | Path = "the model identity") -> ModelIdentity:
-        """Read what `to_dict` gave.
-
-        Raises:
-            SteeringError: A value is missing or of the wrong type.
-        """
-        identity = cls(
-            id=take(values, "id", str, where),
-            revision=take(values, "revision", (str, type(None)), where),
-            architecture=take(values, "architecture", str, where),
-            blocks=take(values, "blocks", int, where),
-            width=take(values, "width", int, where),
-            chat_template=take(values, "chat_template", str, where),
-        )
-        if identity.blocks < 1 or identity.width < 1:
-            raise SteeringError(f"{where}: a model has at least one block and a width of at least 1")
-        return identity
-
-    def __str__(self) -> str:
-        """The model and its shape in a few words."""
-        name = self.id if self.revision is None else f"{self.id}@{self.revision[:12]}"
-        return f"{name} ({self.architecture}, {self.blocks} blocks of width {self.width})"
-
-    def refusal(self, other: ModelIdentity, *, allow_other_model: bool = False) -> str | None:
-        """Why what was made for this model must not be applied to another: None when it may.
-
-        Args:
-            other: The model it is about to be applied to.
-            allow_other_model: Take any model of the same number of blocks and the same width.
-        """
-        if (self.blocks, self.width) != (other.blocks, other.width):
-            return "the shapes differ"
-        if allow_other_model:
-            return None
-        if self.architecture != other.architecture:
-            return "the architectures differ"
-        if self.id != other.id:
-            return "the names differ"
-        if self.revision is not None and other.revision is not None and self.revision != other.revision:
-            return "the revisions differ"
-        if self.chat_template != other.chat_template:
-            return f"the chat templates differ: {short(self.chat_template)} and {short(other.chat_template)}"
-        return None
-
-
-@dataclass(frozen=True)
-class Record:
-    """Where a steering comes from and what it measured.
-
-    Attributes:
-        model: The model it was made for.
-        instructions: `{"name": ..., "params": {...}}` of each instruction it stands for; none for a hand-made one.
-        method: How it was learned: `mean_difference`, `pca`, `composed`, `manual`.
-        prompts: Digest of the prompt pairs it was learned from, if any.
-        settings: How it was made, plain JSON: block, strength, how it is applied...
-        measurements: What it measured as it is, plain JSON. Scaling and composing drop them: they no longer hold.
-        version: The trimtab that made it.
-        created: When, ISO 8601, if known. Not part of the digest.
-    """
-
-    model: ModelIdentity
-    instructions: tuple[dict[str, Any], ...] = ()
-    method: str = "manual"
-    prompts: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    measurements: dict[str, Any] = field(default_factory=dict)
-    version: str = __version__
-    created: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON."""
-        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return {
-            **values,
-            "model": self.model.to_dict(),
-            "instructions": [dict(item) for item in self.instructions],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str | Path = "the record") -> Record:
-        """Read what `to_dict` gave.
-
-        Raises:
-            SteeringError: A value is missing or of the wrong type.
-        """
-        instructions = take(values, "instructions", list, where)
-        for item in instructions:
-            if (
-                not isinstance(item, dict)
-                or not isinstance(item.get("name"), str)
-                or not isinstance(item.get("params"), dict)
-            ):
-                raise SteeringError(
-                    f"{where}: every instruction needs a 'name' and 'params', not {item!r:.60}"
-                )
-        return cls(
-            model=ModelIdentity.from_dict(take(values, "model", dict, where), f"{where} (model)"),
-            instructions=tuple(instructions),
-            method=take(values, "method", str, where),
-            prompts=take(values, "prompts", (str, type(None)), where),
-            settings=take(values, "settings", dict, where),
-            measurements=take(values, "measurements", dict, where),
-            version=take(values, "version", str, where),
-            created=take(values, "created", (str, type(None)), where),
-        )
+__all__ = ["ModelIdentity", "Record", "Steering"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,10 +76,23 @@ class Steering:
             return
         way_out = "learn it on this model"
         if own.refusal(identity, allow_other_model=True) is None:
-            way_out += " or say allow_other_model=True"
+            way_out += ", or allow another model of the same shape (`moved_to`, `allow_other_model`)"
         raise SteeringError(
             f"the steering '{self.name}' is for {own}, not for {identity}: {reason}; {way_out}"
         )
+
+    def moved_to(self, identity: ModelIdentity) -> Steering:
+        """The same edits for another model of the same shape: a fine-tune of the original, or its base.
+
+        Whether they do there what they did here is to be measured. The record names where they come from.
+
+        Raises:
+            SteeringError: The other model has another number of blocks or another width.
+        """
+        self.check_model(identity, allow_other_model=True)
+        settings = {**self.record.settings, "moved_from": self.record.model.to_dict()}
+        record = dataclasses.replace(self.record, model=identity, settings=settings, measurements={})
+        return Steering(name=self.name, edits=self.edits, record=record)
 
     def __add__(self, other: Steering) -> Steering:
         """Both steerings at once: the union of their edits.
@@ -312,7 +194,7 @@ class Steering:
         Args:
             folder: Where it was saved.
             model: The model it is meant for: checked with `check_model` when given.
-            allow_other_model: As for `check_model`.
+            allow_other_model: Take a steering of another model of the same shape; it is then `moved_to` this one.
 
         Raises:
             SteeringError: The folder is missing, not a steering, damaged, of a newer format, or for another model.
@@ -329,9 +211,10 @@ class Steering:
             raise SteeringError(f"{folder} has tensors that belong to no edit: {', '.join(sorted(unknown))}")
         if mismatch is not None:
             raise SteeringError(mismatch)
-        if model is not None:
-            steering.check_model(model, allow_other_model=allow_other_model)
-        return steering
+        if model is None:
+            return steering
+        steering.check_model(model, allow_other_model=allow_other_model)
+        return steering if record.model.refusal(model) is None else steering.moved_to(model)
 
     def _document(self) -> dict[str, Any]:
         edits = [
@@ -344,11 +227,6 @@ class Steering:
             for edit in self.edits
         ]
         return {"name": self.name, **self.record.to_dict(), "edits": edits}
-
-
-def short(digest: str) -> str:
-    """A digest to read: the first 12 characters of a `"sha256:..."`, anything else as it is."""
-    return digest.removeprefix("sha256:")[:12] if digest.startswith("sha256:") else digest
 
 
 def _parts(steering: Steering) -> list[dict[str, Any]]:
@@ -388,7 +266,7 @@ def _read_edit(
         u=finite_vector(tensors, f"edits.{number}.u", (model.width,), where),
         alpha=finite_number(values.get("alpha"), "alpha", place),
         p=finite_vector(tensors, f"edits.{number}.p", (model.width,), where) if gated else None,
-        tokens=tokens,  # type: ignore[arg-type]  # checked above
+        tokens=tokens,
     )
 
 

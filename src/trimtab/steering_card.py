@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trimtab.record import short
+
 if TYPE_CHECKING:
     from trimtab.edits import Edit
     from trimtab.steering import Steering
@@ -17,14 +19,14 @@ def describe(steering: Steering) -> str:
     record = steering.record
     model = record.model
     template = (
-        "plain question/answer format" if model.chat_template == "plain" else _digest(model.chat_template)
+        "plain question/answer format" if model.chat_template == "plain" else short(model.chat_template)
     )
     rows = [
         ("model", str(model)),
         ("chat template", template),
         ("instructions", ", ".join(_instruction(item) for item in record.instructions) or "none named"),
         ("method", record.method),
-        ("prompts", _digest(record.prompts) if record.prompts else "not recorded"),
+        ("prompts", short(record.prompts) if record.prompts else "not recorded"),
     ]
     edits = [
         f"block {edit.block}: {describe_edit(edit)}" for edit in sorted(steering.edits, key=lambda e: e.block)
@@ -38,7 +40,7 @@ def describe(steering: Steering) -> str:
     if record.measurements:
         rows.append(("measured", _values(record.measurements)))
     rows.append(("made by", f"trimtab {record.version}" + (f", {record.created}" if record.created else "")))
-    rows.append(("digest", _digest(steering.digest())))
+    rows.append(("digest", short(steering.digest())))
     width = max(len(label) for label, _ in rows)
     return "\n".join([steering.name, *(f"  {label:<{width}}  {text}" for label, text in rows)])
 
@@ -87,7 +89,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         return "; ".join(f"({_values(item)})" for item in value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _digest(digest: str) -> str:
-    return digest[: len("sha256:") + 12] if digest.startswith("sha256:") else digest
