@@ -22,6 +22,7 @@ from trimtab.instructions import (
     length,
     punctuation,
     startend,
+    words,
 )
 
 # Importing a family registers its instructions.
