@@ -82,7 +82,13 @@ def load(
     model.generation_config.max_length = (
         None  # `max_new_tokens` is always given; with both, transformers warns
     )
-    return TransformersEngine(model, tokenizer, model_id=model_id, decoder_blocks=decoder_blocks)
+    return TransformersEngine(
+        model,
+        tokenizer,
+        model_id=model_id,
+        revision=None if Path(source).is_dir() else _commit(source, revision),
+        decoder_blocks=decoder_blocks,
+    )
 
 
 def _source(name: str | Path) -> tuple[str, str]:
@@ -111,6 +117,14 @@ def _folder_id(folder: Path) -> str:
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
         return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
     return folder.name
+
+
+def _commit(name: str, revision: str | None) -> str | None:
+    """The commit of what was just loaded from the Hub: its cache files snapshots under their commits."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def _device(device: torch.device | str | None) -> torch.device:
