@@ -107,6 +107,11 @@ def fill(template: str, values: Mapping[str, Any], owner: str) -> str:
         ) from None
 
 
-def field_names(template: str) -> set[str]:
-    """The names of the values a template asks for."""
-    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+def outline(template: str) -> str:
+    """A template for people to read: ``{n:word}`` becomes ``<n>``, and ``{n:time/times}`` "times"."""
+    parts = []
+    for text, name, spec, _ in string.Formatter().parse(template):
+        parts.append(text)
+        if name is not None:
+            parts.append(spec.split("/", 1)[1] if spec and "/" in spec else f"<{name}>")
+    return "".join(parts)

@@ -1,0 +1,125 @@
+"""`trimtab check`: judge responses by one instruction's strict and loose checks."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from trimtab import instructions
+from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.errors import InstructionError, TrimtabError
+from trimtab.instructions import Instruction, Judgement
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Short name or IFEval id of the instruction.")],
+    responses: Annotated[
+        str,
+        typer.Option(
+            "--responses", metavar="FILE", help='JSON Lines with {"response": ...}; - reads standard input.'
+        ),
+    ],
+    params: Annotated[
+        str | None,
+        typer.Option("--params", metavar="JSON", help="The instruction's parameters as a JSON object."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="TOML", help="Also know the instructions of this file.")
+    ] = None,
+    json: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Judge responses by an instruction's strict and loose checks.
+
+    --json writes one line {"strict": ..., "loose": ...} for each response. A line may also hold the "query" that was
+    answered, which repeat_prompt needs.
+    """
+    if file is not None:
+        instructions.load_file(file)
+    instruction = instructions.get(name, **read_params(params))
+    output = Output(json, quiet)
+    judgements = [_judge(instruction, where, row) for where, row in _read_rows(responses)]
+    output.lines({"strict": judgement.strict, "loose": judgement.loose} for judgement in judgements)
+    output.print(_summary(instruction, judgements))
+
+
+def read_params(text: str | None) -> dict[str, Any]:
+    """Read the value of `--params`.
+
+    Args:
+        text: A JSON object, or None for no parameters.
+
+    Raises:
+        InstructionError: It is something else.
+    """
+    try:
+        params = json_format.loads(text) if text else {}
+    except ValueError as error:
+        raise InstructionError(
+            f"--params is not JSON ({error}); write for instance --params '{{\"at_most\": 2}}'"
+        ) from None
+    if not isinstance(params, dict):
+        raise InstructionError("--params must be a JSON object, for instance '{\"at_most\": 2}'")
+    return params
+
+
+def _read_rows(responses: str) -> list[tuple[str, dict[str, Any]]]:
+    """Read and validate every line, so that nothing is judged when one is wrong."""
+    source = "standard input" if responses == "-" else responses
+    try:
+        data = sys.stdin.buffer.read() if responses == "-" else Path(responses).read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise TrimtabError(f"cannot read {source}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise TrimtabError(f"{source}, line {line}: not UTF-8 text") from None
+    # Only line feeds end a line: a response may hold any other line separator unescaped.
+    lines = text.split("\n")
+    return [
+        (f"{source}, line {number}", _read_row(f"{source}, line {number}", line))
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _read_row(where: str, line: str) -> dict[str, Any]:
+    try:
+        row = json_format.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise TrimtabError(
+            f'{where}: not JSON ({error}); each line must be like {{"response": "..."}}'
+        ) from None
+    if not isinstance(row, dict) or not isinstance(row.get("response"), str):
+        raise TrimtabError(f'{where}: has no text "response"; each line must be like {{"response": "..."}}')
+    if not isinstance(row.get("query", ""), str):
+        raise TrimtabError(f'{where}: "query" must be a text')
+    return row
+
+
+def _judge(instruction: Instruction, where: str, row: dict[str, Any]) -> Judgement:
+    try:
+        return (instruction.for_query(row["query"]) if "query" in row else instruction).judge(row["response"])
+    except InstructionError as error:
+        raise InstructionError(f"{where}: {error}") if "query" in row else error from None
+
+
+def _summary(instruction: Instruction, judgements: list[Judgement]) -> Table:
+    table = Table(title=instruction.label, title_justify="left")
+    table.add_column("check")
+    table.add_column("followed", justify="right")
+    table.add_column("share", justify="right")
+    count = len(judgements)
+    for kind in ("strict", "loose"):
+        followed = sum(getattr(judgement, kind) for judgement in judgements)
+        table.add_row(kind, f"{followed} of {count}", f"{followed / count:.2f}" if count else "-")
+    notes = {f"{what}: {by}" for judgement in judgements for what, by in judgement.notes.items()}
+    if notes:
+        table.caption = "judged by " + ", ".join(sorted(notes))
+        table.caption_justify = "left"
+    return table
