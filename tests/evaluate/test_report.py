@@ -16,11 +16,19 @@ from trimtab.errors import TrimtabError
 from trimtab.evaluate import report as reports
 from trimtab.evaluate.conditions import Condition, Response, Row, evaluate_instruction
 from trimtab.evaluate.plots import SearchPoint
-from trimtab.evaluate.report import Report, mean_followed, render, sample_of, worse_than_baseline, write
+from trimtab.evaluate.report import (
+    Report,
+    Search,
+    mean_followed,
+    render,
+    sample_of,
+    worse_than_baseline,
+    write,
+)
 
 QUERIES = ["What is the River?", "Tell me about the River.", "Why do people love the River?"]
 SEARCH = [
-    SearchPoint(method, block, strength, followed=block / 4, accepted=strength < 2, chosen=False)
+    SearchPoint(method, block, strength, 3, good=block / 4, accepted=strength < 2, chosen=False)
     for method in ("add", "set_projection")
     for block in range(4)
     for strength in (0.5, 1.0, 2.0)
@@ -50,7 +58,11 @@ def page() -> tuple[str, Page]:
         title="trimtab demo: fake",
         lead="What it says.",
         rows=rows_of("lowercase", "json"),
-        searches={"lowercase": SEARCH, "json": SEARCH[:3], "nothing": []},
+        searches={
+            "lowercase": Search(SEARCH, improved=False),
+            "json": Search(SEARCH[:3]),
+            "unsearched": Search([]),
+        },
         settings={"seed": "0", "model": "<fake> & co"},
         seconds={"learn": 1.25, "total": 3.0},
         steerings={"lowercase": "steerings/lowercase"},
@@ -85,7 +97,7 @@ def test_the_page_has_every_row(page: tuple[str, Page]) -> None:
 def test_the_page_shows_searches_samples_settings_and_times(page: tuple[str, Page]) -> None:
     words = page[1].words
     for text in (
-        "add, block 1, strength 1",
+        "add, block 1, strength 1; no better than steering nothing",
         "3 candidates, none chosen",
         "<fake> & co",
         "learn 1.2",
@@ -94,7 +106,7 @@ def test_the_page_shows_searches_samples_settings_and_times(page: tuple[str, Pag
         assert text in words
     for text in ("the river is quiet.", "The River is quiet.", "✓ follows", "✗ does not follow", "The end."):
         assert text in words
-    assert "nothing" not in words  # an empty search has no map
+    assert "unsearched" not in words  # an empty search has no map
 
 
 def test_facts_are_a_dash_where_nobody_can_judge_them(page: tuple[str, Page]) -> None:
@@ -127,7 +139,7 @@ def test_long_answers_are_shortened_in_the_page_only() -> None:
 
 def test_without_matplotlib_the_numbers_remain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "find_spec", lambda name: None if name == "matplotlib" else object())
-    parsed = check(render(Report("t", "l", rows_of("lowercase"), searches={"lowercase": SEARCH})))
+    parsed = check(render(Report("t", "l", rows_of("lowercase"), searches={"lowercase": Search(SEARCH)})))
     assert "svg" not in parsed.tags
     assert "pip install 'trimtab[report]'" in parsed.words
     assert "add, block 1, strength 1" in parsed.words

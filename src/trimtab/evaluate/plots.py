@@ -34,15 +34,17 @@ class SearchPoint:
         method: How the edit acts.
         block: Decoder block, 0-based.
         strength: Its strength.
-        followed: Share of validation responses that pass the strict check.
-        accepted: Whether the quality guard let it through.
+        n: On how many validation queries it was tried: the first few, or all.
+        good: Share of its responses that follow the instruction and are sound.
+        accepted: Whether the quality guard had nothing to object.
         chosen: Whether it became the steering.
     """
 
     method: str
     block: int
     strength: float
-    followed: float
+    n: int
+    good: float
     accepted: bool
     chosen: bool
 
@@ -134,8 +136,8 @@ def quality_dots(rows: Sequence[Row]) -> Figure:
 def search_map(points: Sequence[SearchPoint]) -> Figure:
     """The search as a map of block by strength, one panel per method.
 
-    Every cell holds the share followed on validation queries; a cross marks what the quality guard refused, a frame
-    what was chosen.
+    Every cell holds the share of good responses to validation queries; a cross marks what the quality guard objected
+    to, a thin frame what was tried on all queries, a thick one what was chosen.
 
     Args:
         points: At least one candidate.
@@ -143,6 +145,7 @@ def search_map(points: Sequence[SearchPoint]) -> Figure:
     Returns:
         The figure.
     """
+    most = max(point.n for point in points)
     methods = list(dict.fromkeys(point.method for point in points))
     blocks = sorted({point.block for point in points})
     strengths = {m: sorted({p.strength for p in points if p.method == m}) for m in methods}
@@ -153,7 +156,13 @@ def search_map(points: Sequence[SearchPoint]) -> Figure:
     )
     for axes, method in zip(panels if len(methods) > 1 else [panels], methods, strict=True):
         for point in (p for p in points if p.method == method):
-            _cell(axes, strengths[method].index(point.strength), blocks.index(point.block), point)
+            _cell(
+                axes,
+                strengths[method].index(point.strength),
+                blocks.index(point.block),
+                point,
+                point.n == most,
+            )
         axes.set_xlim(-0.5, len(strengths[method]) - 0.5)
         axes.set_ylim(-0.5, len(blocks) - 0.5)
         axes.set_xticks(range(len(strengths[method])), [f"{strength:g}" for strength in strengths[method]])
@@ -168,11 +177,11 @@ def search_map(points: Sequence[SearchPoint]) -> Figure:
     return figure
 
 
-def _cell(axes: Axes, x: int, y: int, point: SearchPoint) -> None:
+def _cell(axes: Axes, x: int, y: int, point: SearchPoint, finalist: bool) -> None:
     from matplotlib.patches import Rectangle
 
-    # White to the colour of `steered`: the darker, the more answers followed.
-    share = point.followed
+    # White to the colour of `steered`: the darker, the more answers were good.
+    share = point.good
     low, high = (253, 244, 236), (214, 88, 16)
     colour = tuple((a + (b - a) * share) / 255 for a, b in zip(low, high, strict=True))
     axes.add_patch(
@@ -181,8 +190,8 @@ def _cell(axes: Axes, x: int, y: int, point: SearchPoint) -> None:
             0.94,
             0.92,
             facecolor=colour if point.accepted else "#d9dde2",
-            edgecolor=INK if point.chosen else "none",
-            linewidth=2.0 if point.chosen else 0.0,
+            edgecolor=INK if finalist or point.chosen else "none",
+            linewidth=2.2 if point.chosen else 0.6,
             zorder=3 if point.chosen else 2,
         )
     )

@@ -33,6 +33,19 @@ _SAMPLE_LENGTH = 900
 
 
 @dataclass(frozen=True)
+class Search:
+    """How an instruction's steering was chosen.
+
+    Attributes:
+        points: Every candidate tried.
+        improved: Whether the chosen one beat steering nothing on the validation queries.
+    """
+
+    points: Sequence[SearchPoint]
+    improved: bool = True
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything a report shows.
 
@@ -40,7 +53,7 @@ class Report:
         title: Its heading.
         lead: One or two sentences under the heading.
         rows: The measured rows, those of one instruction side by side; at least one.
-        searches: The candidates tried, by the instruction's label.
+        searches: How each steering was chosen, by the instruction's label.
         settings: Names and values, in the order to show them.
         seconds: Where the time went.
         steerings: Where each instruction's steering was saved, by label.
@@ -50,7 +63,7 @@ class Report:
     title: str
     lead: str
     rows: Sequence[Row]
-    searches: Mapping[str, Sequence[SearchPoint]] = field(default_factory=dict)
+    searches: Mapping[str, Search] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     steerings: Mapping[str, str] = field(default_factory=dict)
@@ -116,13 +129,13 @@ def render(report: Report) -> str:
             searches=[
                 {
                     "label": label,
-                    "caption": _caption(points),
+                    "caption": _caption(search),
                     "figure": _figure(
-                        f"search{i}", f"Search for {label}: block by strength", search_map, points
+                        f"search{i}", f"Search for {label}: block by strength", search_map, search.points
                     ),
                 }
-                for i, (label, points) in enumerate(report.searches.items())
-                if points
+                for i, (label, search) in enumerate(report.searches.items())
+                if search.points
             ],
             samples=[sample_of(label, rows) for label, rows in groups],
         )
@@ -215,11 +228,12 @@ def _tone(condition: Condition) -> str:
     return "both" if condition == "instructed+steered" else condition
 
 
-def _caption(points: Sequence[SearchPoint]) -> str:
-    chosen = next((point for point in points if point.chosen), None)
+def _caption(search: Search) -> str:
+    chosen = next((point for point in search.points if point.chosen), None)
     if chosen is None:
-        return f"{len(points)} candidates, none chosen"
-    return f"{chosen.method.replace('_', ' ')}, block {chosen.block}, strength {chosen.strength:g}"
+        return f"{len(search.points)} candidates, none chosen"
+    text = f"{chosen.method.replace('_', ' ')}, block {chosen.block}, strength {chosen.strength:g}"
+    return text if search.improved else f"{text}; no better than steering nothing"
 
 
 def _figure(name: str, description: str, draw: Any, data: Any) -> str | None:

@@ -60,21 +60,29 @@ def _parse(spec: str) -> Instruction:
 
 
 def _value(text: str) -> Any:
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        return text[1:-1]
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        return text.strip().strip("'")
+        return text
 
 
 def _split(text: str) -> list[str]:
-    """Splits at the commas that stand outside brackets and JSON strings."""
-    parts, start, expected, quoted, escaped = [], 0, [], False, False
+    """Splits at the commas that stand outside brackets and quotes.
+
+    A double quote opens a string anywhere, a single one only where a value begins, so that `don't` is a word.
+    """
+    parts: list[str] = []
+    expected: list[str] = []
+    start, quote, escaped = 0, "", False
     for i, character in enumerate(text):
-        if quoted:
-            quoted = escaped or character != '"'
+        if quote:
+            closed = character == quote and not escaped
             escaped = character == "\\" and not escaped
-        elif character == '"':
-            quoted = True
+            quote = "" if closed else quote
+        elif character == '"' or (character == "'" and text[:i].rstrip()[-1:] in ("", "(", "[", "=", ",")):
+            quote = character
         elif character in _CLOSING:
             expected.append(_CLOSING[character])
         elif character in ")]}":
@@ -83,6 +91,6 @@ def _split(text: str) -> list[str]:
         elif character == "," and not expected:
             parts.append(text[start:i].strip())
             start = i + 1
-    if expected or quoted:
-        raise InstructionError(f"a {expected[-1] if expected else chr(34)!r} is missing in {text!r}")
+    if expected or quote:
+        raise InstructionError(f"a {quote or expected[-1]!r} is missing in {text!r}")
     return [*parts, text[start:].strip()]
