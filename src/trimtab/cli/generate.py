@@ -22,7 +22,7 @@ from trimtab.cli.models import (
     open_engine,
 )
 from trimtab.cli.output import JsonOption, Output, QuietOption
-from trimtab.errors import InstructionError, PromptError
+from trimtab.errors import InstructionError, PromptError, SteeringError
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Generation
@@ -98,14 +98,18 @@ def command(
     if compare and not folders:
         raise typer.BadParameter("there is nothing to compare with; name a steering: --steering DIR")
     steered = _compose(folders, strength)
+    if model is None:
+        model, revision = _model_of(steered, revision)
     engine = open_engine(
         output,
-        model or (steered.record.model.id if steered is not None else "nano"),
+        model,
         revision=revision,
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
     )
+    if steered is not None:
+        steered.check_model(engine.identity)
     sampling: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "do_sample": sample or temperature is not None or top_p is not None or top_k is not None,
@@ -171,6 +175,19 @@ def _compose(folders: Sequence[Path], strength: str) -> Steering | None:
         strengths *= len(folders)
     parts = [Steering.load(folder) * factor for folder, factor in zip(folders, strengths, strict=True)]
     return functools.reduce(operator.add, parts)
+
+
+def _model_of(steering: Steering | None, revision: str | None) -> tuple[str, str | None]:
+    """The model to load when none was named: that of the steering, if its record says where to get it."""
+    if steering is None:
+        return "nano", revision
+    model = steering.record.model
+    if model.id.startswith("nano") or model.revision is not None or "/" in model.id:
+        return model.id, revision or model.revision
+    # A model from a folder is recorded by the folder's name only: paths mean nothing on another machine.
+    raise SteeringError(
+        f"the steering '{steering.name}' is for {model}, which came from a folder; say where it is: --model FOLDER"
+    )
 
 
 def _answer(

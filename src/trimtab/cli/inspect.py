@@ -12,6 +12,7 @@ from rich.text import Text
 from trimtab.cli.output import JsonOption, Output, QuietOption
 
 if TYPE_CHECKING:
+    from trimtab.learn import Directions
     from trimtab.steering import Steering
 
 BAR_WIDTH = 32
@@ -28,23 +29,40 @@ def command(
 
     output = Output(json, quiet)
     steering = Steering.load(folder)
+    directions = _directions(folder)
     output.print(steering.describe())
     output.print()
     output.print(norm_plot(steering))
-    output.result(card(steering))
+    if directions is not None:
+        output.print()
+        output.print(difference_plot(directions))
+    output.result(card(steering, directions))
 
 
-def card(steering: Steering) -> dict[str, Any]:
+def _directions(folder: Path) -> Directions | None:
+    """The directions that `learn` keeps beside a steering, if they are there."""
+    from trimtab.learn import Directions
+    from trimtab.steering_files import DIRECTIONS
+
+    return Directions.load(folder) if DIRECTIONS.document_path(folder).exists() else None
+
+
+def card(steering: Steering, directions: Directions | None = None) -> dict[str, Any]:
     """What `inspect --json` writes.
 
     Args:
         steering: Any steering.
+        directions: What it was made of, if that was kept.
 
     Returns:
-        Its name, digest and record, and one entry per edit with block, tokens and norms (units of the residual stream).
+        Its name, digest and record, one entry per edit with block, tokens and norms (units of the residual stream), and
+        `differences`, the norm of the mean difference for each block (empty without directions).
     """
     from trimtab.steering_card import describe_edit
 
+    differences: dict[int, float] = {}
+    if directions is not None:
+        differences = dict(zip(directions.blocks, directions.difference_norm.tolist(), strict=True))
     return {
         "name": steering.name,
         "digest": steering.digest(),
@@ -61,6 +79,7 @@ def card(steering: Steering) -> dict[str, Any]:
             }
             for edit in sorted(steering.edits, key=lambda edit: edit.block)
         ],
+        "differences": differences,
     }
 
 
@@ -92,6 +111,27 @@ def norm_plot(steering: Steering) -> Table:
         table.add_row(
             str(block), f"{constant[block]:.3g}", bar(constant[block], longest), f"{gate[block]:.3g}"
         )
+    return table
+
+
+def difference_plot(directions: Directions) -> Table:
+    """A bar for every block: how far the instruction moves the last prompt token there.
+
+    Args:
+        directions: What was learned.
+
+    Returns:
+        The plot, for a terminal.
+    """
+    table = Table(
+        box=None, pad_edge=False, title="mean difference per block", title_justify="left", title_style="bold"
+    )
+    table.add_column("block", justify="right")
+    table.add_column("norm", justify="right")
+    table.add_column("")
+    norms = directions.difference_norm.tolist()
+    for block, norm in zip(directions.blocks, norms, strict=True):
+        table.add_row(str(block), f"{norm:.3g}", bar(norm, max(norms)))
     return table
 
 

@@ -87,8 +87,10 @@ class Output:
         """
         if self.speaks:
             if isinstance(renderable, str):
-                renderable = Text(renderable)
-            self.console.print(renderable, **options)
+                # A terminal wraps long lines itself; in a pipe or a file they stay whole.
+                self.console.print(Text(renderable), soft_wrap=True, **options)
+            else:
+                self.console.print(renderable, **options)
 
     def note(self, message: str) -> None:
         """Tell a person something on the side, on standard error; silent with `--quiet`."""

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trimtab
+from trimtab.cli import doctor
+from trimtab.errors import TrimtabError
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ["demo", "instructions", "check", "learn", "generate", "inspect", "doctor"]
+
+
+def test_version_is_the_packages(run: Callable[..., Any]) -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"trimtab {trimtab.__version__}\n")
+
+
+def test_help_lists_every_command_in_order(run: Callable[..., Any]) -> None:
+    text = run("--help").stdout
+    places = [text.index(f" {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_json_and_quiet(run: Callable[..., Any], name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert "--json" in result.stdout
+    assert "--quiet" in result.stdout
+
+
+def test_no_command_shows_the_help(run: Callable[..., Any]) -> None:
+    assert "demo" in run().output
+
+
+def test_a_mistyped_command_is_a_usage_error_with_a_suggestion(run: Callable[..., Any]) -> None:
+    result = run("doktor")
+    assert result.exit_code == 2
+    assert "doctor" in result.stderr
+
+
+def test_a_mistake_of_the_user_is_one_line(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise TrimtabError("the sails\nare torn; mend them")
+
+    monkeypatch.setattr(doctor, "examine", fail)
+    result = run("doctor")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: the sails are torn; mend them\n"
+
+
+def test_a_bug_is_not_hidden(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: 1 / 0)
+    assert isinstance(run("doctor").exception, ZeroDivisionError)
+
+
+def test_an_interrupt_leaves_quietly_with_130(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "examine", interrupt)
+    result = run("doctor")
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+
+
+def test_the_module_runs_and_survives_a_terminal_of_few_letters() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "trimtab", "--help"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "generate" in done.stdout
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys; from trimtab.cli.app import app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_lock_pins_what_the_metadata_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [need for needs in project["optional-dependencies"].values() for need in needs]
+    wanted = {need for need in project["dependencies"] + extras if not need.startswith("trimtab")}
+    names = {_name(need) for need in wanted}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {_name(line): line for line in lines if line and not line.startswith("#")}
+    assert names <= set(pinned)
+    assert all("==" in line for line in pinned.values())
+    assert pinned["torch"] == "torch==2.13.0"
+
+
+def _name(requirement: str) -> str:
+    head = requirement
+    for mark in "<>=!~;[ ":
+        head = head.split(mark)[0]
+    return head.lower().replace("_", "-")

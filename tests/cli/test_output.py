@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.cli import output as module
+from trimtab.cli.output import Output, to_json, write_text
+from trimtab.errors import TrimtabError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_plain_json_survives(data: Any) -> None:
+    assert json.loads(to_json(data)) == data
+
+
+def test_what_is_not_plain_becomes_so() -> None:
+    @dataclasses.dataclass
+    class Boat:
+        name: str
+        length: float
+
+    class Harbour:
+        def to_dict(self) -> dict[str, Any]:
+            return {"boats": (Boat("Ida", 7.5),)}
+
+    data = {
+        "harbour": Harbour(),
+        "path": Path("a/b"),
+        "set": {"b", "a"},
+        "scalar": torch.tensor(1.5),
+        "vector": torch.tensor([1, 2]),
+        3: (x for x in "ab"),
+    }
+    assert json.loads(to_json(data)) == {
+        "harbour": {"boats": [{"name": "Ida", "length": 7.5}]},
+        "path": "a/b",
+        "set": ["a", "b"],
+        "scalar": 1.5,
+        "vector": [1, 2],
+        "3": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, torch.tensor(math.nan)])
+def test_numbers_json_lacks_become_null(number: Any) -> None:
+    assert to_json({"x": number}) == '{"x": null}'
+
+
+def test_what_has_no_json_form_is_refused() -> None:
+    with pytest.raises(TypeError, match="object has no JSON form"):
+        to_json({"x": object()})
+
+
+def test_print_is_for_people_only(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().print("[bold] is text, not markup")
+    assert capsys.readouterr().out == "[bold] is text, not markup\n"
+    Output(quiet=True).print("hidden")
+    Output(json="-").print("hidden")
+    assert capsys.readouterr().out == ""
+
+
+def test_bare_text_is_the_result_and_shows_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(quiet=True).text("answer")
+    Output(json="-").text("hidden")
+    assert capsys.readouterr().out == "answer\n"
+
+
+def test_notes_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(json="-").note("by the way")
+    Output(quiet=True).note("hidden")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "by the way\n")
+
+
+def test_result_on_standard_output_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(json="-", quiet=True).result({"word": "été"})
+    assert capsys.readouterr().out == '{\n  "word": "été"\n}\n'
+
+
+def test_lines_are_one_document_each(tmp_path: Path) -> None:
+    Output(json=str(tmp_path / "rows.jsonl")).lines([{"a": "x\ny"}, {"a": 2}])
+    assert (tmp_path / "rows.jsonl").read_text() == '{"a": "x\\ny"}\n{"a": 2}\n'
+
+
+def test_without_a_target_nothing_is_rendered(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().result(object())
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "result.json"
+    write_text(target, "old")
+
+    def fail(self: Path, other: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(TrimtabError, match=r"cannot write .*result\.json: No space left on device"):
+        write_text(target, "new")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_written_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    write_text(tmp_path / "ours", "text")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "ours")}
+    assert len(modes) == 1
+
+
+def test_an_impossible_target_is_refused_before_work(tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match="is a folder"):
+        module._json_path(str(tmp_path))
+    with pytest.raises(typer.BadParameter, match="does not exist"):
+        module._json_path(str(tmp_path / "missing" / "x.json"))
+    assert module._json_path("-") == "-"
+    assert module._json_path(str(tmp_path / "x.json")) == str(tmp_path / "x.json")
+
+
+def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Output().progress("rowing", 2) as advance:
+        advance()
+        advance(description="rowing on")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_progress_shows_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Output(json="-").progress("rowing", 2) as advance:
+        advance(2)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "rowing" in captured.err
