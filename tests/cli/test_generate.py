@@ -126,7 +126,7 @@ def test_a_file_of_prompts_gives_an_answer_each(
 ) -> None:
     prompts = [PROMPT, "tell me about the city ."]
     (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n")
-    options = ("--file", tmp_path / "prompts.txt", "--model", model_folder, "--max-new-tokens", 6)
+    options = ("--prompts", tmp_path / "prompts.txt", "--model", model_folder, "--max-new-tokens", 6)
     document = json.loads(run("generate", *options, "--json", "-").stdout)
     assert [row["prompt"] for row in document["responses"]] == prompts
     answers = [row["response"] for row in document["responses"]]
@@ -145,12 +145,12 @@ def test_a_seed_repeats_a_sample(run: Callable[..., Any], model_folder: Path) ->
     ("arguments", "words"),
     [
         ((), "give one prompt"),
-        ((PROMPT, "--file", "x.txt"), "give one prompt"),
+        ((PROMPT, "--prompts", "x.txt"), "give one prompt"),
         ((PROMPT, "--compare"), "nothing to compare"),
         ((PROMPT, "--strength", "much"), "takes numbers"),
         ((PROMPT, "--strength", "1,2"), "2 strengths for 0 steerings"),
         ((PROMPT, "--top-p", "2"), "less than or equal to 1"),
-        (("--file", "missing.txt"), "there is no file missing.txt"),
+        (("--prompts", "missing.txt"), "there is no file missing.txt"),
         ((PROMPT, "--steering", "nowhere"), "there is no folder nowhere"),
         (("-",), "the prompt is empty"),
         ((PROMPT, "--model", "./nowhere"), "error: "),

@@ -115,8 +115,8 @@ def test_the_same_command_learns_the_same_thing(
     ("arguments", "words"),
     [
         (("shouting",), "shouting"),
-        (("sentences", "--params", "{at_most: 2}"), "not valid JSON"),
-        (("sentences", "--params", "[2]"), "takes a JSON object"),
+        (("sentences", "--params", "{at_most: 2}"), "--params is not JSON"),
+        (("sentences", "--params", "[2]"), "must be a JSON object"),
         (("sentences", "--params", '{"at_most": -2}'), "at_most"),
         (("json", "--block", "middle"), "takes auto or the number of a block"),
         (("json", "--strength", "nan"), "takes auto or a number"),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from trimtab._version import __version__
+from trimtab.cli import check, demo, doctor, generate, inspect, instructions, learn
 from trimtab.errors import TrimtabError
 
 
@@ -69,10 +68,14 @@ def root(
     """Learn what an instruction does inside a language model, then apply it without saying it."""
 
 
-# In the order of a first visit. Each module exposes one function, `command`.
-for _name in ("demo", "instructions", "check", "learn", "generate", "inspect", "doctor"):
-    if find_spec(f"trimtab.cli.{_name}") is not None:
-        app.command(_name)(import_module(f"trimtab.cli.{_name}").command)
+# In the order of a first visit. Each module has one function, `command`, and imports what is heavy inside it.
+app.command("demo")(demo.command)
+app.command("instructions")(instructions.command)
+app.command("check")(check.command)
+app.command("learn")(learn.command)
+app.command("generate")(generate.command)
+app.command("inspect")(inspect.command)
+app.command("doctor")(doctor.command)
 
 
 def main() -> None:

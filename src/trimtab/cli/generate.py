@@ -60,10 +60,13 @@ def command(
     compare: Annotated[
         bool, typer.Option("--compare", help="Show the answer without and with the steering, side by side.")
     ] = False,
-    file: Annotated[
+    prompts: Annotated[
         Path | None,
         typer.Option(
-            "--file", "-f", help="Prompts, one a line, or .jsonl with 'prompt'.", show_default=False
+            "--prompts",
+            metavar="FILE",
+            help="Answer all prompts of a file: one a line, or .jsonl with 'prompt'.",
+            show_default=False,
         ),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
@@ -93,7 +96,7 @@ def command(
 ) -> None:
     """Answer a prompt, plain or steered. One prompt streams to the terminal as it is written."""
     output = Output(json, quiet)
-    prompts = _prompts(prompt, file)
+    asked = _prompts(prompt, prompts)
     folders = _folders(steering or [])
     if compare and not folders:
         raise typer.BadParameter("there is nothing to compare with; name a steering: --steering DIR")
@@ -118,15 +121,15 @@ def command(
         "top_k": top_k,
         "seed": seed,
     }
-    if len(prompts) == 1 and json is None and not compare:
-        for piece in engine.stream(prompts[0], steering=steered, **sampling):
+    if len(asked) == 1 and json is None and not compare:
+        for piece in engine.stream(asked[0], steering=steered, **sampling):
             output.text(piece, end="")
         output.text("")
         return
     conditions: list[tuple[str, Steering | None]] = [("baseline", None)] if compare or steered is None else []
     if steered is not None:
         conditions.append(("steered", steered))
-    rows = _answer(engine, prompts, conditions, {**sampling, "batch_size": batch_size}, output.shows_progress)
+    rows = _answer(engine, asked, conditions, {**sampling, "batch_size": batch_size}, output.shows_progress)
     _show(output, rows, compare=compare)
     output.result(
         {"model": engine.identity.id, "steering": steered.name if steered else None, "responses": rows}
@@ -136,7 +139,7 @@ def command(
 def _prompts(prompt: str | None, file: Path | None) -> list[str]:
     """The prompts asked for: exactly one of the argument, standard input and the file."""
     if (prompt is None) == (file is None):
-        raise typer.BadParameter("give one prompt (or - to read it from standard input), or --file FILE")
+        raise typer.BadParameter("give one prompt (or - to read it from standard input), or --prompts FILE")
     if file is not None:
         from trimtab.prompts import load_queries
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import math
 import time
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from trimtab import instructions
+from trimtab.cli.check import read_params
 from trimtab.cli.models import (
     BatchSizeOption,
     DeviceOption,
@@ -21,6 +22,7 @@ from trimtab.cli.models import (
     ModelOption,
     RevisionOption,
     TrustOption,
+    facts_of,
     open_engine,
 )
 from trimtab.cli.output import JsonOption, Output, QuietOption
@@ -29,7 +31,6 @@ from trimtab.errors import PromptError
 if TYPE_CHECKING:
     from trimtab.edits import TokenScope
     from trimtab.engines.base import Engine
-    from trimtab.evaluate.quality import FactCheck
     from trimtab.instructions import Instruction
     from trimtab.learn import Directions
     from trimtab.learn.directions import Application
@@ -66,8 +67,15 @@ def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An instruction: see `trimtab instructions`.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to save the steering.")],
     params: Annotated[
-        str, typer.Option(metavar="JSON", help="Parameters of the instruction: '{\"at_most\": 2}'.")
-    ] = "{}",
+        str | None,
+        typer.Option(
+            metavar="JSON", help="Parameters of the instruction: '{\"at_most\": 2}'.", show_default=False
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="TOML", help="Also know the instructions of this file.", show_default=False),
+    ] = None,
     model: ModelOption = "nano",
     method: Annotated[Method, typer.Option(help="How the direction is learned.")] = Method.mean_difference,
     block: Annotated[
@@ -109,7 +117,9 @@ def command(
     blocks = None if block == "auto" else [_whole(block)]
     strengths = None if strength == "auto" else [_number(strength)]
     settled = blocks is not None and strengths is not None and apply is not Apply.auto
-    instruction = _instruction(name, params)
+    if file is not None:
+        instructions.load_file(file)
+    instruction = instructions.get(name, **read_params(params))
     start = time.perf_counter()
     engine = open_engine(
         output, model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code
@@ -121,7 +131,7 @@ def command(
         search = _Search(
             blocks=None if blocks is None else engine.block_numbers(blocks),
             strengths=None if strengths is None else [sign * value for value in strengths],
-            methods=tuple(APPLICATIONS) if apply is Apply.auto else (apply.value,),
+            methods=tuple(way for way in APPLICATIONS if apply in (Apply.auto, way)),
             tokens=tokens.value,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
@@ -174,7 +184,7 @@ class _Search:
             strengths=self.strengths,
             methods=self.methods,
             tokens=self.tokens,
-            facts=_facts(engine),
+            facts=facts_of(engine),
             max_new_tokens=self.max_new_tokens,
             batch_size=self.batch_size,
             seed=self.seed,
@@ -197,20 +207,6 @@ def _number(text: str) -> float:
     if not math.isfinite(value):
         raise typer.BadParameter(f"--strength takes auto or a number, not {text!r}")
     return value
-
-
-def _instruction(name: str, params: str) -> Instruction:
-    from trimtab import instructions
-
-    try:
-        values = json_format.loads(params)
-    except ValueError as error:
-        raise typer.BadParameter(f"--params is not valid JSON ({error}): {params!r:.80}") from error
-    if not isinstance(values, dict):
-        raise typer.BadParameter(
-            f"--params takes a JSON object such as '{{\"at_most\": 2}}', not {params!r:.80}"
-        )
-    return instructions.get(name, **values)
 
 
 def _queries(
@@ -256,17 +252,6 @@ def _learn(
     pairs = prompts.make_pairs(queries, source, "learning", seed=seed)
     function = learn.mean_difference if method is Method.mean_difference else learn.pca
     return function(engine, pairs, source, batch_size=batch_size), sign
-
-
-def _facts(engine: Engine) -> FactCheck | None:
-    """The exact truth measure of the built-in model; other models have none."""
-    from trimtab.evaluate.demo import is_nano
-
-    if not is_nano(engine.identity):
-        return None
-    from trimtab import nano
-
-    return nano.facts
 
 
 def _show(

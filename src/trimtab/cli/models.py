@@ -10,6 +10,7 @@ from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
+    from trimtab.evaluate.quality import FactCheck
 
 ModelOption = Annotated[
     str,
@@ -80,3 +81,21 @@ def open_engine(
     return trimtab.load(
         model, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
     )
+
+
+def facts_of(engine: Engine) -> FactCheck | None:
+    """How to judge the truth of a model's answers.
+
+    Args:
+        engine: The model.
+
+    Returns:
+        The exact measure of the built-in model's world; None for any other model.
+    """
+    from trimtab.evaluate.plan import is_nano
+
+    if not is_nano(engine.identity):
+        return None
+    from trimtab import nano
+
+    return nano.facts
