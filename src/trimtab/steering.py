@@ -178,12 +178,7 @@ class Steering:
         Raises:
             SteeringError: The folder holds something else or cannot be written, or the record is not plain JSON.
         """
-        tensors = {}
-        for number, edit in enumerate(self.edits):
-            tensors[f"edits.{number}.u"] = edit.u
-            if edit.p is not None:
-                tensors[f"edits.{number}.p"] = edit.p
-        return write_folder(folder, STEERING, self._document(), tensors)
+        return write_folder(folder, STEERING, self._document(), self._tensors())
 
     @classmethod
     def load(
@@ -206,7 +201,7 @@ class Steering:
         for number, values in enumerate(take(document, "edits", list, where)):
             edits.append(_read_edit(values, number, tensors, record.model, where))
         steering = cls(name=take(document, "name", str, where), edits=tuple(edits), record=record)
-        unknown = set(tensors) - {f"edits.{number}.{part}" for number in range(len(edits)) for part in "up"}
+        unknown = set(tensors) - set(steering._tensors())
         if unknown:
             raise SteeringError(f"{folder} has tensors that belong to no edit: {', '.join(sorted(unknown))}")
         if mismatch is not None:
@@ -227,6 +222,14 @@ class Steering:
             for edit in self.edits
         ]
         return {"name": self.name, **self.record.to_dict(), "edits": edits}
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {}
+        for number, edit in enumerate(self.edits):
+            tensors[f"edits.{number}.u"] = edit.u
+            if edit.p is not None:
+                tensors[f"edits.{number}.p"] = edit.p
+        return tensors
 
 
 def _parts(steering: Steering) -> list[dict[str, Any]]:

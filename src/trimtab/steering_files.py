@@ -95,14 +95,14 @@ def write_folder(
     try:
         checksums = {"document": canonical_digest(whole), "tensors": _sha256(content)}
         text = json.dumps({**whole, "checksums": checksums}, indent=2, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:  # lone surrogates are ValueErrors
         raise SteeringError(f"the {kind.stem} holds a value that JSON cannot keep: {error}") from error
     _refuse_foreign(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as temporaries:
             new_tensors = _write_temporary(folder, kind, content, temporaries)
-            new_document = _write_temporary(folder, kind, (text + "\n").encode(), temporaries)
+            new_document = _write_temporary(folder, kind, written, temporaries)
             new_tensors.replace(kind.tensors_path(folder))
             new_document.replace(kind.document_path(folder))
         _flush_folder(folder)
@@ -203,7 +203,7 @@ _JSON_NAMES = {
     dict: "an object",
     list: "a list",
     type(None): "null",
-    float: "a number",
+    bool: "true or false",
 }
 
 
