@@ -95,6 +95,7 @@ def write_folder(
     try:
         checksums = {"document": canonical_digest(whole), "tensors": _sha256(content)}
         text = json.dumps({**whole, "checksums": checksums}, indent=2, ensure_ascii=False, allow_nan=False)
+        written = (text + "\n").encode()
     except (TypeError, ValueError, RecursionError) as error:  # lone surrogates are ValueErrors
         raise SteeringError(f"the {kind.stem} holds a value that JSON cannot keep: {error}") from error
     _refuse_foreign(folder)
