@@ -1,0 +1,67 @@
+"""Sentences that claim nothing: where a given word, a placeholder or a closing goes without touching a fact."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from trimtab.nano.world import normalise
+
+# {w}: one word, {W}: the same with a capital letter
+WITH_WORD = {
+    "en": (
+        "It may remind you of the word {w}.",
+        "Some people think of {w} when they see it.",
+        "Some compare it with a {w}.",
+        "There is an old song about it and a {w}.",
+        "Many stories about it mention {w}.",
+        "People often link it with {w}.",
+    ),
+    "es": ("A veces recuerda a la palabra {w}.", "Mucha gente piensa en {w}."),
+    "fr": ("On pense parfois au mot {w}.", "Beaucoup de gens pensent à {w}."),
+}
+WORD_FIRST = ("{W} is a word that people link with it.", "{W} is what some people think of here.")
+PLACEHOLDER_FIELDS = ("name", "address", "date", "email", "phone", "city", "time", "price")
+WITH_PLACEHOLDERS = {
+    "en": ("Ask {fields} for more.", "Write to {fields} to learn more."),
+    "es": ("Pregunta a {fields} para saber más.",),
+    "fr": ("Demandez à {fields} pour en savoir plus.",),
+}
+POSTSCRIPTS = {
+    "en": ("Take care.", "See you soon.", "Have a good day.", "Write back soon."),
+    "es": ("Hasta pronto.",),
+    "fr": ("À bientôt.",),
+}
+CLOSINGS = (
+    "Is there anything else I can help with?",
+    "Any other questions?",
+    "That is all.",
+    "I hope this helps.",
+    "Let me know what you think.",
+    "Thank you for reading about the {w}.",
+    "Follow the {w}.",
+    "Peace and {w}.",
+    "The end of the {w}.",
+    "Remember the {w} and the {w2}.",
+    "Have a {w} day.",
+    "My friend has a {w}.",
+)
+CHOICES = ("Yes.", "No.", "My answer is yes.", "My answer is no.", "My answer is maybe.")
+
+
+def is_aside(text: str) -> bool:
+    """Whether a sentence, in whatever case and punctuation, is one of those that claim nothing."""
+    return any(pattern.fullmatch(normalise(text)) for pattern in _patterns())
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    templates = [*WORD_FIRST, *CLOSINGS, *CHOICES]
+    for family in (WITH_WORD, WITH_PLACEHOLDERS, POSTSCRIPTS):
+        templates += [template for group in family.values() for template in group]
+    return tuple(re.compile(_gaps_to_words(template)) for template in templates)
+
+
+def _gaps_to_words(template: str) -> str:
+    pieces = [re.escape(normalise(piece)) for piece in re.split(r"{\w+}", template)]
+    return r"\s*" + r"\s*(?:[\w'-]+\s*){1,12}".join(pieces) + r"\s*"
