@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from trimtab.cli.models import (
@@ -24,7 +23,6 @@ from trimtab.cli.output import JsonOption, Output, QuietOption
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.evaluate.conditions import Condition, Row
     from trimtab.evaluate.demo import Demonstration
     from trimtab.evaluate.quality import FactCheck
 
@@ -124,104 +122,28 @@ def show(demonstration: Demonstration, path: Path, output: Output) -> None:
     from trimtab.evaluate.demo import summary
     from trimtab.evaluate.plots import by_instruction
     from trimtab.evaluate.report import sample_of
+    from trimtab.evaluate.table import caption_of, table_of
 
+    width = min(output.console.width, 100)
     output.print()
     output.print(table_of(demonstration.rows))
+    output.print()
     output.print(caption_of(demonstration.rows))
     output.print()
-    output.print(summary(demonstration))
+    output.print(textwrap.fill(summary(demonstration), width))
     for label, rows in by_instruction(demonstration.rows)[:_SAMPLES]:
         sample = sample_of(label, rows)
         output.print()
-        output.print(Text.assemble((label, "bold"), "  ", sample["query"]))
+        output.print(Text.assemble((label, "bold"), "  ", sample["query"]), soft_wrap=True)
         for answer in sample["answers"]:
             if answer["condition"] in ("baseline", "steered"):
-                verdict = Text("follows", "green") if answer["passed"] else Text("does not follow", "red")
+                verdict = ("follows", "green") if answer["passed"] else ("does not follow", "red")
                 output.print(Text.assemble("  ", (answer["condition"], "dim"), ": ", verdict))
-                output.print(Padding(Text(_shortened(answer["text"])), (0, 0, 0, 4)))
+                output.print(_quoted(answer["text"], width))
     output.print()
     seconds = demonstration.seconds["total"]
-    output.print(f"{seconds:.0f} seconds. Report, plots and every number: {path}")
-    output.print(f"Steerings: {path.parent / 'steerings'}")
-
-
-def table_of(rows: list[Row]) -> Table:
-    """The table of the demonstration: shares followed by instruction and condition, and the quality of steered answers.
-
-    Args:
-        rows: The rows of all instructions.
-
-    Returns:
-        A table that fits 80 columns.
-    """
-    from trimtab.evaluate.conditions import CONDITIONS
-    from trimtab.evaluate.plots import by_instruction
-    from trimtab.evaluate.report import format_perplexity, mean_followed, worse_than_baseline
-
-    worse = worse_than_baseline(rows)
-    judged = any(row.quality.facts is not None for row in rows)
-    table = Table(
-        title="share of answers that follow the instruction", title_justify="left", box=None, pad_edge=False
-    )
-    table.add_column("instruction", overflow="fold")
-    for condition in CONDITIONS:
-        table.add_column(condition.replace("+", "\n+"), justify="right", style=_STYLES[condition])
-    table.add_column("perplexity\nsteered", justify="right", style="dim")
-    table.add_column("repetition\nsteered", justify="right", style="dim")
-    if judged:
-        table.add_column("facts\nsteered", justify="right", style="dim")
-    for label, found in by_instruction(rows):
-        shares = [
-            Text(
-                f"{'▼' if (label, c) in worse else ''}{found[c].followed:.2f}",
-                "red" if (label, c) in worse else "",
-            )
-            for c in CONDITIONS
-        ]
-        quality = found["steered"].quality
-        cells = [
-            "-" if quality.perplexity is None else format_perplexity(quality.perplexity),
-            f"{quality.repetition:.2f}",
-        ]
-        if judged:
-            cells.append("-" if quality.facts is None else f"{quality.facts:.2f}")
-        table.add_row(Text(label), *shares, *cells)
-    means = mean_followed(rows)
-    table.add_section()
-    table.add_row("mean", *(f"{means[condition]:.2f}" for condition in CONDITIONS), style="bold")
-    return table
-
-
-def caption_of(rows: list[Row]) -> Text:
-    """What to compare the quality columns with, and what the mark means.
-
-    Args:
-        rows: The rows of all instructions.
-
-    Returns:
-        A dim line or two.
-    """
-    from trimtab.evaluate.report import format_perplexity, worse_than_baseline
-
-    baseline = next(row for row in rows if row.condition == "baseline")
-    quality = baseline.quality
-    parts = [f"n = {baseline.n}; baseline answers: "]
-    if quality.perplexity is not None:
-        parts.append(f"perplexity {format_perplexity(quality.perplexity)}, ")
-    parts.append(f"repetition {quality.repetition:.2f}")
-    if quality.facts is not None:
-        parts.append(f", facts {quality.facts:.2f}")
-    if worse_than_baseline(rows):
-        parts.append("\n▼ worse than the same without steering")
-    return Text("".join(parts), "dim")
-
-
-_STYLES: dict[Condition, str] = {
-    "baseline": "dim",
-    "instructed": "blue",
-    "steered": "bold dark_orange",
-    "instructed+steered": "magenta",
-}
+    output.print(f"{seconds:.0f} seconds. Plots, samples and every number: {path}")
+    output.print(f"The steerings: {path.parent / 'steerings'}")
 
 
 def _facts(engine: Engine) -> FactCheck | None:
@@ -235,6 +157,10 @@ def _facts(engine: Engine) -> FactCheck | None:
     return nano.facts
 
 
-def _shortened(text: str) -> str:
+def _quoted(text: str, width: int) -> str:
+    """An answer, shortened and indented; its own line breaks stay."""
     text = text.strip() or "(empty)"
-    return text if len(text) <= _SAMPLE_LENGTH else text[:_SAMPLE_LENGTH].rstrip() + " …"
+    if len(text) > _SAMPLE_LENGTH:
+        text = text[:_SAMPLE_LENGTH].rstrip() + " …"
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, width - 4) or [""]]
+    return textwrap.indent("\n".join(lines), "    ")
