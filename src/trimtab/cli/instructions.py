@@ -82,17 +82,16 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _table(listed: tuple[InstructionType, ...]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 1))
     table.add_column("name", no_wrap=True)
-    table.add_column("what it asks for", ratio=3)
-    table.add_column("parameters", ratio=2)
-    families = dict.fromkeys(kind.family for kind in listed)
-    for family in families:
-        table.add_row(Text(family, style="bold"), end_section=False)
+    table.add_column("what it asks for, (parameters), IFEval id", overflow="fold")
+    for family in dict.fromkeys(kind.family for kind in listed):
+        table.add_row(Text(family, style="bold"))
         for kind in (kind for kind in listed if kind.family == family):
             asks = Text(kind.summary)
+            if kind.parameters:
+                asks.append(f" ({', '.join(parameter.name for parameter in kind.parameters)})", style="green")
             if kind.ifeval_id:
                 asks.append(f"\n{kind.ifeval_id}", style="dim")
-            names = ", ".join(parameter.name for parameter in kind.parameters)
-            table.add_row(Text(f"  {kind.name}", style="cyan"), asks, Text(names))
+            table.add_row(Text(f"  {kind.name}", style="cyan"), asks)
     return table
 
 

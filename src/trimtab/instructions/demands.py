@@ -59,12 +59,13 @@ def whole_word(word: str) -> re.Pattern[str]:
 
 def clash(first: Demands, second: Demands) -> str | None:
     """The reason why no response satisfies both, or None. The order of the two does not matter."""
-    return (
-        _counts(first, second)
-        or _directed(first, second)
-        or _directed(second, first)
-        or _languages(first, second)
-    )
+    reasons = [
+        _counts(first, second),
+        _directed(first, second),
+        _directed(second, first),
+        _languages(first, second),
+    ]
+    return min(filter(None, reasons), default=None)
 
 
 def _counts(first: Demands, second: Demands) -> str | None:
@@ -106,5 +107,7 @@ def _languages(first: Demands, second: Demands) -> str | None:
     if {first.letter_case, second.letter_case} == {"lower", "upper"}:
         return "one asks for lowercase letters only, the other for uppercase letters only"
     if first.language and second.language and first.language != second.language:
-        return f'one asks for the language "{first.language}", the other for "{second.language}"'
+        return "they ask for different languages, {} and {}".format(
+            *sorted((first.language, second.language))
+        )
     return None

@@ -252,7 +252,7 @@ def number_paragraphs(
         test="""
             Start the {nth:ordinal} of {n:word} {n:paragraph/paragraphs} with "{first_word}".
             Answer in exactly {n} {n:paragraph/paragraphs}. Paragraph {nth} must begin with the word {first_word}.
-            Give me {n:word} {n:paragraph/paragraphs} where the {nth:ordinal} paragraph begins with "{first_word}".
+            Give me {n:word} {n:paragraph/paragraphs} where the {nth:ordinal} paragraph starts with "{first_word}".
         """,
     ),
 )
