@@ -1,0 +1,318 @@
+"""The search: it finds the candidate that works, guards quality, wastes no rows, and says when nothing helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trimtab import instructions, learn, tune
+from trimtab.candidates import Guard
+from trimtab.engines.base import Generation
+from trimtab.errors import PromptError, SteeringError
+from trimtab.evaluate import respond_baseline
+from trimtab.learn import Directions
+from trimtab.prompts import make_pairs
+from trimtab.record import ModelIdentity
+from trimtab.steering import Steering
+
+BLOCKS, WIDTH = 6, 4
+MODEL = ModelIdentity("fake", None, "Fake", BLOCKS, WIDTH, "plain")
+QUERIES = [f"What about number {i}?" for i in range(8)]
+LOWER = instructions.get("lowercase")
+ANSWER = "The answer is a Number that anyone could have Found."
+PHRASINGS = tuple(LOWER.phrasings("validation"))
+
+Behaviour = Callable[[str, Steering | None], str]
+
+
+def directions(instruction: Any = LOWER, blocks: Sequence[int] = range(BLOCKS)) -> Directions:
+    count = len(blocks)
+    unit = torch.zeros(count, WIDTH)
+    unit[:, 0] = 1
+    return Directions(
+        name=instruction.label,
+        method="mean_difference",
+        instruction=instruction.to_dict(),
+        model=MODEL,
+        blocks=tuple(blocks),
+        directions=unit,
+        instructed=torch.full((count,), 3.0),
+        plain=torch.full((count,), 1.0),
+        difference_norm=torch.full((count,), 2.0),
+        prompts="sha256:00",
+        pairs=4,
+    )
+
+
+class FakeEngine:
+    """Answers as a function of the prompt and its row's steering; an exclamation mark is a surprise of one nat."""
+
+    identity = MODEL
+
+    def __init__(self, behave: Behaviour) -> None:
+        self.behave = behave
+        self.rows: list[Steering | None] = []
+
+    def generate(self, prompts: Sequence[str], *, steering: Any = None, **_: Any) -> list[Generation]:
+        rows = list(steering) if isinstance(steering, list | tuple) else [steering] * len(prompts)
+        if len(rows) != len(prompts):
+            raise AssertionError("one steering per row")
+        self.rows += rows
+        texts = [self.behave(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
+        return [
+            Generation(text.removesuffix("..."), (1,), i, finished=not text.endswith("..."))
+            for i, text in enumerate(texts)
+        ]
+
+    def score(self, prompts: Sequence[str], responses: Sequence[str], **_: Any) -> list[float]:
+        return [1.0 + response.count("!") for response in responses]
+
+
+def at(steering: Steering) -> tuple[str, int, float]:
+    values = steering.record.settings
+    return values["application"], values["block"], values["strength"]
+
+
+def works_at(application: str, block: int, strength: float, otherwise: str = ANSWER) -> Behaviour:
+    def behave(prompt: str, steering: Steering | None) -> str:
+        if steering is None:
+            return ANSWER.lower() if prompt.endswith(PHRASINGS) else ANSWER
+        return ANSWER.lower() if at(steering) == (application, block, strength) else otherwise
+
+    return behave
+
+
+@pytest.mark.parametrize("wanted", [("add", 2, 4.0), ("set_projection", 0, 0.5), ("set_projection", 3, 1.0)])
+def test_the_one_candidate_that_works_is_found(wanted: tuple[str, int, float]) -> None:
+    result = tune.search(FakeEngine(works_at(*wanted)), directions(), LOWER, QUERIES)
+    best = result.best
+    assert (best.application, best.block, best.strength) == wanted == at(result.steering)
+    assert (best.followed, best.good, best.score, best.n) == (1.0, 1.0, 1.0, len(QUERIES))
+    assert result.improved
+    assert (result.baseline_followed, result.instructed_followed) == (0.0, 1.0)
+
+
+def test_the_steering_records_what_it_measured() -> None:
+    result = tune.search(FakeEngine(works_at("add", 1, 2.0)), directions(), LOWER, QUERIES)
+    measured = result.steering.record.measurements
+    assert measured["improved"] is True
+    assert measured["validation"]["n"] == len(QUERIES)
+    assert measured["validation"]["followed"] == 1.0
+    assert measured["validation"]["baseline_followed"] == 0.0
+    assert measured["validation"]["quality"]["perplexity"] == pytest.approx(2.7183)
+
+
+def test_all_candidates_are_there_for_a_table_and_the_finalists_come_first() -> None:
+    result = tune.search(FakeEngine(works_at("add", 1, 2.0)), directions(), LOWER, QUERIES, first=2, keep=3)
+    blocks = tune.default_blocks(directions())
+    assert len(result.candidates) == 2 * len(blocks) * len(tune.STRENGTHS)
+    assert [item.n for item in result.candidates[:4]] == [8, 8, 8, 2]
+    assert len({(item.application, item.block, item.strength) for item in result.candidates}) == len(
+        result.candidates
+    )
+    for candidate in result.candidates:
+        assert set(candidate.to_dict()) >= {
+            "application",
+            "block",
+            "strength",
+            "followed",
+            "score",
+            "quality",
+        }
+
+
+def test_narrowing_costs_no_more_rows_than_it_says() -> None:
+    engine = FakeEngine(works_at("add", 1, 2.0))
+    tune.search(engine, directions(), LOWER, QUERIES, blocks=[1, 2], strengths=[1, 2], first=3, keep=2)
+    candidates, rest = 2 * 2 * 2, len(QUERIES) - 3
+    assert len(engine.rows) == 2 * len(QUERIES) + candidates * 3 + 2 * rest
+    shared = respond_baseline(engine, QUERIES)
+    engine.rows.clear()
+    tune.search(engine, directions(), LOWER, QUERIES, blocks=[1], strengths=[1], baseline=shared)
+    assert len(engine.rows) == len(QUERIES) + 2 * len(QUERIES)
+    assert engine.rows.count(None) == len(QUERIES)
+
+
+def test_fewer_queries_than_the_first_stage_wants() -> None:
+    result = tune.search(FakeEngine(works_at("add", 1, 2.0)), directions(), LOWER, QUERIES[:2], first=5)
+    assert result.best.n == 2
+    assert result.improved
+
+
+def test_luck_on_the_first_queries_is_found_out() -> None:
+    def behave(prompt: str, steering: Steering | None) -> str:
+        if steering is None:
+            return ANSWER
+        application, block, _ = at(steering)
+        lucky = application == "add" and block == 1 and prompt in QUERIES[:2]
+        steady = application == "add" and block == 2 and prompt != QUERIES[0]
+        return ANSWER.lower() if lucky or steady else ANSWER
+
+    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, strengths=[1], first=2)
+    assert (result.best.block, result.best.followed) == (2, 7 / 8)
+
+
+BROKEN = {
+    "empty": ("", "empty"),
+    "repeating": (f"{ANSWER.lower()} " * 20, "repeating itself"),
+    "endless": (ANSWER.lower() + "...", "without an end"),
+    "strange": (ANSWER.lower() + "!!!!!!!", "perplexity"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_candidate_loses_against_a_weaker_sound_one(case: str) -> None:
+    text, objection = BROKEN[case]
+
+    def behave(prompt: str, steering: Steering | None) -> str:
+        if steering is None:
+            return ANSWER.lower() if prompt.endswith(PHRASINGS) else ANSWER
+        if at(steering)[2] == 4.0:
+            return text
+        return ANSWER.lower() if prompt in QUERIES[:5] else ANSWER
+
+    result = tune.search(
+        FakeEngine(behave), directions(), LOWER, QUERIES, blocks=[2], strengths=[4, 1], methods=["add"]
+    )
+    assert result.best.strength == 1.0
+    broken = next(item for item in result.candidates if item.strength == 4.0)
+    assert any(objection in words for words in broken.objections)
+    assert broken.score < result.best.score
+
+
+def test_a_model_that_never_ends_is_not_asked_to() -> None:
+    def behave(prompt: str, steering: Steering | None) -> str:
+        return (ANSWER.lower() if steering and at(steering)[1] == 2 else ANSWER) + "..."
+
+    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES)
+    assert result.best.block == 2
+    assert result.best.objections == ()
+
+
+def test_instructed_responses_set_the_measure_of_what_following_may_cost() -> None:
+    """JSON is a surprise as an answer to a bare query, whoever writes it: here 3 nats as steered and as instructed."""
+
+    def behave(prompt: str, steering: Steering | None) -> str:
+        follows = prompt.endswith(PHRASINGS) if steering is None else at(steering)[1] == 2
+        return ANSWER.lower() + "!!" if follows else ANSWER
+
+    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES)
+    assert result.best.block == 2
+    assert result.best.score == 1.0
+
+
+def test_facts_that_are_lost_cost_score() -> None:
+    def behave(prompt: str, steering: Steering | None) -> str:
+        if steering is None:
+            return ANSWER
+        return "a lie" if at(steering)[1] == 1 else "the truth" if at(steering)[1] == 2 else ANSWER
+
+    def facts(query: str, response: str) -> float | None:
+        return None if query == QUERIES[0] else float(response != "a lie")
+
+    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, facts=facts)
+    assert result.best.block == 2
+    liar = next(item for item in result.candidates if item.block == 1)
+    assert liar.score == pytest.approx(liar.good - (1 - Guard().facts))
+    assert any("facts 0.00 against 1.00" in words for words in liar.objections)
+
+
+def test_when_nothing_helps_the_result_says_so() -> None:
+    result = tune.search(FakeEngine(works_at("add", 99, 1.0)), directions(), LOWER, QUERIES)
+    assert not result.improved
+    assert result.steering.record.measurements["improved"] is False
+    assert len(result.steering.edits) == 1
+    assert result.best.strength == 0.5, "the gentlest, where all are useless"
+
+
+def test_an_instruction_that_everyone_follows_anyway_cannot_be_improved() -> None:
+    result = tune.search(FakeEngine(lambda prompt, steering: ANSWER.lower()), directions(), LOWER, QUERIES)
+    assert result.baseline_followed == 1.0
+    assert not result.improved
+
+
+def test_an_exclusion_is_steered_backwards_with_what_its_inclusion_taught() -> None:
+    include, exclude = instructions.get("include", word="rocket"), instructions.get("exclude", word="rocket")
+
+    def behave(prompt: str, steering: Steering | None) -> str:
+        return "A plane." if steering is not None and at(steering)[2] == -2.0 else "A rocket."
+
+    result = tune.search(FakeEngine(behave), directions(include), exclude, QUERIES)
+    assert result.best.strength == -2.0
+    assert {item.strength for item in result.candidates} == {-strength for strength in tune.STRENGTHS}
+    assert result.steering.name == exclude.label
+    assert result.steering.record.instructions == (exclude.to_dict(),)
+    assert result.steering.record.settings["learned_from"] == include.to_dict()
+
+
+def test_an_exclusion_with_directions_of_its_own_is_steered_forwards() -> None:
+    exclude = instructions.get("exclude", word="rocket")
+    result = tune.search(FakeEngine(lambda prompt, steering: "x"), directions(exclude), exclude, QUERIES)
+    assert min(item.strength for item in result.candidates) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"queries": []}, PromptError, "no validation queries"),
+        ({"strengths": []}, SteeringError, "nothing to try"),
+        ({"blocks": []}, SteeringError, "nothing to try"),
+        ({"methods": []}, SteeringError, "nothing to try"),
+        ({"blocks": [77]}, SteeringError, "no direction for block 77"),
+        ({"methods": ["ablate"]}, SteeringError, "add or set_projection"),
+        ({"strengths": [float("inf")]}, SteeringError, "finite"),
+        ({"first": 0}, SteeringError, "at least one"),
+        ({"keep": 0}, SteeringError, "at least one"),
+        ({"baseline": []}, PromptError, "answer other queries"),
+    ],
+)
+def test_mistakes_are_named(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    queries = options.pop("queries", QUERIES)
+    with pytest.raises(error, match=message):
+        tune.search(FakeEngine(works_at("add", 1, 1.0)), directions(), LOWER, queries, **options)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    blocks=st.sets(st.integers(0, 40), min_size=1).map(sorted),
+    most=st.integers(1, 9),
+)
+def test_default_blocks_are_few_known_and_spread(blocks: list[int], most: int) -> None:
+    model = ModelIdentity("fake", None, "Fake", 41, WIDTH, "plain")
+    unit = torch.ones(len(blocks), WIDTH)
+    numbers = torch.zeros(len(blocks))
+    made = Directions("x", "m", {}, model, tuple(blocks), unit, numbers, numbers, numbers, "", 1)
+    chosen = tune.default_blocks(made, most)
+    assert 1 <= len(chosen) <= most
+    assert set(chosen) <= set(blocks)
+    assert chosen == sorted(set(chosen))
+    inner = [block for block in blocks if 0 < block < 40]
+    assert len(chosen) == min(most, len(inner) or len(blocks))
+    if inner:
+        assert 0 not in chosen
+        assert 40 not in chosen
+    if most > 1 and len(inner) >= 2:
+        assert (chosen[0], chosen[-1]) == (inner[0], inner[-1])
+
+
+def test_small_models_are_tried_at_every_block_but_the_last() -> None:
+    assert tune.default_blocks(directions()) == [0, 1, 2, 3, 4]
+
+
+def test_on_a_real_model(tiny_llama: Any) -> None:
+    instruction = instructions.get("no_commas")
+    queries = ["What is tea?", "Name a river.", "Why is rain wet?"]
+    learned = learn.mean_difference(tiny_llama, make_pairs(queries, instruction, "learning"), instruction)
+    options: dict[str, Any] = {"strengths": [1, 4], "first": 2, "keep": 2, "max_new_tokens": 8}
+    result = tune.search(tiny_llama, learned, instruction, queries, **options)
+    assert result.steering.record.model == tiny_llama.identity
+    assert len(result.candidates) == 2 * 2 * 2
+    assert result.best.quality.perplexity is None or result.best.quality.perplexity >= 1
+    again = tune.search(tiny_llama, learned, instruction, queries, **options)
+    assert again.steering.digest() == result.steering.digest()
+    assert again.candidates == result.candidates
