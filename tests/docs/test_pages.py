@@ -1,0 +1,106 @@
+"""The documentation does what it says: its Python and console blocks run, and its tables are those of the commands.
+
+`python` blocks of a page share one namespace, `console` blocks run every `$ trimtab ...` line, both in an empty folder
+of the page's own; a block with a title is a file that lies there. Output below a command is compared where it is
+shown (`...` stands for anything). `sh` blocks need a network, a large model or minutes, and are not run.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from trimtab.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^( *)```(\w+)?([^\n]*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+KNOWN = {"python", "console", "sh", "text", "json", "toml"}
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    title: str | None
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        indent, language, rest, body = match.groups()
+        title = re.search(r'title="([^"]+)"', rest)
+        lines = [line.removeprefix(indent) for line in body.splitlines(keepends=True)]
+        number = text.count("\n", 0, match.start()) + 2
+        found.append(Block(language or "", title[1] if title else None, "".join(lines), number))
+    return found
+
+
+def commands(block: Block) -> list[tuple[str, str]]:
+    """The `$` lines of a console block, each with the output shown below it."""
+    found: list[tuple[str, str]] = []
+    for line in block.text.splitlines(keepends=True):
+        if line.startswith("$ "):
+            found.append((line[2:].strip(), ""))
+        else:
+            command, shown = found[-1]
+            found[-1] = (command, shown + line)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_is_of_a_known_kind(page: Path) -> None:
+    assert {block.language for block in blocks(page)} <= KNOWN
+    for block in blocks(page):
+        if block.language == "console":
+            assert all(command.startswith("trimtab ") for command, _ in commands(block))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = blocks(page)
+    for block in found:
+        if block.title:
+            Path(block.title).write_text(block.text, encoding="utf-8")
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for block in found:
+        if block.language == "python":
+            code = "\n" * (block.line - 1) + block.text  # so that a traceback names the line of the page
+            exec(compile(code, str(page), "exec"), namespace)
+        elif block.language == "console":
+            for command, shown in commands(block):
+                result = CliRunner().invoke(app, shlex.split(command)[1:])
+                assert result.exit_code == 0, f"{page.name}:{block.line}: {command}\n{result.output}"
+                same = doctest.OutputChecker().check_output(shown, result.stdout, doctest.ELLIPSIS)
+                assert not shown or same, f"{page.name}:{block.line}: {command}\n{result.stdout}"
+
+
+def test_the_option_tables_are_those_of_the_commands() -> None:
+    script = ROOT / "docs" / "options.py"
+    spec = importlib.util.spec_from_file_location("options", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert module.render(page) == page, "run: python docs/options.py"
+    assert set(re.findall(r"<!-- options (\w+) -->", page)) == {
+        command.name for command in app.registered_commands
+    }
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = re.findall(
+        r"^  - ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(navigation) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
