@@ -47,6 +47,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": ("OPTConfig", {"ffn_dim": 48, "word_embed_proj_dim": WIDTH}),
     "bloom": ("BloomConfig", {}),
     "falcon": ("FalconConfig", {"alibi": False, "new_decoder_architecture": True}),
+    "mpt": ("MptConfig", {"d_model": WIDTH, "n_heads": 4, "n_layers": BLOCKS, "max_seq_len": 128}),
     "mixtral": ("MixtralConfig", {"num_local_experts": 4, "num_experts_per_tok": 2}),
 }
 

@@ -6,6 +6,7 @@ costing anything. A stretch of one token is how a response is streamed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class Settings:
                 f"{self.num_return_sequences} responses per prompt need do_sample=True or num_beams of at least as "
                 "many: without sampling they would all be the same"
             )
+        given = [name for name in ("temperature", "top_p", "top_k") if getattr(self, name) is not None]
+        if given and not self.do_sample:
+            raise ModelError(f"{' and '.join(given)} set how to sample; say do_sample=True, or leave it out")
         if self.temperature is not None and self.temperature <= 0:
             raise ModelError(
                 f"temperature is {self.temperature}; it must be above 0 (for greedy, do_sample=False)"
@@ -146,6 +150,8 @@ class Writer:
         self._place = place
         self._tokens = tokens
         self._device = device
+        # Models with another kind of state can't go on from what an earlier call left.
+        self._continues = "past_key_values" in inspect.signature(model.forward).parameters
 
     def write(
         self, prompts: Sequence[Sequence[int]], edits: Sequence[Sequence[Edit]], settings: Settings
@@ -154,16 +160,19 @@ class Writer:
         ids, mask = left_padded(prompts, self._tokens.pad, self._device)
         width, per_prompt = ids.shape[1], settings.num_return_sequences
         limit = settings.max_new_tokens
-        stretched = settings.use_cache and settings.num_beams == 1 and len(prompts) * per_prompt > 1
+        stretched = (
+            self._continues
+            and settings.use_cache
+            and settings.num_beams == 1
+            and len(prompts) * per_prompt > 1
+        )
         steered = Steered(self._place, edits, [len(row) for row in prompts])
         out = self._generate(ids, mask, None, steered, settings, min(limit, _STRETCH) if stretched else limit)
-        cache = getattr(out, "past_key_values", None)
-        if stretched and cache is None:  # a model without a cache that could be handed on
-            out = self._generate(ids, mask, None, steered, settings, limit)
         texts: list[list[int]] = out.sequences[:, width:].tolist()
-        if not stretched or cache is None:
+        if not stretched:
             return _grouped([self._tokens.cut(text) for text in texts], per_prompt)
 
+        cache = out.past_key_values
         alive = list(range(len(texts)))  # rows of the batch, by their number at the start
         ids, mask = out.sequences, mask.repeat_interleave(per_prompt, dim=0)
         settings = Settings(**{**vars(settings), "num_return_sequences": 1})
@@ -196,7 +205,7 @@ class Writer:
         for _ in range(settings.max_new_tokens):
             with lock, random():
                 out = self._generate(ids, mask, cache, steered, settings, 1)
-            cache = getattr(out, "past_key_values", None)
+            cache = out.past_key_values if self._continues else None
             ids, mask = out.sequences, torch.nn.functional.pad(mask, (0, 1), value=1)
             token = int(ids[0, -1])
             if token in self._tokens.ends:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from trimtab.errors import ModelError
 
@@ -75,7 +76,7 @@ def load(
     # OSError: files or the Hub; ValueError: configs and code that isn't trusted; ImportError: missing extras.
     try:
         model, tokenizer = _from_pretrained(source, options, weights)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(_reason(str(name), source, error)) from error
     if target is not None and quantization_config is None:
         model = model.to(target)
@@ -97,7 +98,13 @@ def _source(name: str | Path) -> tuple[str, str]:
     if text in _NANO:
         from trimtab import nano
 
-        return str(nano.path(_NANO[text])), _NANO[text]
+        weights = nano.path(_NANO[text])
+        if not (weights / "model.safetensors").is_file():
+            raise ModelError(
+                f"the weights of {text} are missing from this installation ({weights}); install trimtab again, or "
+                "make them with `python -m trimtab.nano.train`"
+            )
+        return str(weights), _NANO[text]
     folder = Path(text).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -151,7 +158,13 @@ def _dtype(dtype: torch.dtype | str | None, target: torch.device | None) -> torc
 
 
 def _from_pretrained(source: str, options: dict[str, Any], weights: dict[str, Any]) -> tuple[Any, Any]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        AutoModelForMaskedLM,
+        AutoTokenizer,
+    )
 
     config = AutoConfig.from_pretrained(source, **options)
     if getattr(config, "is_encoder_decoder", False):
@@ -160,7 +173,11 @@ def _from_pretrained(source: str, options: dict[str, Any], weights: dict[str, An
     remote = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
     causal = remote or type(config) in AutoModelForCausalLM._model_mapping
     both = not causal and type(config) in AutoModelForImageTextToText._model_mapping
-    if not causal and not both:
+    # An encoder like BERT has a class for causal models too, but sees the tokens to come.
+    encoder = (
+        getattr(config, "is_decoder", True) is False and type(config) in AutoModelForMaskedLM._model_mapping
+    )
+    if encoder or not (causal or both):
         raise ValueError(f"{config.model_type} is not a causal language model")
     kind = AutoModelForImageTextToText if both else AutoModelForCausalLM
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
@@ -189,10 +206,11 @@ def _reason(name: str, source: str, error: BaseException) -> str:
         return f"{name} has no such revision on the Hub: {_first_line(error)}"
     if not local and is_a(errors.RepositoryNotFoundError, errors.HFValidationError):
         return f"there is no model {name} on the Hub (or it is private); a folder is written ./{name}"
-    if "safetensors" in text and ("pytorch_model" in text or "does not appear to have a file named" in text):
+    if "safetensors" in text and re.search(r"no file named|does not appear to have a file named", text):
+        if local and not list(Path(source).glob("*.bin")):
+            return f"{name} holds no weights (model.safetensors); give the folder of a whole model"
         return (
-            f"{name} has no weights in safetensors; if you trust it, load its pickled weights with "
-            "allow_pickle=True"
+            f"{name} has no weights in safetensors; if you trust it, say allow_pickle=True to unpickle others"
         )
     unreachable = (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError)
     if not local and (is_a(*unreachable) or "couldn't connect" in text.lower()):

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.engines.batching import length_batches, memory_budget, run_batches
+from trimtab.errors import ModelError
+
+
+@given(
+    st.lists(st.integers(1, 50), max_size=40),
+    st.none() | st.integers(1, 7),
+    st.integers(1, 300),
+)
+def test_batches_hold_every_row_once_longest_first(lengths: list[int], size: int | None, budget: int) -> None:
+    batches = length_batches(lengths, batch_size=size, row_bytes=lambda tokens: tokens, budget=budget)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    flat = [lengths[row] for batch in batches for row in batch]
+    assert flat == sorted(flat, reverse=True)
+    for batch in batches:
+        assert len(batch) <= (size or len(lengths))
+        assert size or len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
+
+
+def test_a_batch_size_must_be_positive() -> None:
+    with pytest.raises(ModelError, match="batch_size is 0"):
+        length_batches([1], batch_size=0, row_bytes=lambda tokens: 1, budget=1)
+
+
+def test_a_cpu_has_a_budget() -> None:
+    assert memory_budget(torch.device("cpu")) > 0
+
+
+def test_a_batch_that_does_not_fit_is_run_in_halves() -> None:
+    def run(batch: list[int]) -> list[int]:
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError
+        return [row * 10 for row in batch]
+
+    shown: list[tuple[int, int]] = []
+    results = list(
+        run_batches([[4, 3, 2, 1, 0], [5]], run, progress=lambda *state: shown.append(state), description="")
+    )
+    assert results == [([4, 3], [40, 30]), ([2], [20]), ([1, 0], [10, 0]), ([5], [50])]
+    assert shown == [(2, 6), (3, 6), (5, 6), (6, 6)]
+
+
+def test_a_single_row_that_does_not_fit_is_an_error() -> None:
+    def run(batch: list[int]) -> None:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        list(run_batches([[0, 1]], run, progress=False, description=""))
+
+
+def test_the_bar_goes_to_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a bar is drawn on terminals only
+    list(run_batches([[0], [1]], lambda batch: None, progress=True, description="reading"))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "reading" in printed.err

@@ -1,0 +1,200 @@
+"""Loading by name; every failure is one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.tiny import PROMPTS, tiny_engine, tiny_model, tiny_tokenizer, tokens_of
+
+import trimtab
+from trimtab.engines import loading
+from trimtab.engines.loading import load
+from trimtab.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "my-llama"
+    tiny_model("llama").save_pretrained(path)
+    tiny_tokenizer().save_pretrained(path)
+    return path
+
+
+def _refused(name: str | Path, words: str, **options: Any) -> str:
+    with pytest.raises(ModelError, match=words) as caught:
+        load(name, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(name) in message or "device" in message or "dtype" in message
+    return message
+
+
+def test_a_folder_is_loaded_as_it_was_saved(folder: Path) -> None:
+    expected = tiny_engine()
+    for name in (folder, str(folder)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            engine = load(name, device="cpu")
+        assert engine.identity.id == "my-llama"
+        assert engine.identity.revision is None
+        assert engine.identity.chat_template == expected.identity.chat_template
+        assert engine.model.dtype == torch.float32
+        generated = engine.generate(PROMPTS, max_new_tokens=6)
+        assert tokens_of(generated) == tokens_of(expected.generate(PROMPTS, max_new_tokens=6))
+    assert trimtab.load is load
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "torch.bfloat16", torch.bfloat16])
+def test_the_dtype_is_passed_on(folder: Path, dtype: Any) -> None:
+    assert load(folder, dtype=dtype, device="cpu").model.dtype == torch.bfloat16
+
+
+def test_the_rest_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def stop(source: str, options: dict[str, Any], weights: dict[str, Any]) -> Any:
+        seen.append((source, options, weights))
+        raise OSError("stop here")
+
+    monkeypatch.setattr(loading, "_from_pretrained", stop)
+    with pytest.raises(ModelError, match="stop here"):
+        load(
+            "someone/model",
+            revision="abc",
+            trust_remote_code=True,
+            device_map="auto",
+            quantization_config={"bits": 4},
+        )
+    [(source, options, weights)] = seen
+    assert source == "someone/model"
+    assert options == {"revision": "abc", "trust_remote_code": True}
+    assert weights == {
+        "dtype": "auto",
+        "use_safetensors": True,
+        "device_map": "auto",
+        "quantization_config": {"bits": 4},
+    }
+
+
+def test_decoder_blocks_are_passed_on(folder: Path) -> None:
+    assert load(folder, device="cpu", decoder_blocks="model.layers").decoder_blocks.path == "model.layers"
+    with pytest.raises(ModelError, match="has nothing there"):
+        load(folder, device="cpu", decoder_blocks="model.blocks")
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    _refused(tmp_path / "no", "there is no folder")
+    _refused("./no-such-folder", "there is no folder")
+    _refused("~/no-such-folder", "there is no folder")
+    _refused("three/part/name", "there is no folder")
+    (tmp_path / "file.txt").write_text("")
+    _refused(tmp_path / "file.txt", "is a file")
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
+    _refused(tmp_path, "holds no config.json")
+    (tmp_path / "config.json").write_text("{")
+    _refused(tmp_path, "can't be loaded")
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-architecture"}')
+    _refused(tmp_path, "no-such-architecture")
+    for model_type in ("bert", "vit"):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+        _refused(tmp_path, f"{model_type} is not a causal language model")
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    _refused(tmp_path, "encoder-decoder")
+
+
+def test_missing_files(folder: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    _refused(tmp_path, "holds no weights")
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
+    _refused(tmp_path, "can't be loaded")
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    (tmp_path / "tokenizer.json").unlink()
+    _refused(tmp_path, "can't be loaded|another package")
+
+
+def test_pickled_weights_only_when_allowed(folder: Path, tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    model.config.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    message = _refused(tmp_path, "safetensors")
+    assert "allow_pickle=True" in message
+    engine = load(tmp_path, allow_pickle=True, device="cpu")
+    expected = load(folder, device="cpu")
+    assert torch.equal(engine.model.lm_head.weight, expected.model.lm_head.weight)
+
+
+def test_code_that_comes_with_a_model_is_not_run_unasked(tmp_path: Path) -> None:
+    config = {
+        "model_type": "own",
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "own.py").write_text("raise SystemExit('ran')")
+    _refused(tmp_path, "say trust_remote_code=True")
+
+
+def test_the_hub_out_of_reach() -> None:
+    message = _refused("someone/a-model-nobody-has", "the Hub can't be reached")
+    assert "nano" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("GatedRepoError", "is gated: accept"),
+        ("RepositoryNotFoundError", "no model someone/model on the Hub"),
+        ("RevisionNotFoundError", "no such revision"),
+        ("LocalEntryNotFoundError", "can't be reached"),
+    ],
+)
+def test_what_the_hub_says(monkeypatch: pytest.MonkeyPatch, kind: str, words: str) -> None:
+    from huggingface_hub import errors
+
+    def fail(*arguments: Any) -> Any:
+        kind_of_error = getattr(errors, kind)
+        cause = kind_of_error.__new__(kind_of_error)  # their constructors want a response of the server
+        cause.args = ("what the Hub said\nand more",)
+        raise OSError("transformers says something long\nabout it") from cause
+
+    monkeypatch.setattr(loading, "_from_pretrained", fail)
+    _refused("someone/model", words)
+
+
+def test_devices_and_dtypes_that_are_not_there(folder: Path) -> None:
+    _refused(folder, "the device 'quantum' can't be used here", device="quantum")
+    _refused(folder, "device or device_map, not both", device="cpu", device_map="auto")
+    for dtype in ("float31", "int64", "load"):
+        _refused(folder, f"no dtype '{dtype}'", dtype=dtype)
+
+
+def test_the_built_in_model_without_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimtab.nano.path", lambda name: tmp_path)
+    _refused("nano-base", "weights of nano-base are missing from this installation")
+
+
+def test_the_built_in_model_by_its_names() -> None:
+    for name, model_id in (
+        ("nano", "nano-instruct"),
+        ("nano-instruct", "nano-instruct"),
+        ("nano-base", "nano-base"),
+    ):
+        engine = load(name, device="cpu")
+        assert engine.identity.id == model_id
+        assert engine.model.dtype == torch.float32
+    with pytest.raises(ModelError, match="it has no revisions"):
+        load("nano", revision="main")
+
+
+def test_a_folder_of_the_hubs_cache_is_called_by_its_name_on_the_hub() -> None:
+    folder = Path("/cache/models--someone--some-model/snapshots/0123abc")
+    assert loading._folder_id(folder) == "someone/some-model"
+    assert loading._folder_id(Path("/models/mine")) == "mine"
