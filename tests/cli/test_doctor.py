@@ -10,6 +10,7 @@ import torch
 
 import trimtab
 from trimtab.cli import doctor
+from trimtab.instructions import splitting
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def test_it_reports_this_machine(run: Callable[..., Any]) -> None:
     assert found["threads"]["torch"] == torch.get_num_threads()
     assert found["memory_gib"]["total"] > 0
     assert set(found["extras"]) == {"checks", "report", "datasets"}
+    assert found["splitter"] == splitting.splitter_name()
     assert found["problems"] == []
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from trimtab._version import __version__
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.errors import TrimtabError
+from trimtab.instructions.splitting import splitter_name
 
 CORE = ("torch", "transformers", "safetensors", "tokenizers", "huggingface_hub", "numpy", "typer", "rich")
 EXTRAS = {
@@ -43,7 +44,7 @@ def examine() -> dict[str, Any]:
 
     Returns:
         `trimtab`, `python`, `platform`; `packages` (name to version or None); `devices`, `memory_gib`, `threads`;
-        `extras` (name to `missing` and `install`); `nano` (name to MiB of weights or None); `problems`, one line each.
+        `extras` (name to `missing` and `install`); `splitter` (what counts sentences here); `nano` (name to MiB of weights or None); `problems`, one line each.
     """
     packages = {name: _version(name) for name in CORE}
     extras = {name: _extra(name) for name in EXTRAS}
@@ -65,6 +66,7 @@ def examine() -> dict[str, Any]:
         "memory_gib": _memory(),
         "threads": {"cores": _cores(), "torch": None},
         "extras": extras,
+        "splitter": splitter_name(),
         "nano": nano,
         "problems": problems,
     }
@@ -176,4 +178,5 @@ def _table(found: dict[str, Any]) -> Table:
         if extra["missing"]:
             state = f"lacks {', '.join(extra['missing'])}: {extra['install']}".replace("[", r"\[")
         table.add_row(f"extra {name}", f"{state} ({EXTRAS[name]})")
+    table.add_row("sentences", f"counted by {found['splitter']}")
     return table
