@@ -43,8 +43,9 @@ def examine() -> dict[str, Any]:
     """Look at this machine and installation.
 
     Returns:
-        `trimtab`, `python`, `platform`; `packages` (name to version or None); `devices`, `memory_gib`, `threads`;
-        `extras` (name to `missing` and `install`); `splitter` (what counts sentences here); `nano` (name to MiB of weights or None); `problems`, one line each.
+        `trimtab`, `python`, `executable`, `platform`; `packages` (name to version or None); `devices`; `memory_gib`;
+        `threads`; `extras` (name to `missing` and `install`); `splitter` (what counts sentences here); `nano` (name to
+        MiB of weights or None); `problems`, one line each.
     """
     packages = {name: _version(name) for name in CORE}
     extras = {name: _extra(name) for name in EXTRAS}
