@@ -54,14 +54,17 @@ class FakeEngine(Engine):
                 text = text.lower()
             if any(float(edit.u.norm()) * max(abs(edit.alpha), 1.0) > self.breaks for edit in row):
                 text = "the the the the the the the the the the the the"
-            generations.append(Generation(text, (1, 2, 3), i, self.ends))
+            generations.append(Generation(text, tuple(text.encode()), i, self.ends))
         return generations
 
     def stream(self, prompt: Any, **options: Any) -> Iterator[str]:
         raise NotImplementedError
 
     def score(self, prompts: Sequence[Any], responses: Sequence[Any], **options: Any) -> list[float]:
-        self.scored.append((list(prompts), list(responses)))
+        responses = [
+            response if isinstance(response, str) else bytes(response).decode() for response in responses
+        ]
+        self.scored.append((list(prompts), responses))
         # One nat per token, and half a nat more for a lowercase text: what was not asked for is a surprise.
         return [1.0 + 0.5 * response.islower() for response in responses]
 

@@ -7,6 +7,7 @@ import pytest
 from tests.evaluate.fakes import ANSWER, FakeEngine, steering
 
 from trimtab import instructions
+from trimtab.engines.base import Generation
 from trimtab.evaluate.conditions import CONDITIONS, evaluate_instruction, judge, respond, respond_baseline
 
 QUERIES = ["What is the River?", "Tell me about the River.", "Why do people love the River?"]
@@ -48,6 +49,17 @@ def test_perplexity_is_measured_against_the_bare_query_in_every_condition() -> N
     assert [row.quality.perplexity for row in rows] == [
         pytest.approx(math.exp(x)) for x in (1.0, 1.5, 1.5, 1.5)
     ]
+
+
+def test_an_answer_of_blanks_has_no_perplexity() -> None:
+    class Silent(FakeEngine):
+        def generate(self, prompts, **options):  # type: ignore[no-untyped-def]
+            return [Generation(" \n", (32, 10), i, True) for i, _ in enumerate(prompts)]
+
+    engine = Silent()
+    row = evaluate_instruction(engine, LOWERCASE, None, QUERIES)[0]
+    assert row.to_dict()["quality"] == {"perplexity": None, "repetition": 0.0, "facts": None}
+    assert engine.scored == []
 
 
 def test_a_shared_baseline_is_not_generated_again() -> None:

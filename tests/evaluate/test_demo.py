@@ -171,7 +171,7 @@ def test_plans_suit_the_model() -> None:
     assert real.blocks is not None
     assert all(0 <= block < IDENTITY.blocks for block in real.blocks)
     assert len(real.instructions) == 5
-    assert plan_for(IDENTITY, CHOSEN).instructions == CHOSEN
+    assert plan_for(IDENTITY, [*CHOSEN, CHOSEN[0]]).instructions == CHOSEN
 
 
 def test_the_default_list_has_all_kinds() -> None:

@@ -56,6 +56,12 @@ def test_empty_responses_are_not_scored() -> None:
     assert len(engine.scored) == 1
 
 
+def test_tokens_and_text_are_scored_alike() -> None:
+    engine = FakeEngine()
+    assert negative_log_likelihoods(engine, ["a", "b", "c"], [b"Text", "Text", ()]) == [1.0, 1.0, None]
+    assert engine.scored == [(["a", "b"], ["Text", "Text"])]
+
+
 def test_a_likelihood_that_is_no_number_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     monkeypatch.setattr(engine, "score", lambda *_, **__: [math.nan, 2.0, math.inf])

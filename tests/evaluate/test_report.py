@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from shutil import which
@@ -26,6 +28,7 @@ from trimtab.evaluate.report import (
     write,
 )
 
+ROOT = Path(__file__).parents[2]
 QUERIES = ["What is the River?", "Tell me about the River.", "Why do people love the River?"]
 SEARCH = [
     SearchPoint(method, block, strength, 3, good=block / 4, accepted=strength < 2, chosen=False)
@@ -149,6 +152,20 @@ def test_without_jinja2_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(reports, "find_spec", lambda name: None)
     with pytest.raises(TrimtabError, match=r"trimtab\[report\]"):
         reports.check_installed()
+
+
+def test_a_first_use_of_matplotlib_is_silent(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder for a cache")
+    code = (
+        "from tests.evaluate.test_report import row; from trimtab.evaluate.report import Report, render;"
+        "import logging; assert '<svg' in render(Report('t', 'l', [row('baseline', '01')]));"
+        "assert logging.getLogger('matplotlib').level == logging.NOTSET"
+    )
+    environment = os.environ | {"MPLCONFIGDIR": str(tmp_path / "file" / "cache"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_report_needs_rows() -> None:

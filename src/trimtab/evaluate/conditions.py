@@ -167,8 +167,9 @@ def respond(
     generations = engine.generate(
         list(prompts), steering=steering, max_new_tokens=max_new_tokens, batch_size=batch_size
     )
-    texts = [generation.text for generation in generations]
-    nlls = negative_log_likelihoods(engine, list(queries), texts, batch_size=batch_size)
+    # The very tokens that were generated: broken text would come back as other, and many more, tokens.
+    written = [generation.token_ids if generation.text.strip() else () for generation in generations]
+    nlls = negative_log_likelihoods(engine, list(queries), written, batch_size=batch_size)
     return [
         Response(
             query=query,

@@ -60,7 +60,8 @@ def plan_for(
         The plan.
     """
     small = is_nano(identity)
-    chosen = tuple(default_instructions(small=small) if instructions is None else instructions)
+    wanted = default_instructions(small=small) if instructions is None else instructions
+    chosen = tuple(dict.fromkeys(wanted))  # each once: its label names it in the tables
     plan = Plan(chosen) if small else _plan_for_real_model(identity, chosen)
     return dataclasses.replace(plan, **{name: value for name, value in changes.items() if value is not None})
 
@@ -80,7 +81,7 @@ def default_instructions(*, small: bool = True) -> list[Instruction]:
         get("lowercase"),
         get("sentences", exactly=2),
         get("no_commas"),
-        get("include", word="lantern"),
+        get("include", word="dragon"),
     ]
     if small:
         chosen += [

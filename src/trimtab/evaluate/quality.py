@@ -71,14 +71,18 @@ def repetition(text: str, n: int = NGRAM) -> float:
 
 
 def negative_log_likelihoods(
-    engine: Engine, prompts: Sequence[Prompt], responses: Sequence[str], *, batch_size: int | None = None
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    responses: Sequence[str | Sequence[int]],
+    *,
+    batch_size: int | None = None,
 ) -> list[float | None]:
     """Mean negative log-likelihood of each response under the *unsteered* model.
 
     Args:
         engine: The engine; no steering is applied.
         prompts: One prompt per response.
-        responses: The responses, as text.
+        responses: The responses: as the tokens that were generated, or as text, which is tokenised anew.
         batch_size: Rows per forward pass; None lets the engine choose.
 
     Returns:
@@ -90,7 +94,7 @@ def negative_log_likelihoods(
     """
     if len(prompts) != len(responses):
         raise ValueError(f"{len(prompts)} prompts but {len(responses)} responses")
-    filled = [i for i, response in enumerate(responses) if response.strip()]
+    filled = [i for i, r in enumerate(responses) if (r.strip() if isinstance(r, str) else r)]
     result: list[float | None] = [None] * len(responses)
     if filled:
         scores = engine.score(
@@ -102,14 +106,18 @@ def negative_log_likelihoods(
 
 
 def perplexity(
-    engine: Engine, prompts: Sequence[Prompt], responses: Sequence[str], *, batch_size: int | None = None
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    responses: Sequence[str | Sequence[int]],
+    *,
+    batch_size: int | None = None,
 ) -> float | None:
     """Geometric mean perplexity of responses under the unsteered model.
 
     Args:
         engine: The engine; no steering is applied.
         prompts: One prompt per response.
-        responses: The responses, as text.
+        responses: The responses, as tokens or as text.
         batch_size: Rows per forward pass; None lets the engine choose.
 
     Returns:

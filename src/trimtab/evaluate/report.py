@@ -21,7 +21,7 @@ from trimtab.evaluate.plots import (
     search_map,
 )
 from trimtab.evaluate.statistics import mean
-from trimtab.evaluate.svg import inline_svg
+from trimtab.evaluate.svg import inline_svg, matplotlib_quietly
 
 if TYPE_CHECKING:
     import jinja2
@@ -239,8 +239,9 @@ def _caption(search: Search) -> str:
 def _figure(name: str, description: str, draw: Any, data: Any) -> str | None:
     if find_spec("matplotlib") is None:
         return None
-    figure: Figure = draw(data)
-    return inline_svg(figure, name=name, description=description)
+    with matplotlib_quietly():
+        figure: Figure = draw(data)
+        return inline_svg(figure, name=name, description=description)
 
 
 def _environment() -> jinja2.Environment:

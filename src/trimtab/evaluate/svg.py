@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,22 @@ _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _NAMESPACES = re.compile(r'\sxmlns(?::\w+)?="[^"]*"')
 _ID = re.compile(r'\bid="([^"]+)"')
 _REFERENCE = re.compile(r'(url\(#|href="#)')
+
+
+@contextmanager
+def matplotlib_quietly() -> Iterator[None]:
+    """Keeps matplotlib from remarking on its font cache, as it does where it was never used before.
+
+    Yields:
+        Nothing; its log level is what it was afterwards.
+    """
+    logger = logging.getLogger("matplotlib")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def inline_svg(figure: Figure, *, name: str, description: str) -> str:
