@@ -101,7 +101,7 @@ def _card(kind: InstructionType) -> RenderableType:
         parts.append(Text(f"IFEval id: {kind.ifeval_id}", style="dim"))
     if kind.parameters:
         parts += [Text("\nParameters", style="bold"), _parameters(kind)]
-    if kind.example or not kind.parameters:
+    if kind.example or not any(parameter.required for parameter in kind.parameters):
         parts += [Text("\nExample", style="bold"), *_example(kind)]
     for case, phrasings in kind.cases.items():
         parts.append(Text(f"\nPhrasings, {case.replace('_', ' ')}" if case else "\nPhrasings", style="bold"))

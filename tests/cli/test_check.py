@@ -1,0 +1,154 @@
+"""`trimtab check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trimtab import instructions
+from trimtab.instructions.registry import REGISTER
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def responses(tmp_path: Path) -> Path:
+    file = tmp_path / "answers.jsonl"
+    rows = ["One. Two.", "Sure:\nOne. Two.\nThree.", "One. Two. Three.", "with \u2028 and \x85 inside."]
+    file.write_text(
+        "".join(json.dumps({"response": r}, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8"
+    )
+    return file
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Path]:
+    """A TOML file with an instruction that has a check and one that has none."""
+    file = tmp_path / "my.toml"
+    file.write_text("[two]\nphrasings = ['Say two.']\nregex = 'Two'\n[calm]\nphrasings = ['Be calm.']\n")
+    yield file
+    for name in {"two", "calm"} & set(instructions.names()):
+        REGISTER.remove(name)
+
+
+def test_prints_one_json_line_for_each_response(run: Run, responses: Path) -> None:
+    result = run("check", "sentences", "--params", '{"at_most": 2}', "--responses", responses, "--json", "-")
+    assert result.exit_code == 0
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"strict": True, "loose": True},
+        {"strict": False, "loose": True},
+        {"strict": False, "loose": False},
+        {"strict": True, "loose": True},
+    ]
+    assert result.stderr == ""
+
+
+def test_takes_the_ifeval_id_and_standard_input_and_writes_a_file(
+    run: Run, responses: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.jsonl"
+    params = '{"num_words": 3, "relation": "less than"}'
+    result = run(
+        "check", "length_constraints:number_words", "--params", params, "--responses", "-", "--json", target,
+        input=responses.read_text(encoding="utf-8"),
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert [json.loads(line)["strict"] for line in target.read_text().splitlines()] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_shows_a_table_that_names_the_splitter(run: Run, responses: Path) -> None:
+    result = run("check", "sentences", "--params", '{"at_most": 2}', "--responses", responses)
+    assert "2 of 4" in result.stdout
+    assert "3 of 4" in result.stdout
+    assert "splitter: " in result.stdout
+
+
+def test_quiet_shows_nothing(run: Run, responses: Path) -> None:
+    result = run("check", "json", "--responses", responses, "--quiet")
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_no_responses_is_no_error(run: Run) -> None:
+    result = run("check", "json", "--responses", "-", "--json", "-", input="\n \n")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "0 of 0" in run("check", "json", "--responses", "-", input="").stdout
+
+
+def test_a_query_in_the_line_serves_repeat_prompt(run: Run) -> None:
+    lines = '{"query": "Who?", "response": "Who? Me."}\n{"query": "Why?", "response": "Who? Me."}\n'
+    result = run("check", "repeat_prompt", "--responses", "-", "--json", "-", input=lines)
+    assert [json.loads(line)["strict"] for line in result.stdout.splitlines()] == [True, False]
+    result = run("check", "repeat_prompt", "--responses", "-", input='{"response": "Who? Me."}')
+    assert result.exit_code == 2
+    assert "repeat_prompt needs prompt_to_repeat" in result.stderr
+
+
+def test_instructions_of_a_file(run: Run, responses: Path, own: Path) -> None:
+    result = run("check", "two", "--file", own, "--responses", responses, "--json", "-")
+    assert [json.loads(line)["strict"] for line in result.stdout.splitlines()] == [True, True, True, False]
+
+
+def test_an_instruction_without_a_check_says_so(run: Run, responses: Path, own: Path) -> None:
+    result = run("check", "calm", "--file", own, "--responses", responses, "--json", "-")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: calm has phrasings but no check")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 3: not JSON"),
+        ('"text"', 'line 3: has no text "response"'),
+        ('{"answer": "x"}', 'line 3: has no text "response"'),
+        ('{"response": 3}', 'line 3: has no text "response"'),
+        ('{"response": "x", "query": 3}', 'line 3: "query" must be a text'),
+        ("[" * 100_000, "line 3: not JSON"),
+        ("\udcff", "line 3: not UTF-8 text"),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_printed(
+    run: Run, tmp_path: Path, line: str, message: str
+) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes(('{"response": "fine"}\n\n' + line + "\n").encode("utf-8", "surrogateescape"))
+    result = run("check", "json", "--responses", file, "--json", "-")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert "bad.jsonl" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sentense",), "there is no instruction 'sentense'; did you mean sentences"),
+        (("sentences", "--params", "{at_most: 2}"), "--params is not JSON"),
+        (("sentences", "--params", "[2]"), "--params must be a JSON object"),
+        (("sentences", "--params", '{"most": 2}'), "sentences has no parameter 'most'"),
+        (("bullets",), "bullets needs num_bullets"),
+        (("json", "--file", "none.toml"), "cannot read none.toml"),
+    ],
+)
+def test_mistakes_exit_with_2_and_one_line(
+    run: Run, responses: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    result = run("check", *arguments, "--responses", responses)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_missing_file_is_named(run: Run) -> None:
+    result = run("check", "json", "--responses", "none.jsonl")
+    assert result.exit_code == 2
+    assert "cannot read none.jsonl: No such file" in result.stderr

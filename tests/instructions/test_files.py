@@ -1,0 +1,154 @@
+"""Instructions from TOML files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trimtab import instructions
+from trimtab.instructions import InstructionError, InstructionType, load_file
+from trimtab.instructions.registry import REGISTER
+
+Load = Callable[[str], tuple[InstructionType, ...]]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Load]:
+    """Write a TOML file and load it; what was registered is forgotten after the test."""
+    before = set(instructions.names())
+
+    def write_and_load(text: str) -> tuple[InstructionType, ...]:
+        file = tmp_path / "my.toml"
+        file.write_text(text, encoding="utf-8")
+        return load_file(file)
+
+    yield write_and_load
+    for name in set(instructions.names()) - before:
+        REGISTER.remove(name)
+
+
+def test_a_regex(load: Load) -> None:
+    (greeting,) = load(
+        """
+        [greeting]
+        summary = "Starts with a greeting."
+        family = "manners"
+        phrasings = ["Greet me first.", "Start with a greeting.", "Say hello at first."]
+        regex = '\\A\\s*(hello|hi)\\b'
+        ignore_case = true
+        conflicts = ["json"]
+        """
+    )
+    made = instructions.get("greeting")
+    assert made.check("HELLO you")
+    assert not made.check("Well, hello")
+    assert made.check_loose("Sure:\nHi")
+    assert (greeting.summary, greeting.family) == ("Starts with a greeting.", "manners")
+    assert made.phrasings("validation") == ["Start with a greeting."]
+    assert "greeting says" in str(made.conflicts_with(instructions.get("json")))
+
+
+def test_a_regex_minds_case_by_default(load: Load) -> None:
+    load("[ends]\nphrasings = ['End with END.']\nregex = 'END$'")
+    assert instructions.get("ends").check("THE END")
+    assert not instructions.get("ends").check("the end")
+
+
+def test_a_json_schema_in_the_file(load: Load) -> None:
+    load(
+        """
+        [person]
+        phrasings = ["Answer as JSON with a name."]
+        [person.json_schema]
+        type = "object"
+        required = ["name"]
+        properties.name = { type = "string" }
+        """
+    )
+    person = instructions.get("person")
+    assert person.check('```json\n{"name": "Ada"}\n```')
+    assert not person.check('{"name": 3}')
+    assert not person.check("Ada")
+
+
+def test_a_json_schema_beside_the_file_and_a_regex_as_well(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text(json.dumps({"type": "array", "minItems": 2}))
+    load("[list]\nphrasings = ['Answer with a JSON list.']\njson_schema = 'list.json'\nregex = 'a'")
+    assert instructions.get("list").check('["a", "b"]')
+    assert not instructions.get("list").check('["a"]')
+    assert not instructions.get("list").check("[1, 2]")
+
+
+def test_a_schema_is_never_fetched_from_elsewhere(load: Load) -> None:
+    load("[far]\nphrasings = ['x']\njson_schema = { '$ref' = 'https://example.com/schema.json' }")
+    with pytest.raises(
+        InstructionError, match=r"json_schema points to 'https://example.com/schema.json', which is not"
+    ):
+        instructions.get("far").check("{}")
+
+
+def test_mere_phrasings_have_no_check_and_say_so(load: Load) -> None:
+    load('[pirate.phrasings]\nlearning = ["Talk like a {pirate}."]\nvalidation = ["Arr."]\ntest = ["Ahoy."]')
+    pirate = instructions.get("pirate")
+    assert pirate.phrasings("learning") == ["Talk like a {pirate}."]
+    assert pirate.phrasings("test") == ["Ahoy."]
+    with pytest.raises(InstructionError, match="pirate has phrasings but no check"):
+        pirate.check("Ahoy!")
+
+
+def test_a_file_may_be_loaded_again_and_another_needs_replace(load: Load, tmp_path: Path) -> None:
+    load("[calm]\nphrasings = ['Be calm.']\nconflicts = ['json']")
+    load("[calm]\nphrasings = ['Be very calm.']")
+    assert instructions.get("calm").phrasings("test") == ["Be very calm."]
+    assert "calm" not in instructions.get_type("json").conflicts
+    other = tmp_path / "other.toml"
+    other.write_text("[calm]\nphrasings = ['Keep calm.']")
+    with pytest.raises(InstructionError, match="there is an instruction 'calm' already"):
+        load_file(other)
+    assert [kind.name for kind in load_file(other, replace=True)] == ["calm"]
+    assert instructions.get("calm").phrasings("test") == ["Keep calm."]
+
+
+def test_all_or_nothing(load: Load) -> None:
+    with pytest.raises(InstructionError, match="there is an instruction 'json' already"):
+        load("[fresh]\nphrasings = ['x']\n[json]\nphrasings = ['y']")
+    assert "fresh" not in instructions.names()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no instruction"),
+        ("a = [", "is not a TOML file"),
+        ("phrasings = ['x']", "phrasings stands outside a table"),
+        ("[a]\nphrases = ['x']", r"\[a\]: there is no key 'phrases'; did you mean phrasings?"),
+        ("[a]\nzzz = 1", "it may have summary, family, phrasings, regex"),
+        ("[a]\nregex = 'x'", "phrasings must be a list of texts, not None"),
+        ("[a]\nphrasings = []", "needs phrasings, a list of at least one text"),
+        ("[a]\nphrasings = ['x', 3]", "phrasings must be a list of texts"),
+        (
+            "[a.phrasings]\nlearning = ['x']",
+            "phrasings as a table needs the lists learning, validation, test",
+        ),
+        ("[a.phrasings]\nlearning = ['x']\nvalidation = []\ntest = ['x']", "needs phrasings"),
+        ("[a]\nphrasings = ['x']\nregex = '('", "the regex '\\(' is not valid"),
+        ("[a]\nphrasings = ['x']\nregex = 3", "regex must be a text, not 3"),
+        ("[a]\nphrasings = ['x']\nregex = 'x'\nignore_case = 1", "ignore_case must be true or false, not 1"),
+        ("[a]\nphrasings = ['x']\nconflicts = 'json'", "conflicts must be a list of texts"),
+        ("[a]\nphrasings = ['x']\njson_schema = { type = 'objekt' }", "json_schema is not a valid schema"),
+        ("[a]\nphrasings = ['x']\njson_schema = 'none.json'", "cannot read .*none.json"),
+        ("[a]\nphrasings = ['x']\njson_schema = 'my.toml'", "my.toml is not JSON"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(load: Load, text: str, message: str) -> None:
+    with pytest.raises(InstructionError, match=message) as caught:
+        load(text)
+    assert "my.toml" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InstructionError, match=r"cannot read .*none\.toml: No such file"):
+        load_file(tmp_path / "none.toml")
