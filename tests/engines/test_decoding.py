@@ -36,17 +36,16 @@ def test_what_is_not_given_stays_the_models_own() -> None:
 
 
 def test_a_seed_leaves_the_generators_as_they_were_and_goes_on_where_it_stopped() -> None:
-    device = torch.device("cpu")
     state = torch.get_rng_state()
-    stretches = Randomness(5, device)
+    stretches = Randomness(5)
     with stretches():
         first = torch.rand(2)
     with stretches():
         second = torch.rand(2)
     assert torch.equal(torch.get_rng_state(), state)
-    with Randomness(5, device)():
+    with Randomness(5)():
         assert torch.equal(torch.rand(4), torch.cat([first, second]))
-    with Randomness(None, device)():
+    with Randomness(None)():
         torch.rand(1)
     assert not torch.equal(torch.get_rng_state(), state)
 

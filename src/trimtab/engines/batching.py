@@ -22,6 +22,8 @@ def memory_budget(device: torch.device) -> int:
     """Bytes a batch may take beside the model: half of what is free on an accelerator, 2 GiB on a CPU."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
+        # What torch holds but does not use is free for a batch too.
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free * _SHARE_OF_FREE)
     return _CPU_BYTES
 

@@ -7,7 +7,7 @@ costing anything. A stretch of one token is how a response is streamed.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -77,13 +77,18 @@ class Settings:
 
 
 class Randomness:
-    """A stretch of torch's random numbers from a seed, that leaves torch's own generators as they were."""
+    """A stretch of torch's random numbers from a seed, that leaves torch's own generators as they were.
 
-    def __init__(self, seed: int | None, device: torch.device) -> None:
+    Args:
+        seed: The seed; None takes the numbers from torch's own generators.
+        devices: Where numbers may be drawn beside the CPU.
+    """
+
+    def __init__(self, seed: int | None, devices: Iterable[torch.device] = ()) -> None:
         self._seed = seed
-        self._device = device
+        self._devices = sorted({device for device in devices if device.type == "cuda"}, key=str)
         self._state: Tensor | None = None
-        self._accelerator: Tensor | None = None
+        self._states: list[Tensor] = []
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -91,19 +96,18 @@ class Randomness:
         if self._seed is None:
             yield
             return
-        cuda = self._device.type == "cuda"
-        with torch.random.fork_rng(devices=[self._device] if cuda else []):
+        with torch.random.fork_rng(devices=self._devices):
             if self._state is None:
                 torch.manual_seed(self._seed)
             else:
                 torch.set_rng_state(self._state)
-                if self._accelerator is not None:
-                    torch.cuda.set_rng_state(self._accelerator, self._device)
+                for device, state in zip(self._devices, self._states, strict=True):
+                    torch.cuda.set_rng_state(state, device)
             try:
                 yield
             finally:
                 self._state = torch.get_rng_state()
-                self._accelerator = torch.cuda.get_rng_state(self._device) if cuda else None
+                self._states = [torch.cuda.get_rng_state(device) for device in self._devices]
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ class Writer:
                 break
             if len(going) < len(alive):
                 alive = [alive[place] for place in going]
-                kept = torch.tensor(going, device=ids.device)
+                kept = torch.tensor(going)  # on the CPU, it can index a cache that is spread over devices
                 ids, mask = ids[kept], mask[kept]
                 cache.batch_select_indices(kept)
                 lengths = [len(prompts[row // per_prompt]) for row in alive]

@@ -150,7 +150,7 @@ class _TokenTracker:
             columns = torch.arange(past, past + tokens, device=inputs.device)
             self._mask = (columns >= self._width)[None]
             return
-        lengths = self._lengths.to(positions.device)
+        lengths = self._lengths = self._lengths.to(positions.device)
         if len(positions) > 1 and len(lengths) > 1:
             lengths = lengths.repeat_interleave(_times(len(positions), len(lengths)))
         self._mask = positions >= lengths[:, None]

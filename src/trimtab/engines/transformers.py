@@ -83,6 +83,10 @@ class TransformersEngine(Engine):
         weight = self.model.get_input_embeddings().weight
         return torch.device(self.model.device if weight.device.type == "meta" else weight.device)
 
+    @property
+    def _devices(self) -> set[torch.device]:
+        return {weight.device for weight in self.model.parameters()}
+
     def steered(self, steering: Steering | None, prompt_lengths: Sequence[int] | None = None) -> Steered:
         """A context in which every forward pass of `model`, whoever runs it, is steered.
 
@@ -166,7 +170,7 @@ class TransformersEngine(Engine):
         rows = self._encoded(prompts, max_new_tokens)
         edits = self.edits_of_rows(steering, len(rows))
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
-        random = Randomness(seed, self.device)
+        random = Randomness(seed, self._devices)
 
         def run(batch: list[int]) -> list[list[Generation]]:
             with self._lock, random():
@@ -203,7 +207,7 @@ class TransformersEngine(Engine):
         [row] = self._encoded([prompt], max_new_tokens)
         [edits] = self.edits_of_rows(steering, 1)
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
-        return self._pieces(writer.tokens(row, edits, settings, Randomness(seed, self.device), self._lock))
+        return self._pieces(writer.tokens(row, edits, settings, Randomness(seed, self._devices), self._lock))
 
     def _pieces(self, tokens: Iterator[int]) -> Iterator[str]:
         ids: list[int] = []
