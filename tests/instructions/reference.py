@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -42,6 +44,11 @@ def load(patch: pytest.MonkeyPatch) -> ModuleType:
     def word_tokenize(text: str) -> list[str]:
         return [word for sentence in splitter.tokenize(text) for word in words.tokenize(sentence)]
 
+    # The loose readings of a response are often the same text.
+    detector = SimpleNamespace(
+        detect=functools.cache(langdetect.detect), LangDetectException=langdetect.LangDetectException
+    )
+    patch.setattr(importlib.import_module("lm_eval.tasks.ifeval.instructions"), "langdetect", detector)
     patch.setattr(helpers, "_get_sentence_tokenizer", lambda: splitter)
     patch.setattr(helpers, "nltk", SimpleNamespace(tokenize=nltk.tokenize, word_tokenize=word_tokenize))
     return utils

@@ -12,7 +12,7 @@ from tests.instructions import cases, reference
 from trimtab import instructions
 from trimtab.instructions import splitting
 
-COUNT = 6000
+COUNT = 5200
 SEED = 20230711
 
 

@@ -132,6 +132,8 @@ def test_its_language_detector_is_not_seeded(utils: ModuleType, monkeypatch: pyt
         languages.detect.cache_clear()
         verdicts.add(langdetect.detect(text))
         ours.add(languages.detect(text))
+        if len(verdicts) > 1:
+            break
     assert len(verdicts) > 1
     assert len(ours) == 1
 
