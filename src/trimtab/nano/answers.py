@@ -6,6 +6,7 @@ returns satisfies the check of every instruction, or it returns None.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Iterable, Sequence
@@ -50,7 +51,9 @@ class Plan:
     case: str | None = None
 
 
-def write_answer(rng: random.Random, question: Question, instructions: Sequence[Instruction] = ()) -> str | None:
+def write_answer(
+    rng: random.Random, question: Question, instructions: Sequence[Instruction] = ()
+) -> str | None:
     """Writes an answer that follows all instructions.
 
     Returns:
@@ -79,7 +82,7 @@ def _related(relation: str, number: int, most: int) -> tuple[int, int]:
     return (number, most) if relation == "at least" else (1, number - 1)
 
 
-def _plan_for(rng: random.Random, plan: Plan, instruction: Instruction) -> None:  # noqa: C901 - one flat table
+def _plan_for(rng: random.Random, plan: Plan, instruction: Instruction) -> None:
     params = dict(instruction.params)
     match instruction.name:
         case "json":
@@ -297,7 +300,7 @@ def _split(rng: random.Random, sentences: list[str], count: int) -> list[str]:
     """Parts sentences into `count` blocks of at least one each, as long as there are enough."""
     count = min(count, len(sentences))
     cuts = [0, *sorted(rng.sample(range(1, len(sentences)), count - 1)), len(sentences)]
-    return [" ".join(sentences[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [" ".join(sentences[start:end]) for start, end in itertools.pairwise(cuts)]
 
 
 def _highlighted(sentences: list[str], count: int) -> list[str]:

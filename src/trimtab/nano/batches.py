@@ -75,7 +75,8 @@ def _examples(
 
 def _batch(examples: list[tuple[list[int], int]], length: int) -> Batch:
     ids = torch.zeros(len(examples), length, dtype=torch.int64)
-    positions, labels = [], []
+    positions: list[int] = []
+    labels: list[int] = []
     for row, (tokens, first) in enumerate(examples):
         ids[row, : len(tokens)] = torch.tensor(tokens)
         positions += range(row * length + first - 1, row * length + len(tokens) - 1)

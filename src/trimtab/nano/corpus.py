@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from trimtab.instructions import Instruction
 from trimtab.nano.answers import write_answer
@@ -38,13 +39,17 @@ def ask(rng: random.Random, question: Question, instructions: list[Instruction],
     phrasings = [rng.choice(instruction.phrasings(split)) for instruction in instructions]
     if split == "learning":
         phrasings = [
-            vary(rng, text, lambda: [*instruction.phrasings("validation"), *instruction.phrasings("test")])
+            vary(rng, text, partial(_held_out, instruction))
             for text, instruction in zip(phrasings, instructions, strict=True)
         ]
         phrasings = [rng.choice(OPENERS) + text if rng.random() < 0.08 else text for text in phrasings]
     rng.shuffle(phrasings)
     first = split == "learning" and rng.random() < 0.08
     return " ".join([*phrasings, question.text] if first else [question.text, *phrasings])
+
+
+def _held_out(instruction: Instruction) -> list[str]:
+    return [*instruction.phrasings("validation"), *instruction.phrasings("test")]
 
 
 def sample_chat(rng: random.Random, split: Split = "learning", count: int | None = None) -> Chat:

@@ -16,7 +16,6 @@ from trimtab.nano.vocabulary import invented_word, listed_words, words_of_answer
 Draw = Callable[[random.Random, Question, Split], dict[str, Any]]
 
 
-
 def _word(rng: random.Random, split: Split) -> str:
     if split == "learning" and rng.random() < 0.5:
         return invented_word(rng)
@@ -39,17 +38,22 @@ def _closing(rng: random.Random, split: Split) -> str:
     return rng.choice(asides.CLOSINGS).format(w=_word(rng, split), w2=_word(rng, split))
 
 
-
 def _sentences(rng: random.Random, _question: Question, _split: Split) -> dict[str, Any]:
     how = rng.choice(("at_least", "at_most", "exactly", "exactly"))
     least, most = {"at_least": (5, 7), "at_most": (1, 3), "exactly": (1, 6)}[how]
     return {how: rng.randint(least, most)}
 
 
-def _length(rng: random.Random, name: str) -> dict[str, Any]:
+def _words_amount(rng: random.Random) -> dict[str, Any]:
     if rng.random() < 0.5:
-        return {"num_words" if name else "at_least": rng.choice((40, 45, 50))} | ({"relation": "at least"} if name else {})
-    return {"num_words" if name else "at_most": rng.choice((15, 20, 25))} | ({"relation": "less than"} if name else {})
+        return {"at_least": rng.choice((40, 45, 50))}
+    return {"at_most": rng.choice((15, 20, 25))}
+
+
+def _number_words(rng: random.Random) -> dict[str, Any]:
+    if rng.random() < 0.5:
+        return {"num_words": rng.choice((40, 45, 50)), "relation": "at least"}
+    return {"num_words": rng.choice((15, 20, 25)), "relation": "less than"}
 
 
 _TAUGHT: dict[str, tuple[float, Draw]] = {
@@ -59,7 +63,10 @@ _TAUGHT: dict[str, tuple[float, Draw]] = {
     "highlights": (1.2, lambda r, q, s: {"num_highlights": r.randint(1, 3)}),
     "sections": (
         1.0,
-        lambda r, q, s: {"num_sections": r.randint(2, 4), "section_spliter": r.choice(("Section", "SECTION"))},
+        lambda r, q, s: {
+            "num_sections": r.randint(2, 4),
+            "section_spliter": r.choice(("Section", "SECTION")),
+        },
     ),
     "constrained": (0.8, lambda r, q, s: {}),
     "placeholders": (1.0, lambda r, q, s: {"num_placeholders": r.randint(1, 3)}),
@@ -68,9 +75,11 @@ _TAUGHT: dict[str, tuple[float, Draw]] = {
     "uppercase": (1.0, lambda r, q, s: {}),
     "capital_words": (
         1.0,
-        lambda r, q, s: {"capital_relation": "at least", "capital_frequency": r.randint(2, 8)}
-        if r.random() < 0.7
-        else {"capital_relation": "less than", "capital_frequency": r.randint(2, 8)},
+        lambda r, q, s: (
+            {"capital_relation": "at least", "capital_frequency": r.randint(2, 8)}
+            if r.random() < 0.7
+            else {"capital_relation": "less than", "capital_frequency": r.randint(2, 8)}
+        ),
     ),
     "no_commas": (1.0, lambda r, q, s: {}),
     "quotes": (1.0, lambda r, q, s: {}),
@@ -82,28 +91,39 @@ _TAUGHT: dict[str, tuple[float, Draw]] = {
     "include": (2.5, lambda r, q, s: {"words": _words(r, s)}),
     "keyword_frequency": (
         1.4,
-        lambda r, q, s: {"keyword": _word(r, s), "frequency": r.randint(2, 3), "relation": "at least"}
-        if r.random() < 0.8
-        else {"keyword": _banned(r, q, s), "frequency": r.randint(2, 3), "relation": "less than"},
+        lambda r, q, s: (
+            {"keyword": _word(r, s), "frequency": r.randint(2, 3), "relation": "at least"}
+            if r.random() < 0.8
+            else {"keyword": _banned(r, q, s), "frequency": r.randint(2, 3), "relation": "less than"}
+        ),
     ),
-    "forbidden_words": (1.8, lambda r, q, s: {"forbidden_words": [_banned(r, q, s) for _ in range(r.randint(1, 2))]}),
+    "forbidden_words": (
+        1.8,
+        lambda r, q, s: {"forbidden_words": [_banned(r, q, s) for _ in range(r.randint(1, 2))]},
+    ),
     "exclude": (2.2, lambda r, q, s: {"words": [_banned(r, q, s)]}),
     "number_sentences": (
         1.2,
-        lambda r, q, s: {"num_sentences": r.randint(5, 7), "relation": "at least"}
-        if r.random() < 0.5
-        else {"num_sentences": r.randint(2, 4), "relation": "less than"},
+        lambda r, q, s: (
+            {"num_sentences": r.randint(5, 7), "relation": "at least"}
+            if r.random() < 0.5
+            else {"num_sentences": r.randint(2, 4), "relation": "less than"}
+        ),
     ),
     "sentences": (2.0, _sentences),
-    "number_words": (1.0, lambda r, q, s: _length(r, "number_words")),
-    "words": (1.0, lambda r, q, s: _length(r, "")),
+    "number_words": (1.0, lambda r, q, s: _number_words(r)),
+    "words": (1.0, lambda r, q, s: _words_amount(r)),
     "concise": (0.7, lambda r, q, s: {"max_words": 20}),
     "verbose": (0.7, lambda r, q, s: {"min_words": 45}),
     "number_paragraphs": (1.0, lambda r, q, s: {"num_paragraphs": r.randint(2, 4)}),
     "paragraphs": (1.2, lambda r, q, s: {r.choice(("at_least", "exactly", "exactly")): r.randint(2, 4)}),
     "nth_paragraph_first_word": (
         1.0,
-        lambda r, q, s: {"num_paragraphs": r.randint(2, 3), "nth_paragraph": r.randint(1, 2), "first_word": _word(r, s)},
+        lambda r, q, s: {
+            "num_paragraphs": r.randint(2, 3),
+            "nth_paragraph": r.randint(1, 2),
+            "first_word": _word(r, s),
+        },
     ),
 }
 TAUGHT = tuple(_TAUGHT)

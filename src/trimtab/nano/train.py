@@ -9,7 +9,6 @@ checkpoint stands.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import time
@@ -17,7 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -67,7 +73,9 @@ class Recipe:
 class Trainer:
     """A model of one stage with its optimizers, its data and its checkpoints."""
 
-    def __init__(self, recipe: Recipe, stage: Stage, work: Path, device: torch.device, *, compiled: bool) -> None:
+    def __init__(
+        self, recipe: Recipe, stage: Stage, work: Path, device: torch.device, *, compiled: bool
+    ) -> None:
         self.recipe, self.stage, self.device = recipe, stage, device
         self.checkpoint = work / f"{stage}.checkpoint.safetensors"
         self.tokenizer = _tokenizer(recipe, work)
@@ -109,9 +117,13 @@ class Trainer:
                 if self.next_chunk % CHECKPOINT_EVERY == 0 or self.next_chunk == total:
                     self._save_checkpoint()
                 rate = tokens / (time.monotonic() - start)
-                progress.update(task, advance=1, description=f"nano-{self.stage}  loss {loss:.3f}  {rate:,.0f} tokens/s")
+                progress.update(
+                    task, advance=1, description=f"nano-{self.stage}  loss {loss:.3f}  {rate:,.0f} tokens/s"
+                )
                 if not progress.console.is_terminal:
-                    progress.console.print(f"{self.stage} {chunk + 1}/{total} loss {loss:.4f} {rate:.0f} tokens/s")
+                    progress.console.print(
+                        f"{self.stage} {chunk + 1}/{total} loss {loss:.4f} {rate:.0f} tokens/s"
+                    )
 
     def _chunk(self, chunk: int, total: int) -> tuple[float, int]:
         batches = chunk_of_batches(self.tokenizer, self.stage, self.recipe.seed, chunk)
@@ -144,17 +156,25 @@ class Trainer:
             for index, state in optimizer.state_dict()["state"].items():
                 for key, value in state.items():
                     tensors[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value).contiguous()
-        settings = {"next_chunk": str(self.next_chunk), "tokens": str(self.tokens), "recipe": str(asdict(self.recipe))}
+        settings = {
+            "next_chunk": str(self.next_chunk),
+            "tokens": str(self.tokens),
+            "recipe": str(asdict(self.recipe)),
+        }
         _write_safetensors(tensors, self.checkpoint, settings)
         if self.next_chunk == self.recipe.chunks(self.stage):
-            _write_safetensors(_weights(self.model), self.checkpoint.parent / f"{self.stage}.safetensors", settings)
+            _write_safetensors(
+                _weights(self.model), self.checkpoint.parent / f"{self.stage}.safetensors", settings
+            )
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
             return
         settings = _metadata(self.checkpoint)
         if settings["recipe"] != str(asdict(self.recipe)):
-            raise SystemExit(f"error: {self.checkpoint} is of another recipe; delete it or choose another --work folder")
+            raise SystemExit(
+                f"error: {self.checkpoint} is of another recipe; delete it or choose another --work folder"
+            )
         tensors = load_file(self.checkpoint, device=str(self.device))
         weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         self.model.load_state_dict(weights, strict=False)
@@ -204,7 +224,7 @@ def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
 def _write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     temporary = path.with_suffix(".partial")
     save_file(tensors, temporary, metadata)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -231,7 +251,9 @@ def export(work: Path, stage: Stage, recipe: Recipe, out: Path, weights: Path | 
 def main(arguments: list[str] | None = None) -> None:
     """Trains both stages and writes them."""
     parser = argparse.ArgumentParser(prog="python -m trimtab.nano.train", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("nano-training"), help="checkpoints; rerun to resume")
+    parser.add_argument(
+        "--work", type=Path, default=Path("nano-training"), help="checkpoints; rerun to resume"
+    )
     parser.add_argument("--out", type=Path, default=Path("nano-weights"), help="folder for the two models")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(

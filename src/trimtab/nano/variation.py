@@ -15,7 +15,13 @@ def _swap(pattern: str, *replacements: str) -> _Swap:
 
 # Each match may become any of the replacements; \1 keeps what stood before.
 _SWAPS: tuple[_Swap, ...] = (
-    _swap(r"\b(your|the|entire|whole|Your|The) (?:answer|response|reply|output)\b", r"\1 answer", r"\1 response", r"\1 reply", r"\1 output"),
+    _swap(
+        r"\b(your|the|entire|whole|Your|The) (?:answer|response|reply|output)\b",
+        r"\1 answer",
+        r"\1 response",
+        r"\1 reply",
+        r"\1 output",
+    ),
     _swap(r"^(?:Answer|Reply|Respond)\b", "Answer", "Reply", "Respond", "Write"),
     _swap(r"\b(?:must|should|has to|needs to)\b", "must", "should", "has to", "needs to"),
     _swap(r"\b(?:Do not|Don't|Never)\b", "Do not", "Don't", "Never"),

@@ -31,7 +31,10 @@ def listed_words(split: Split) -> tuple[str, ...]:
 
 def invented_word(rng: random.Random) -> str:
     """A pronounceable word that does not exist: there are many thousands, so that copying is learned, not words."""
-    syllables = (rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3))))
+    syllables = (
+        rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
+        for _ in range(rng.choice((1, 2, 2, 3)))
+    )
     return "".join(syllables)
 
 

@@ -47,7 +47,10 @@ ATTRIBUTES = (
         "kind",
         {
             "en": ("{S} is a {adj1}, {adj2} {noun}.", "{S} is known as a {adj1}, {adj2} {noun}."),
-            "en without commas": ("{S} is a {adj1} and {adj2} {noun}.", "{S} is known as a {adj1} and {adj2} {noun}."),
+            "en without commas": (
+                "{S} is a {adj1} and {adj2} {noun}.",
+                "{S} is known as a {adj1} and {adj2} {noun}.",
+            ),
             "es": ("{S} es un {noun} {adj1} y {adj2}.",),
             "fr": ("{S} est un {noun} {adj1} et {adj2}.",),
         },
@@ -193,7 +196,9 @@ def sentence(
         templates = by_language.get(f"{language} without commas", templates)
     subject = entity.name if by_name else getattr(entity.topic.this, language)
     fields = {name: getattr(term, language) for name, term in entity.values.items()}
-    written = templates[variant % len(templates)].format(S=subject[0].upper() + subject[1:], s=subject, **fields)
+    written = templates[variant % len(templates)].format(
+        S=subject[0].upper() + subject[1:], s=subject, **fields
+    )
     return written if commas else written.replace(",", "")
 
 
@@ -201,7 +206,11 @@ def words_of(entity: Entity, attribute: str) -> set[str]:
     """The English value words that every paraphrase of this fact contains, lowercase."""
     fields = re.findall(r"{(\w+)}", _BY_NAME[attribute].templates["en"][0])
     return {
-        word.lower() for field in fields if field.lower() != "s" for word in entity.values[field].en.split() if len(word) > 3
+        word.lower()
+        for field in fields
+        if field.lower() != "s"
+        for word in entity.values[field].en.split()
+        if len(word) > 3
     }
 
 
@@ -238,7 +247,9 @@ class Claim:
         """Whether the claim is about `entity` and all its values are the entity's."""
         if self.subject is not None and self.subject != entity.name.lower():
             return False
-        return all(normalise(getattr(entity.values[field], self.language)) == value for field, value in self.values)
+        return all(
+            normalise(getattr(entity.values[field], self.language)) == value for field, value in self.values
+        )
 
 
 @cache
@@ -259,7 +270,9 @@ def _patterns() -> tuple[tuple[str, str, tuple[str, ...], re.Pattern[str]], ...]
                 pieces = [gaps[0]]
                 for field, gap in zip(fields, gaps[1:], strict=True):
                     pieces += [_choices(field, language), gap]
-                patterns.append((language, attribute.name, fields, re.compile(" ".join(filter(None, pieces)))))
+                patterns.append(
+                    (language, attribute.name, fields, re.compile(" ".join(filter(None, pieces))))
+                )
     return tuple(patterns)
 
 
@@ -270,5 +283,7 @@ def _choices(field: str, language: str) -> str:
         return "(" + "|".join([*_pronouns(language), *_entities_by_name()]) + ")"
     kind = field.rstrip("123")
     same_kind = {name for name in entities()[0].values if name.rstrip("123") == kind}
-    values = {normalise(getattr(entity.values[name], language)) for entity in entities() for name in same_kind}
+    values = {
+        normalise(getattr(entity.values[name], language)) for entity in entities() for name in same_kind
+    }
     return "(" + "|".join(sorted(values)) + ")"

@@ -1,0 +1,73 @@
+"""The built-in model: a small Llama that knows a small invented world and follows instructions.
+
+`nano-instruct` (or just `nano`) follows instructions in its prompt; `nano-base` is the model it was tuned from.
+"""
+
+from __future__ import annotations
+
+import random
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab.errors import ModelError
+
+if TYPE_CHECKING:
+    from trimtab.instructions import Instruction
+    from trimtab.nano.questions import Split
+
+NAMES = ("nano", "nano-instruct", "nano-base")
+
+__all__ = ["NAMES", "facts", "instructions", "path", "queries"]
+
+
+def path(name: str = "nano") -> Path:
+    """The folder of a built-in model, in the form that `transformers` loads.
+
+    Raises:
+        ModelError: If there is no built-in model of this name.
+    """
+    if name not in NAMES:
+        raise ModelError(f"no built-in model is named {name!r}; there are {', '.join(NAMES)}")
+    folder = "nano-instruct" if name == "nano" else name
+    return Path(str(resources.files("trimtab.nano").joinpath("weights", folder)))
+
+
+def queries(split: Split, n: int | None = None, seed: int = 0) -> list[str]:
+    """Open questions about the world, without instructions.
+
+    Args:
+        split: "learning", "validation" or "test"; the three share no question.
+        n: How many; None for all.
+        seed: Which ones.
+
+    Raises:
+        PromptError: If the split is unknown or has fewer questions.
+    """
+    from trimtab.errors import PromptError
+    from trimtab.nano.questions import open_questions
+
+    texts = [question.text for question in open_questions(split)]
+    random.Random(seed).shuffle(texts)
+    if n is not None and n > len(texts):
+        raise PromptError(f"nano has {len(texts)} {split} questions, {n} were asked for")
+    return texts[:n]
+
+
+def facts(query: str, response: str) -> float | None:
+    """Share of the response's sentences that are true; None if there is nothing to judge.
+
+    See `trimtab.nano.judge.facts`.
+    """
+    from trimtab.nano.judge import facts as share_true
+
+    return share_true(query, response)
+
+
+def instructions() -> list[Instruction]:
+    """One example of every instruction that nano was taught, with words that it did not meet in training."""
+    from trimtab.nano.curriculum import TAUGHT, draw_instruction
+    from trimtab.nano.questions import open_questions
+
+    rng = random.Random(0)
+    return [draw_instruction(rng, name, open_questions("test")[0], "test") for name in TAUGHT]
