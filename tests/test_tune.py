@@ -65,12 +65,12 @@ class FakeEngine:
         self.rows += rows
         texts = [self.behave(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
         return [
-            Generation(text.removesuffix("..."), (1,), i, finished=not text.endswith("..."))
+            Generation(text.removesuffix("..."), tuple(map(ord, text)), i, finished=not text.endswith("..."))
             for i, text in enumerate(texts)
         ]
 
-    def score(self, prompts: Sequence[str], responses: Sequence[str], **_: Any) -> list[float]:
-        return [1.0 + response.count("!") for response in responses]
+    def score(self, prompts: Sequence[str], responses: Sequence[Sequence[int]], **_: Any) -> list[float]:
+        return [1.0 + response.count(ord("!")) for response in responses]
 
 
 def at(steering: Steering) -> tuple[str, int, float]:

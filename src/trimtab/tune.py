@@ -74,7 +74,7 @@ def search(
     baseline: Sequence[Response] | None = None,
     tokens: TokenScope = "all",
     first: int = 3,
-    keep: int = 6,
+    keep: int = 4,
     max_new_tokens: int = 192,
     batch_size: int | None = None,
     seed: int = 0,
