@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from trimtab import instructions
+from trimtab.instructions import splitting
 from trimtab.instructions.registry import REGISTER
 
 Run = Callable[..., Any]
@@ -70,6 +71,16 @@ def test_shows_a_table_that_names_the_splitter(run: Run, responses: Path) -> Non
     assert "2 of 4" in result.stdout
     assert "3 of 4" in result.stdout
     assert "splitter: " in result.stdout
+
+
+def test_says_when_a_simple_rule_judged(run: Run, responses: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitting, "_splitter", lambda: ("simple", splitting.simple_sentences))
+    arguments = ("check", "sentences", "--params", '{"at_most": 2}', "--responses", responses, "--json", "-")
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 4
+    assert "a simple rule split the text" in result.stderr
+    assert run(*arguments, "--quiet").stderr == ""
 
 
 def test_quiet_shows_nothing(run: Run, responses: Path) -> None:

@@ -229,3 +229,24 @@ def generate(count: int, seed: int) -> list[tuple[str, dict[str, Any], str]]:
         params = PARAMETERS[ifeval_id](rng)
         cases.append((ifeval_id, params, response(rng, ifeval_id, params)))
     return cases
+
+
+def corners() -> list[tuple[str, dict[str, Any], str]]:
+    """Every fragment alone, after a line, and before a bullet, for every id whose check needs no language."""
+    rng = random.Random(0)
+    found = []
+    for ifeval_id in sorted(PARAMETERS):
+        if ifeval_id.endswith(("response_language", "english_capital", "english_lowercase")):
+            continue
+        for fragment in FRAGMENTS:
+            for text in (fragment, f"It is so.\n{fragment}", f"{fragment}\n- rocket"):
+                params = PARAMETERS[ifeval_id](rng)
+                # Small numbers, which such short text can reach.
+                small = {
+                    name: 1 + n % 2 if type(n) is int and name != "nth_paragraph" else n
+                    for name, n in params.items()
+                }
+                if "nth_paragraph" in small:
+                    small["nth_paragraph"] = small["num_paragraphs"]
+                found.append((ifeval_id, small, text))
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -226,3 +228,10 @@ def test_without_a_check_it_says_so(registered: list[str]) -> None:
         made.check("Hooray!")
     with pytest.raises(InstructionError, match="mood has phrasings but no check"):
         made.judge("Hooray!")
+
+
+def test_importing_the_catalogue_loads_no_checking_library() -> None:
+    heavy = ("nltk", "punkt", "langdetect", "jsonschema", "torch")
+    code = f"import sys, trimtab.instructions; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

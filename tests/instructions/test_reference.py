@@ -48,6 +48,16 @@ def test_agrees(
     assert {(True, True), (False, False)} <= seen
 
 
+@pytest.mark.skipif(splitting.splitter_name() == "simple", reason="needs a splitter of the reference's kind")
+def test_agrees_on_corner_cases(utils: ModuleType) -> None:
+    corners = cases.corners()
+    assert len(corners) > 5000
+    for ifeval_id, params, response in corners:
+        judged = instructions.get(ifeval_id, **params).judge(response)
+        expected = reference.verdict(utils, ifeval_id, dict(params), response)
+        assert (judged.strict, judged.loose) == expected, (ifeval_id, params, response)
+
+
 def test_covers_every_id_of_the_reference(utils: ModuleType) -> None:
     registered = checkers(utils)
     ours = {kind.ifeval_id for kind in instructions.catalogue() if kind.ifeval_id}

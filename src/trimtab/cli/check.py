@@ -46,6 +46,10 @@ def command(
     judgements = [_judge(instruction, where, row) for where, row in _read_rows(responses)]
     output.lines({"strict": judgement.strict, "loose": judgement.loose} for judgement in judgements)
     output.print(_summary(instruction, judgements))
+    if any("simple" in judgement.notes.values() for judgement in judgements):
+        output.note(
+            "note: a simple rule split the text, which can differ from IFEval's; pip install 'trimtab[checks]'"
+        )
 
 
 def read_params(text: str | None) -> dict[str, Any]:
