@@ -116,7 +116,7 @@ def _from_dataset(name: str, field: str | None, split: str) -> list[str]:
         ) from error
     try:
         rows = datasets.load_dataset(name, split=split)
-    except Exception as error:  # noqa: BLE001  # the loader raises whatever its network and file formats raise
+    except Exception as error:  # the loader raises whatever its network and file formats raise
         raise PromptError(
             f"cannot load the dataset {name} (split {split}): {error or type(error).__name__}"
         ) from error
