@@ -1,4 +1,4 @@
-"""What holds for every test: no network, and tiny random models that are made once per session."""
+"""What holds for every test: no network, no deadline, and tiny random models that are made once per session."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# No test fails for being slow: the first use of a language detector alone takes longer than hypothesis grants.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 # Before anything imports huggingface_hub, which reads it once: what asks for the Hub by mistake shall fail at once.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trimtab.nano.asides import is_aside
 from trimtab.nano.questions import entity_of
-from trimtab.nano.world import Claim, Entity
+from trimtab.nano.world import Claim, Entity, normalise
 
 # What formats add around sentences.
 _ORNAMENTS = re.compile(
@@ -68,12 +68,12 @@ def judge(query: str, response: str, entity: Entity) -> Judgement:
 
 
 def _sentences(query: str, response: str) -> list[str]:
+    """The sentences of a response without its ornaments, less those that only repeat the query."""
     text = _without_json(response.strip())
-    if text.lower().startswith(query.strip().lower()):
-        text = text[len(query.strip()) :]
     text = _ORNAMENTS.sub("\n", text)
     pieces = (piece.strip(' \t"*') for piece in _SENTENCE_END.split(text))
-    return [piece for piece in pieces if re.search(r"\w", piece)]
+    asked = normalise(query)
+    return [piece for piece in pieces if (plain := normalise(piece)) and plain not in asked]
 
 
 def _without_json(text: str) -> str:
