@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab import instructions, learn, prompts
 from trimtab.cli.inspect import bar
+from trimtab.engines.base import Engine
 from trimtab.steering import Steering
 
 
@@ -38,6 +40,18 @@ def test_json_has_the_record_and_the_norms(run: Callable[..., Any], steering_fol
     assert added["p_norm"] == 0
     assert projected["p_norm"] == pytest.approx(1)
     assert projected["alpha"] == 3
+
+
+def test_directions_of_something_else_are_not_shown_as_its_own(
+    run: Callable[..., Any], steering_folder: Path, engine: Engine
+) -> None:
+    pairs = prompts.make_pairs(
+        ["what is a river ?", "who is in the city ?"], instructions.get("json"), "learning"
+    )
+    learn.mean_difference(engine, pairs, instructions.get("json")).save(steering_folder)
+    result = run("inspect", steering_folder)
+    assert result.exit_code == 0
+    assert "mean difference" not in result.stdout
 
 
 @pytest.mark.parametrize("damage", ["missing", "foreign", "cut"])

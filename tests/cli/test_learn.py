@@ -140,6 +140,17 @@ def test_mistakes_exit_with_2_and_leave_nothing_behind(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_with_other_things_is_refused_before_the_work(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "letters.txt").write_text("dear Ida")
+    result = run("learn", "json", "--model", "./nowhere", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "holds other things" in " ".join(result.stderr.replace("│", " ").split())
+    result = run("learn", "json", "--model", "./nowhere", "--out", tmp_path / "letters.txt")
+    assert "is a file" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_too_few_queries_to_split_say_the_way_out(
     run: Callable[..., Any], model_folder: Path, tmp_path: Path
 ) -> None:

@@ -184,8 +184,10 @@ def _model_of(steering: Steering | None, revision: str | None) -> tuple[str, str
     """The model to load when none was named: that of the steering, if its record says where to get it."""
     if steering is None:
         return "nano", revision
+    from trimtab import nano
+
     model = steering.record.model
-    if model.id.startswith("nano") or model.revision is not None or "/" in model.id:
+    if model.id in nano.NAMES or model.revision is not None or "/" in model.id:
         return model.id, revision or model.revision
     # A model from a folder is recorded by the folder's name only: paths mean nothing on another machine.
     raise SteeringError(

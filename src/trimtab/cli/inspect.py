@@ -29,7 +29,7 @@ def command(
 
     output = Output(json, quiet)
     steering = Steering.load(folder)
-    directions = _directions(folder)
+    directions = _directions(folder, steering)
     output.print(steering.describe())
     output.print()
     output.print(norm_plot(steering))
@@ -39,12 +39,21 @@ def command(
     output.result(card(steering, directions))
 
 
-def _directions(folder: Path) -> Directions | None:
-    """The directions that `learn` keeps beside a steering, if they are there."""
+def _directions(folder: Path, steering: Steering) -> Directions | None:
+    """The directions that `learn` keeps beside a steering, if they are there and are those it was made of."""
     from trimtab.learn import Directions
     from trimtab.steering_files import DIRECTIONS
 
-    return Directions.load(folder) if DIRECTIONS.document_path(folder).exists() else None
+    if not DIRECTIONS.document_path(folder).exists():
+        return None
+    directions = Directions.load(folder)
+    record = steering.record
+    same = (directions.prompts, directions.method, directions.model) == (
+        record.prompts,
+        record.method,
+        record.model,
+    )
+    return directions if same else None
 
 
 def card(steering: Steering, directions: Directions | None = None) -> dict[str, Any]:

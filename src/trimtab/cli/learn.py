@@ -63,9 +63,23 @@ class Tokens(StrEnum):
     generated = "generated"
 
 
+def _folder(value: Path) -> Path:
+    """Refuse before the work what would be refused after it: a file, or a folder with other things in it."""
+    if value.exists():
+        if not value.is_dir():
+            raise typer.BadParameter(f"{value} is a file; name a folder")
+        if any(value.iterdir()) and not (value / "steering.json").exists():
+            raise typer.BadParameter(
+                f"{value} holds other things; name a new or empty folder, or an older steering"
+            )
+    return value
+
+
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An instruction: see `trimtab instructions`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to save the steering.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", callback=_folder, help="Where to save the steering.")
+    ],
     params: Annotated[
         str | None,
         typer.Option(
