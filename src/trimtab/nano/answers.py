@@ -1,7 +1,9 @@
 """Answers written by program: true sentences about an entity, in the shape that instructions ask for.
 
 `write_answer` is the teacher of nano. It turns instructions into a `Plan`, writes sentences and formats them; what it
-returns satisfies the check of every instruction, or it returns None.
+returns satisfies the check of every instruction, or it returns None. It leaves little to chance (facts go round in a
+fixed order from a random first one, a count that has a margin takes the same number each time), because a small model
+spends on chance what it should spend on the instructions.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from trimtab.instructions import Instruction
 from trimtab.nano import asides
@@ -18,8 +22,9 @@ from trimtab.nano.questions import Question
 from trimtab.nano.world import ATTRIBUTE_NAMES, normalise, sentence, words_of
 
 DEFAULT_SENTENCES = (3, 4, 4, 5)
-WORDS_PER_SENTENCE = 8
-ATTEMPTS = 4
+MOST_SENTENCES = len(ATTRIBUTE_NAMES)
+FEWEST_WORDS, MOST_WORDS = 6, 10
+ATTEMPTS = 2
 
 
 @dataclass
@@ -27,16 +32,14 @@ class Plan:
     """The shape of one answer; the defaults are those of an answer without instructions."""
 
     language: str = "en"
-    sentences: tuple[int, int] | None = None
-    words: tuple[int, int] | None = None
+    sentences: int | None = None
     paragraphs: int = 1
     paragraph_break: str = "\n\n"
-    first_word: tuple[int, str] | None = None
     mentions: list[str] = field(default_factory=list)
     banned: set[str] = field(default_factory=set)
     commas: bool = True
-    highlights: int = 0
-    capital_words: int = 0
+    highlights: bool = False
+    capital_words: bool = False
     placeholders: int = 0
     bullets: int = 0
     sections: tuple[int, str] | None = None
@@ -52,9 +55,16 @@ class Plan:
 
 
 def write_answer(
-    rng: random.Random, question: Question, instructions: Sequence[Instruction] = ()
+    rng: random.Random, question: Question, instructions: Sequence[Instruction] = (), prompt: str = ""
 ) -> str | None:
     """Writes an answer that follows all instructions.
+
+    Args:
+        rng: Source of chance.
+        question: What to answer.
+        instructions: What the answer must satisfy.
+        prompt: The user's turn. A word that it puts in quotation marks stands in them in the answer too, so that
+            copying it is copying its tokens.
 
     Returns:
         The answer, or None when the instructions cannot be met together by this writer.
@@ -62,27 +72,36 @@ def write_answer(
     for _ in range(ATTEMPTS):
         plan = Plan()
         for instruction in instructions:
-            _plan_for(rng, plan, instruction)
+            _plan_for(plan, instruction)
+        plan.mentions = [f'"{word}"' if f'"{word}"' in prompt else word for word in plan.mentions]
         answer = _write(rng, question, plan)
         if answer is not None and all(instruction.check(answer) for instruction in instructions):
             return answer
     return None
 
 
-def _bounds(params: dict[str, object], most: int) -> tuple[int, int]:
-    """The (smallest, largest) number that at_least, at_most or exactly allow, none above `most`."""
+def _asked(params: dict[str, Any], margin: int = 1) -> int:
+    """The number to aim at for at_least, at_most or exactly: with some margin where there may be one."""
     if params.get("exactly") is not None:
-        exactly = int(str(params["exactly"]))
-        return exactly, exactly
-    low, high = params.get("at_least"), params.get("at_most")
-    return int(str(low or 1)), int(str(high or most))
+        return int(params["exactly"])
+    if params.get("at_least") is not None:
+        return int(params["at_least"]) + margin
+    return max(1, int(params["at_most"]) - margin)
 
 
-def _related(relation: str, number: int, most: int) -> tuple[int, int]:
-    return (number, most) if relation == "at least" else (1, number - 1)
+def _related(relation: str, number: int) -> dict[str, Any]:
+    """IFEval's relation in our own terms."""
+    return {"at_least": number} if relation == "at least" else {"at_most": number - 1}
 
 
-def _plan_for(rng: random.Random, plan: Plan, instruction: Instruction) -> None:
+def _sentences_for(words: dict[str, Any]) -> int:
+    """How many sentences surely have at least, or at most, so many words."""
+    if words.get("at_least") is not None:
+        return min(MOST_SENTENCES, -(-int(words["at_least"]) // FEWEST_WORDS))
+    return max(1, int(words["at_most"]) // MOST_WORDS)
+
+
+def _plan_for(plan: Plan, instruction: Instruction) -> None:
     params = dict(instruction.params)
     match instruction.name:
         case "json":
@@ -92,7 +111,7 @@ def _plan_for(rng: random.Random, plan: Plan, instruction: Instruction) -> None:
         case "bullets":
             plan.bullets = params["num_bullets"]
         case "highlights":
-            plan.highlights = params["num_highlights"]
+            plan.highlights = True
         case "sections":
             plan.sections = (params["num_sections"], params["section_spliter"])
         case "constrained":
@@ -106,8 +125,7 @@ def _plan_for(rng: random.Random, plan: Plan, instruction: Instruction) -> None:
         case "uppercase":
             plan.case = "upper"
         case "capital_words":
-            if params["capital_relation"] == "at least":
-                plan.capital_words = params["capital_frequency"]
+            plan.capital_words = params["capital_relation"] == "at least"
         case "no_commas":
             plan.commas = False
         case "quotes":
@@ -132,25 +150,22 @@ def _plan_for(rng: random.Random, plan: Plan, instruction: Instruction) -> None:
         case "exclude":
             plan.banned.update(word.lower() for word in _words_param(params))
         case "number_sentences":
-            plan.sentences = _related(params["relation"], params["num_sentences"], len(ATTRIBUTE_NAMES))
+            wanted = _asked(_related(params["relation"], params["num_sentences"]))
+            plan.sentences = min(wanted, MOST_SENTENCES)
         case "sentences":
-            plan.sentences = _bounds(params, len(ATTRIBUTE_NAMES))
+            plan.sentences = min(_asked(params), MOST_SENTENCES)
         case "number_words":
-            plan.words = _related(params["relation"], params["num_words"], 70)
+            plan.sentences = _sentences_for(_related(params["relation"], params["num_words"]))
         case "words":
-            plan.words = _bounds(params, 70)
+            plan.sentences = _sentences_for(params)
         case "concise":
-            plan.words = (1, params["max_words"])
+            plan.sentences = 1
         case "verbose":
-            plan.words = (params["min_words"], 90)
+            plan.sentences = MOST_SENTENCES
         case "number_paragraphs":
             plan.paragraphs, plan.paragraph_break = params["num_paragraphs"], "\n***\n"
         case "paragraphs":
-            low, high = _bounds(params, 4)
-            plan.paragraphs = rng.randint(low, max(low, min(high, low + 1)))
-        case "nth_paragraph_first_word":
-            plan.paragraphs = params["num_paragraphs"]
-            plan.first_word = (params["nth_paragraph"], params["first_word"])
+            plan.paragraphs = _asked(params)
 
 
 def _words_param(params: dict[str, object]) -> list[str]:
@@ -191,67 +206,50 @@ def _count(rng: random.Random, question: Question, plan: Plan) -> int:
     if plan.bullets:
         return plan.bullets
     if plan.sentences is not None:
-        low, high = plan.sentences
-        spare = (plan.postscript is not None) + (plan.closing is not None)
-        return max(1, rng.randint(low, min(high, low + 2)) - spare)
-    if plan.words is not None:
-        low, high = plan.words
-        at_least, at_most = -(-low // (WORDS_PER_SENTENCE - 1)), max(1, high // (WORDS_PER_SENTENCE + 2))
-        return rng.randint(min(at_least, at_most), min(max(at_least, at_most), at_least + 2))
-    if question.attribute is not None:
-        return rng.choice((1, 2, 3))
-    return rng.choice(DEFAULT_SENTENCES)
+        return max(1, plan.sentences - (plan.postscript is not None) - (plan.closing is not None))
+    fewest = max(plan.paragraphs, plan.sections[0] if plan.sections else 1)
+    usual = (1, 2, 3) if question.attribute is not None else DEFAULT_SENTENCES
+    return max(rng.choice(usual), fewest)
 
 
 def _sentences(rng: random.Random, question: Question, plan: Plan) -> list[str] | None:
-    """The sentences of the body: facts, with asides at random places among them."""
+    """The sentences of the body: facts in their round order, with the asides after the first of them."""
     entity = question.entity
-    extra = _asides(rng, plan)
     total = _count(rng, question, plan)
-    if plan.sections is not None:
-        total = max(total, plan.sections[0])
-    total = max(total, plan.paragraphs)
-    opening = []
-    if question.choice is not None:
-        opening = ["Yes." if question.choice else "No."]
-    wanted = max(0 if extra else 1, total - len(extra) - len(opening))
-    allowed = [name for name in ATTRIBUTE_NAMES if not (words_of(entity, name) & plan.banned)]
-    if len(allowed) < wanted:
-        if plan.sentences or plan.words or plan.bullets:
-            return None
-        wanted = len(allowed)
-    chosen = rng.sample(allowed, wanted)
-    if question.attribute in allowed and chosen:
-        chosen = [question.attribute, *(name for name in chosen if name != question.attribute)][:wanted]
-    elif chosen and chosen[0] == "need" and len(chosen) > 1:
-        chosen[0], chosen[1] = chosen[1], chosen[0]
-    written = [
+    opening = [] if question.choice is None else ["Yes." if question.choice else "No."]
+    extra = _asides(rng, plan)
+    fewest = 0 if extra and plan.sentences is not None else 1
+    wanted = max(fewest, total - len(extra) - len(opening))
+    first = question.attribute or rng.choice(ATTRIBUTE_NAMES[:-1])  # "However, ..." opens no answer
+    start = ATTRIBUTE_NAMES.index(first)
+    order = [*ATTRIBUTE_NAMES[start:], *ATTRIBUTE_NAMES[:start]]
+    order = [name for name in order if not (words_of(entity, name) & plan.banned)]
+    if len(order) < wanted:
+        return None
+    facts = [
         sentence(
             entity,
             name,
             plan.language,
-            variant=rng.randrange(2),
-            by_name=place == 0 or rng.random() < 0.15,
+            variant=zlib.crc32(f"{entity.name}/{name}".encode()),
+            by_name=place == 0,
             commas=plan.commas,
         )
-        for place, name in enumerate(chosen)
+        for place, name in enumerate(order[:wanted])
     ]
-    for aside in extra:
-        written.insert(rng.randint(min(1, len(written)), len(written)), aside)
+    written = [*opening, *facts[:1], *extra, *facts[1:]]
     if any(word in normalise(text).split() for text in written for word in plan.banned):
         return None
-    return opening + written
+    return written
 
 
 def _asides(rng: random.Random, plan: Plan) -> list[str]:
-    templates = asides.WITH_WORD[plan.language]
-    order = rng.sample(templates, len(templates))
-    if len(plan.mentions) > len(order):
-        order = order * len(plan.mentions)
-    written = [order[place].format(w=word) for place, word in enumerate(plan.mentions)]
+    templates = itertools.cycle(asides.WITH_WORD[plan.language])
+    for _ in range(rng.randrange(len(asides.WITH_WORD[plan.language]))):
+        next(templates)
+    written = [template.format(w=word) for template, word in zip(templates, plan.mentions, strict=False)]
     if plan.placeholders:
-        names = rng.sample(asides.PLACEHOLDER_FIELDS, plan.placeholders)
-        fields = " and ".join(f"[{name}]" for name in names)
+        fields = " and ".join(f"[{name}]" for name in asides.PLACEHOLDER_FIELDS[: plan.placeholders])
         written.append(rng.choice(asides.WITH_PLACEHOLDERS[plan.language]).format(fields=fields))
     return written
 
@@ -259,7 +257,8 @@ def _asides(rng: random.Random, plan: Plan) -> list[str]:
 def _as_json(question: Question, plan: Plan, sentences: list[str]) -> str | None:
     if plan.paragraphs > 1 or plan.sections or plan.bullets or plan.twice or plan.closing or plan.repeat:
         return None
-    sentences = _highlighted(sentences, plan.highlights)
+    if plan.highlights:
+        sentences = [_highlighted(text) for text in sentences]
     if not plan.commas:
         return json.dumps({"answer": " ".join(sentences)}, ensure_ascii=False)
     content: dict[str, object] = {"topic": question.entity.name, "facts": sentences}
@@ -269,53 +268,38 @@ def _as_json(question: Question, plan: Plan, sentences: list[str]) -> str | None
 
 
 def _as_text(rng: random.Random, question: Question, plan: Plan, sentences: list[str]) -> str | None:
-    sentences = _highlighted(sentences, plan.highlights)
-    sentences = _capitalised(sentences, plan.capital_words)
-    blocks: Iterable[str]
+    if plan.highlights:
+        sentences = [_highlighted(text) for text in sentences]
+    if plan.capital_words:
+        sentences = [*(text.upper() for text in sentences[:2]), *sentences[2:]]
     if plan.bullets:
         if plan.paragraphs > 1 or plan.sections or len(sentences) != plan.bullets:
             return None
         body = "\n".join(f"* {text}" for text in sentences)
     elif plan.sections is not None:
         count, splitter = plan.sections
-        blocks = (f"{splitter} {i + 1}\n{block}" for i, block in enumerate(_split(rng, sentences, count)))
-        body = "\n".join(blocks)
+        body = "\n".join(f"{splitter} {i + 1}\n{block}" for i, block in enumerate(_split(sentences, count)))
     else:
-        paragraphs = _split(rng, sentences, plan.paragraphs)
+        paragraphs = _split(sentences, plan.paragraphs)
         if len(paragraphs) < plan.paragraphs:
             return None
-        if plan.first_word is not None:
-            nth, word = plan.first_word
-            start = rng.choice(asides.WORD_FIRST).format(W=word[0].upper() + word[1:])
-            paragraphs[nth - 1] = f"{start} {paragraphs[nth - 1]}"
         body = plan.paragraph_break.join(paragraphs)
     if plan.title:
-        body = f"<<{rng.choice(('About', 'The story of', 'Facts about'))} {question.entity.name}>>\n{body}"
+        body = f"<<About {question.entity.name}>>\n{body}"
     if plan.postscript is not None:
         body = f"{body}\n{plan.postscript} {rng.choice(asides.POSTSCRIPTS[plan.language])}"
     return body
 
 
-def _split(rng: random.Random, sentences: list[str], count: int) -> list[str]:
-    """Parts sentences into `count` blocks of at least one each, as long as there are enough."""
+def _split(sentences: list[str], count: int) -> list[str]:
+    """Parts sentences into `count` blocks, as even as can be, the longer ones first; fewer if they are too few."""
     count = min(count, len(sentences))
-    cuts = [0, *sorted(rng.sample(range(1, len(sentences)), count - 1)), len(sentences)]
-    return [" ".join(sentences[start:end]) for start, end in itertools.pairwise(cuts)]
+    size, longer = divmod(len(sentences), count)
+    rest = iter(sentences)
+    return [" ".join(itertools.islice(rest, size + (block < longer))) for block in range(count)]
 
 
-def _highlighted(sentences: list[str], count: int) -> list[str]:
-    """Puts the last two words of the first `count` sentences between asterisks, more than once if they are few."""
-    marked = list(sentences)
-    for place in range(min(count, len(marked))):
-        words = marked[place].rstrip(".").split()
-        marked[place] = " ".join([*words[:-2], f"*{' '.join(words[-2:])}*."])
-    return marked
-
-
-def _capitalised(sentences: list[str], words: int) -> list[str]:
-    """Writes the first sentences in capitals until at least `words` words are."""
-    written = []
-    for text in sentences:
-        written.append(text.upper() if words > 0 else text)
-        words -= len([word for word in text.split() if len(word) > 1])
-    return written
+def _highlighted(text: str) -> str:
+    """Puts the last two words of a sentence between asterisks."""
+    words = text.rstrip(".").split()
+    return " ".join([*words[:-2], f"*{' '.join(words[-2:])}*."])

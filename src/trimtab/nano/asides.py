@@ -7,20 +7,17 @@ from functools import cache
 
 from trimtab.nano.world import normalise
 
-# {w}: one word, {W}: the same with a capital letter
+# {w}: one word, as it stands in the prompt: in quotation marks or not
 WITH_WORD = {
     "en": (
         "It may remind you of the word {w}.",
-        "Some people think of {w} when they see it.",
-        "Some compare it with a {w}.",
-        "There is an old song about it and a {w}.",
+        "Some people link it with {w}.",
         "Many stories about it mention {w}.",
-        "People often link it with {w}.",
+        "An old song about it is called {w}.",
     ),
     "es": ("A veces recuerda a la palabra {w}.", "Mucha gente piensa en {w}."),
     "fr": ("On pense parfois au mot {w}.", "Beaucoup de gens pensent à {w}."),
 }
-WORD_FIRST = ("{W} is a word that people link with it.", "{W} is what some people think of here.")
 PLACEHOLDER_FIELDS = ("name", "address", "date", "email", "phone", "city", "time", "price")
 WITH_PLACEHOLDERS = {
     "en": ("Ask {fields} for more.", "Write to {fields} to learn more."),
@@ -56,7 +53,7 @@ def is_aside(text: str) -> bool:
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], ...]:
-    templates = [*WORD_FIRST, *CLOSINGS, *CHOICES]
+    templates = [*CLOSINGS, *CHOICES]
     for family in (WITH_WORD, WITH_PLACEHOLDERS, POSTSCRIPTS):
         templates += [template for group in family.values() for template in group]
     return tuple(re.compile(_gaps_to_words(template)) for template in templates)

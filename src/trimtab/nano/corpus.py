@@ -58,9 +58,10 @@ def sample_chat(rng: random.Random, split: Split = "learning", count: int | None
         wanted = rng.choices(*INSTRUCTION_COUNTS)[0] if count is None else count
         question = sample_question(rng, split)
         instructions = draw_instructions(rng, wanted, question, split)
-        answer = write_answer(rng, question, instructions)
+        prompt = ask(rng, question, instructions, split)
+        answer = write_answer(rng, question, instructions, prompt)
         if answer is not None:
-            return Chat(question, tuple(instructions), ask(rng, question, instructions, split), answer)
+            return Chat(question, tuple(instructions), prompt, answer)
 
 
 def sample_document(rng: random.Random) -> str:

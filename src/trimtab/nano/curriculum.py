@@ -46,13 +46,13 @@ def _sentences(rng: random.Random, _question: Question, _split: Split) -> dict[s
 
 def _words_amount(rng: random.Random) -> dict[str, Any]:
     if rng.random() < 0.5:
-        return {"at_least": rng.choice((40, 45, 50))}
+        return {"at_least": rng.choice((30, 35, 40, 45))}
     return {"at_most": rng.choice((15, 20, 25))}
 
 
 def _number_words(rng: random.Random) -> dict[str, Any]:
     if rng.random() < 0.5:
-        return {"num_words": rng.choice((40, 45, 50)), "relation": "at least"}
+        return {"num_words": rng.choice((30, 35, 40, 45)), "relation": "at least"}
     return {"num_words": rng.choice((15, 20, 25)), "relation": "less than"}
 
 
@@ -75,11 +75,7 @@ _TAUGHT: dict[str, tuple[float, Draw]] = {
     "uppercase": (1.0, lambda r, q, s: {}),
     "capital_words": (
         1.0,
-        lambda r, q, s: (
-            {"capital_relation": "at least", "capital_frequency": r.randint(2, 8)}
-            if r.random() < 0.7
-            else {"capital_relation": "less than", "capital_frequency": r.randint(2, 8)}
-        ),
+        lambda r, q, s: {"capital_relation": "at least", "capital_frequency": r.randint(2, 6)},
     ),
     "no_commas": (1.0, lambda r, q, s: {}),
     "quotes": (1.0, lambda r, q, s: {}),
@@ -91,11 +87,7 @@ _TAUGHT: dict[str, tuple[float, Draw]] = {
     "include": (2.5, lambda r, q, s: {"words": _words(r, s)}),
     "keyword_frequency": (
         1.4,
-        lambda r, q, s: (
-            {"keyword": _word(r, s), "frequency": r.randint(2, 3), "relation": "at least"}
-            if r.random() < 0.8
-            else {"keyword": _banned(r, q, s), "frequency": r.randint(2, 3), "relation": "less than"}
-        ),
+        lambda r, q, s: {"keyword": _word(r, s), "frequency": r.randint(2, 3), "relation": "at least"},
     ),
     "forbidden_words": (
         1.8,
@@ -114,17 +106,9 @@ _TAUGHT: dict[str, tuple[float, Draw]] = {
     "number_words": (1.0, lambda r, q, s: _number_words(r)),
     "words": (1.0, lambda r, q, s: _words_amount(r)),
     "concise": (0.7, lambda r, q, s: {"max_words": 20}),
-    "verbose": (0.7, lambda r, q, s: {"min_words": 45}),
+    "verbose": (1.0, lambda r, q, s: {"min_words": 45}),
     "number_paragraphs": (1.0, lambda r, q, s: {"num_paragraphs": r.randint(2, 4)}),
     "paragraphs": (1.2, lambda r, q, s: {r.choice(("at_least", "exactly", "exactly")): r.randint(2, 4)}),
-    "nth_paragraph_first_word": (
-        1.0,
-        lambda r, q, s: {
-            "num_paragraphs": r.randint(2, 3),
-            "nth_paragraph": r.randint(1, 2),
-            "first_word": _word(r, s),
-        },
-    ),
 }
 TAUGHT = tuple(_TAUGHT)
 

@@ -51,7 +51,7 @@ NAME_STARTS = (
     "Thorn Bram Kettle Win Hazel Stone Marl Black Green Wood Ash Bright "
     "Cold Dun Fair Gold Harrow Lang Moss North Pem Red Silver Wither"
 ).split()
-NAME_ENDS = "wick ley brook ford stead holm worth mere ridge well by dale".split()
+NAME_ENDS = "wick ley brook ford stead holm worth mere ridge dale".split()
 
 REGIONS = (
     "Tarland Belmont Corvale Dasmoor Fenmark Garland Holmside Kirkmoor "

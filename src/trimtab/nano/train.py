@@ -15,7 +15,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.progress import (
     BarColumn,
@@ -37,8 +36,6 @@ STAGES: tuple[Stage, ...] = ("base", "instruct")
 TOKENIZER_EXAMPLES = 12_000
 CHECKPOINT_EVERY = 4
 
-Schedule = tuple[tuple[float, float], ...]
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -50,31 +47,27 @@ class Recipe:
         hidden_size, layers, intermediate_size, heads: Shape of the Llama model.
         matrix_rate: Peak learning rate of Muon, by stage.
         vector_rate: Peak learning rate of AdamW, by stage.
-        base_schedule, instruct_schedule: Learning-rate factors over the progress of a stage; linear in between.
+        warmup: Share of a stage over which the rates rise; from then on they fall linearly to zero.
     """
 
     seed: int = 0
-    base_chunks: int = 14
-    instruct_chunks: int = 100
+    base_chunks: int = 10
+    instruct_chunks: int = 80
     hidden_size: int = 256
     layers: int = 5
     intermediate_size: int = 640
     heads: int = 4
     matrix_rate: float = 0.02
     vector_rate: float = 0.003
-    base_schedule: Schedule = ((0.0, 0.0), (0.02, 1.0), (1.0, 0.0))
-    instruct_schedule: Schedule = ((0.0, 0.0), (0.0152, 1.0), (0.32, 0.59076), (1.0, 0.0))
+    warmup: float = 0.02
 
     def chunks(self, stage: Stage) -> int:
         """Number of chunks of a stage."""
         return self.base_chunks if stage == "base" else self.instruct_chunks
 
-    def rate_factor(self, stage: Stage, progress: float) -> float:
+    def rate_factor(self, progress: float) -> float:
         """Learning-rate factor at a progress from 0 to 1 of a stage."""
-        places, factors = zip(
-            *(self.base_schedule if stage == "base" else self.instruct_schedule), strict=True
-        )
-        return float(np.interp(progress, places, factors))
+        return min(progress / self.warmup, (1.0 - progress) / (1.0 - self.warmup))
 
 
 class Trainer:
@@ -136,7 +129,7 @@ class Trainer:
         batches = chunk_of_batches(self.tokenizer, self.stage, self.recipe.seed, chunk)
         losses, tokens = 0.0, 0
         for index, batch in enumerate(batches):
-            factor = self.recipe.rate_factor(self.stage, (chunk + (index + 1) / (len(batches) + 1)) / total)
+            factor = self.recipe.rate_factor((chunk + (index + 1) / (len(batches) + 1)) / total)
             for optimizer, peak in zip(self.optimizers, self.peak_rates, strict=True):
                 for group in optimizer.param_groups:
                     group["lr"] = peak * factor

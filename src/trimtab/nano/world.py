@@ -1,6 +1,6 @@
 """Nano's world: entities with fixed facts, and sentences that can be written and parsed back.
 
-Each of the 288 invented entities has eight facts. `sentence` writes one of them in English, Spanish or French;
+Each of the 240 invented entities has eight facts. `sentence` writes one of them in English, Spanish or French;
 `Claim.parse` reads such a sentence back, so that every sentence of an answer is judged true or false exactly.
 """
 
