@@ -96,6 +96,13 @@ def test_the_plain_format_has_no_place_for_other_roles(plain: Any) -> None:
             prompts.format_prompt(plain, chat)
 
 
+def test_text_that_is_not_unicode_is_refused(plain: Any, templated: Any) -> None:
+    for tokenizer in (plain, templated):
+        for prompt in ("a\udcff", [{"role": "user", "content": "a\udcff"}]):
+            with pytest.raises(PromptError, match="the prompt is not valid Unicode at character 1"):
+                prompts.prompt_ids(tokenizer, prompt)
+
+
 def test_the_template_is_named_by_its_text(templated: Any, plain: Any) -> None:
     assert prompts.template_digest(plain) == "plain"
     named = prompts.template_digest(templated)
@@ -330,6 +337,7 @@ def test_fields_of_json_lines(tmp_path: Path) -> None:
         ("", None, "there is no query in"),
         ('{"query": "  "}', None, "there is no query in"),
         ("[" * 100_000, None, "not valid JSON"),
+        (r'"half a pair \ud83d"', None, r"a query of .*not valid Unicode at character 12"),
     ],
 )
 def test_wrong_json_lines_are_named(tmp_path: Path, text: str, field: str | None, message: str) -> None:
@@ -345,6 +353,12 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
             prompts.load_queries(source)
     with pytest.raises(PromptError, match="is a folder"):
         prompts.load_queries(tmp_path)
+    with pytest.raises(PromptError, match="cannot read"):
+        prompts.load_queries("why " * 100)
+    for ending in ("json", "csv", "tsv", "parquet"):
+        (tmp_path / f"mine.{ending}").write_text('["a",\n"b"]')
+        with pytest.raises(PromptError, match=r"mine\.\w+ has no query per line; make a \.txt file"):
+            prompts.load_queries(tmp_path / f"mine.{ending}")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PromptError, match="queries are UTF-8 text"):
         prompts.load_queries(tmp_path / "binary.txt")

@@ -323,6 +323,28 @@ def test_missing_things_are_named(tmp_path: Path) -> None:
         Steering.load(folder)
 
 
+def test_a_number_too_large_for_a_float_is_refused(tmp_path: Path) -> None:
+    path = some_steering(settings={"x": 1.5}).save(tmp_path / "s") / "steering.json"
+    path.write_text(path.read_text().replace("1.5", "1e999"))
+    with pytest.raises(SteeringError, match="1e999 is not a JSON number"):
+        Steering.load(tmp_path / "s")
+
+
+def test_places_that_cannot_be_are_named(tmp_path: Path) -> None:
+    for place in ("x" * 300, "zero\0byte"):
+        with pytest.raises(SteeringError, match=r"cannot read|there is no folder"):
+            Steering.load(tmp_path / place)
+        with pytest.raises(SteeringError, match="cannot write"):
+            some_steering().save(tmp_path / place)
+
+
+def test_keys_that_are_numbers_come_back_as_text(tmp_path: Path) -> None:
+    steering = some_steering(settings={"strengths": {2: 1.0, 10: 2.0, "x": 3.0}})
+    loaded = Steering.load(steering.save(tmp_path / "s"))
+    assert loaded.record.settings == {"strengths": {"2": 1.0, "10": 2.0, "x": 3.0}}
+    assert loaded.digest() == steering.digest()
+
+
 def test_a_document_nested_too_deep_is_refused(tmp_path: Path) -> None:
     folder = some_steering().save(tmp_path / "s")
     (folder / "steering.json").write_text("[" * 200_000)

@@ -159,6 +159,7 @@ def test_luck_on_the_first_queries_is_found_out() -> None:
 
 BROKEN = {
     "empty": ("", "empty"),
+    "one letter": ("x", "next to empty"),
     "repeating": (f"{ANSWER.lower()} " * 20, "repeating itself"),
     "endless": (ANSWER.lower() + "...", "without an end"),
     "strange": (ANSWER.lower() + "!!!!!!!", "perplexity"),
@@ -220,6 +221,38 @@ def test_facts_that_are_lost_cost_score() -> None:
     liar = next(item for item in result.candidates if item.block == 1)
     assert liar.score == pytest.approx(liar.good - (1 - Guard().facts))
     assert any("facts 0.00 against 1.00" in words for words in liar.objections)
+
+
+def test_an_answer_that_says_nothing_has_no_facts() -> None:
+    """`{}` follows an instruction to write JSON, and claims nothing that could be false."""
+
+    def behave(prompt: str, steering: Steering | None) -> str:
+        if steering is None:
+            return ANSWER
+        if at(steering)[1] == 1:
+            return "nothing really"
+        return "the truth" if at(steering)[1] == 2 and prompt != QUERIES[0] else ANSWER
+
+    def facts(query: str, response: str) -> float | None:
+        return None if response == "nothing really" else 1.0
+
+    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, facts=facts)
+    assert result.best.block == 2
+    silent = next(item for item in result.candidates if item.block == 1)
+    assert any("facts 0.00 against 1.00" in words for words in silent.objections)
+    assert silent.quality.facts is None, "what is reported stays what was measured"
+
+
+def test_where_following_means_to_claim_nothing_that_costs_nothing() -> None:
+    def behave(prompt: str, steering: Steering | None) -> str:
+        follows = prompt.endswith(PHRASINGS) if steering is None else at(steering)[1] == 2
+        return "my answer is yes." if follows else ANSWER
+
+    def facts(query: str, response: str) -> float | None:
+        return None if response == "my answer is yes." else 1.0
+
+    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, facts=facts)
+    assert (result.best.block, result.best.score) == (2, 1.0)
 
 
 def test_when_nothing_helps_the_result_says_so() -> None:

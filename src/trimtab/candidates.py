@@ -4,9 +4,10 @@ The score of a candidate, between 0 and 1 for a useful one, is
 
     good - facts lost - 0.25 * |log perplexity outside the range|
 
-- *good* is the share of responses that follow the instruction and are sound: not empty, brought to an end, not
-  repeating themselves.
-- *facts lost* is how far the share of true sentences falls below the baseline's, beyond a tolerance.
+- *good* is the share of responses that follow the instruction and are sound: not empty or next to it, brought to an
+  end, not repeating themselves.
+- *facts lost* is how far the share of true sentences falls below the baseline's, beyond a tolerance. A response that
+  claims nothing, where both the baseline and the instructed one do, has none: `{}` is no good answer in JSON.
 - Perplexity (of the response to the bare query, under the unsteered model) has a range in which it costs nothing:
   from a fraction of the lower to a multiple of the higher of what the baseline and the *instructed* model write.
   Following an instruction makes an answer less usual by itself, so the instructed model is the fair measure. Too
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.evaluate.conditions import Condition, Response, Row, judge
 from trimtab.evaluate.quality import Quality
+from trimtab.evaluate.statistics import mean
 from trimtab.learn.directions import Application
 
 if TYPE_CHECKING:
@@ -42,12 +44,15 @@ class Guard:
         perplexity_low: The logarithm of perplexity may fall to this fraction of the lower of baseline and instructed.
         perplexity_high: Perplexity may rise to this multiple of the higher of the two.
         facts: The share of true sentences may fall by so much below the baseline's.
+        shortness: A response with less than this share of the mean characters of the baseline's or the instructed
+            model's responses, whichever are shorter, is not sound.
     """
 
     repetition: float = 0.3
     perplexity_low: float = 0.5
     perplexity_high: float = 1.5
     facts: float = 0.05
+    shortness: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,10 @@ class Reference:
         self.repetition = max(
             guard.repetition, 1.2 * max(row.quality.repetition for row in (self.baseline, self.instructed))
         )
+        self.shortest = guard.shortness * min(
+            sum(len(response.text.strip()) for response in row.responses) / row.n
+            for row in (self.baseline, self.instructed)
+        )
         # A model that is cut off anyway (a small limit, a talkative model) cannot be asked to come to an end.
         self.must_finish = min(self.baseline.finished, self.instructed.finished) > 0.5
 
@@ -126,7 +135,7 @@ class Reference:
         faults = [fault for response in responses for fault in self._faults(response)]
         objections = [f"{faults.count(fault)} {fault}" for fault in dict.fromkeys(faults)]
         score = good
-        facts, usual_facts = quality.facts, self._usual_facts(len(responses))
+        facts, usual_facts = self._facts(responses), self._usual_facts(len(responses))
         if facts is not None and usual_facts is not None and facts < usual_facts - self.guard.facts:
             score -= usual_facts - self.guard.facts - facts
             objections.append(f"facts {facts:.2f} against {usual_facts:.2f}")
@@ -154,16 +163,27 @@ class Reference:
         faults = []
         if not response.text.strip():
             faults.append("empty")
+        elif len(response.text.strip()) < self.shortest:
+            faults.append("next to empty")
         if not response.finished and self.must_finish:
             faults.append("without an end")
         if response.repetition > self.repetition:
             faults.append("repeating itself")
         return faults
 
+    def _facts(self, responses: Sequence[Response]) -> float | None:
+        """Share of true sentences; none are true where the response says nothing but the others do."""
+        told = [
+            0.0 if response.facts is None and None not in (baseline.facts, instructed.facts) else response.facts
+            for response, baseline, instructed in zip(
+                responses, self.baseline.responses, self.instructed.responses, strict=False
+            )
+        ]
+        return mean(told)
+
     def _usual_facts(self, count: int) -> float | None:
         """Facts of the baseline on the queries a candidate saw: always the first ones."""
-        known = [response.facts for response in self.baseline.responses[:count] if response.facts is not None]
-        return sum(known) / len(known) if known else None
+        return mean(response.facts for response in self.baseline.responses[:count])
 
     def _judge(self, condition: Condition, responses: Sequence[Response]) -> Row:
         return judge(self.instruction, condition, None, responses)

@@ -21,7 +21,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab.errors import PromptError
-from trimtab.query_files import load_queries, split_queries
+from trimtab.query_files import load_queries, refuse_broken_text, split_queries
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -129,7 +129,7 @@ def prompt_ids(tokenizer: Any, prompt: str | Chat) -> list[int]:
 
 def _messages(prompt: str | Chat) -> list[dict[str, str]]:
     if isinstance(prompt, str):
-        return [{"role": "user", "content": prompt}]
+        prompt = [{"role": "user", "content": prompt}]
     if not isinstance(prompt, Sequence) or not prompt:
         raise PromptError("a prompt is a text or a non-empty list of {'role': ..., 'content': ...} messages")
     messages = []
@@ -139,6 +139,7 @@ def _messages(prompt: str | Chat) -> list[dict[str, str]]:
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
             raise PromptError(f"message {position} of the chat needs 'role' and 'content', both text")
+        refuse_broken_text(content, "the prompt")
         messages.append({"role": role, "content": content})
     if messages[-1]["role"] != "user":
         raise PromptError(f"the last message of a chat must be the user's, not the {messages[-1]['role']}'s")

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from trimtab.errors import PromptError
 
 _FIELDS = ("query", "prompt", "question", "instruction", "text")
-_FILE_ENDINGS = (".txt", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_OTHER_TABLES = (".json", ".csv", ".tsv", ".parquet")
+_FILE_ENDINGS = (".txt", ".jsonl", ".ndjson", *_OTHER_TABLES)
 
 
 def load_queries(
@@ -37,9 +38,17 @@ def load_queries(
     if limit is not None and limit < 1:
         raise PromptError(f"the limit must be at least 1 query, not {limit}")
     path = Path(source)
-    if path.is_dir():
+    try:
+        there, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise PromptError(f"cannot read {path}: {error.strerror or error}") from error
+    if is_folder:
         raise PromptError(f"{path} is a folder; give a .txt or .jsonl file, or the name of a dataset")
-    if path.exists():
+    if there and path.suffix.lower() in _OTHER_TABLES:
+        raise PromptError(
+            f"{path} has no query per line; make a .txt file with a query per line, or a .jsonl file, of it"
+        )
+    if there:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
@@ -53,7 +62,23 @@ def load_queries(
     kept = list(dict.fromkeys(query.strip() for query in queries if query.strip()))[:limit]
     if not kept:
         raise PromptError(f"there is no query in {source}")
+    for query in kept:
+        refuse_broken_text(query, f"a query of {source}")
     return kept
+
+
+def refuse_broken_text(text: str, what: str) -> None:
+    """Refuse half a surrogate pair, as JSON or a terminal can give: no tokenizer takes it.
+
+    Raises:
+        PromptError: There is one in the text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"{what} is not valid Unicode at character {error.start} ({text[error.start]!r}); write it in UTF-8"
+        ) from error
 
 
 def split_queries(queries: Sequence[str]) -> dict[Literal["learning", "validation", "test"], list[str]]:

@@ -28,7 +28,7 @@ class ModelIdentity:
     Attributes:
         id: The Hub name, the built-in name or the folder it was loaded from.
         revision: The commit of the Hub repository, if known.
-        architecture: The class name, `LlamaForCausalLM`.
+        architecture: The model type of transformers, `llama`.
         blocks: Number of decoder blocks.
         width: Size of the residual stream, d.
         chat_template: `"sha256:..."` of the template's text, or `"plain"` for a model without one.

@@ -98,8 +98,8 @@ def write_folder(
         written = (text + "\n").encode()
     except (TypeError, ValueError, RecursionError) as error:  # lone surrogates are ValueErrors
         raise SteeringError(f"the {kind.stem} holds a value that JSON cannot keep: {error}") from error
-    _refuse_foreign(folder)
     try:
+        _refuse_foreign(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as temporaries:
             new_tensors = _write_temporary(folder, kind, content, temporaries)
@@ -107,8 +107,10 @@ def write_folder(
             new_tensors.replace(kind.tensors_path(folder))
             new_document.replace(kind.document_path(folder))
         _flush_folder(folder)
-    except OSError as error:
-        raise SteeringError(f"cannot write {folder}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueErrors: names with a zero byte
+        raise SteeringError(
+            f"cannot write {folder}: {getattr(error, 'strerror', None) or error}; choose another folder"
+        ) from error
     return folder
 
 
@@ -128,9 +130,13 @@ def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dic
         SteeringError: The folder or a file is missing, unreadable, of another kind, or of a newer format version.
     """
     folder = Path(folder)
-    if not folder.exists():
+    try:
+        there, is_folder = folder.exists(), folder.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise SteeringError(f"cannot read {folder}: {error.strerror or error}") from error
+    if not there:
         raise SteeringError(f"there is no folder {folder}; give the folder that holds {kind.stem}.json")
-    if not folder.is_dir():
+    if not is_folder:
         raise SteeringError(f"{folder} is a file; give the folder that holds {kind.stem}.json")
     path = kind.document_path(folder)
     document = _parse_document(path, _read(path, kind), kind)
@@ -214,7 +220,9 @@ def canonical_digest(value: Any) -> str:
     Raises:
         TypeError, ValueError: The value is not plain JSON (numbers that are not finite included).
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    # JSON turns keys that are numbers into text, which sorts otherwise: the digest is of what will be read.
+    plain = json.loads(json.dumps(value, allow_nan=False))
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return _sha256(text.encode())
 
 
@@ -224,7 +232,9 @@ def _sha256(content: bytes) -> str:
 
 def _parse_document(path: Path, content: bytes, kind: FileKind) -> dict[str, Any]:
     try:
-        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        document = json.loads(
+            content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite_float
+        )
     except (ValueError, RecursionError) as error:
         raise SteeringError(f"{path} is not valid JSON ({error}); fetch or learn it again") from error
     found = document.get("format") if isinstance(document, dict) else None
@@ -243,6 +253,11 @@ def _parse_document(path: Path, content: bytes, kind: FileKind) -> dict[str, Any
 
 def _refuse_constant(word: str) -> float:
     raise ValueError(f"{word} is not a JSON number")
+
+
+def _finite_float(word: str) -> float:
+    number = float(word)
+    return number if math.isfinite(number) else _refuse_constant(word)
 
 
 def _read(path: Path, kind: FileKind) -> bytes:
