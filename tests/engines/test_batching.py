@@ -51,8 +51,8 @@ def test_a_single_row_that_does_not_fit_is_an_error() -> None:
     def run(batch: list[int]) -> None:
         raise torch.OutOfMemoryError
 
-    with pytest.raises(torch.OutOfMemoryError):
-        list(run_batches([[0, 1]], run, progress=False, description=""))
+    with pytest.raises(ModelError, match="reading ran out of memory with a single prompt"):
+        list(run_batches([[0, 1]], run, progress=False, description="reading"))
 
 
 def test_the_bar_goes_to_standard_error(

@@ -50,6 +50,11 @@ def test_a_seed_leaves_the_generators_as_they_were_and_goes_on_where_it_stopped(
     assert not torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_seed_must_fit() -> None:
+    with pytest.raises(ModelError, match="must fit into 64 bits"):
+        Randomness(2**64)
+
+
 def test_a_response_ends_before_its_first_end_token() -> None:
     tokens = SpecialTokens(pad=0, ends=(2, 9))
     assert tokens.cut([5, 0, 9, 2, 7]).token_ids == (5, 0)

@@ -49,6 +49,14 @@ def test_a_folder_is_loaded_as_it_was_saved(folder: Path) -> None:
     assert trimtab.load is load
 
 
+def test_no_bar_is_drawn_into_a_log(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from transformers.utils import logging
+
+    load(folder, device="cpu")
+    assert capfd.readouterr().err == ""
+    assert logging.is_progress_bar_enabled()
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "torch.bfloat16", torch.bfloat16])
 def test_the_dtype_is_passed_on(folder: Path, dtype: Any) -> None:
     assert load(folder, dtype=dtype, device="cpu").model.dtype == torch.bfloat16
@@ -57,7 +65,7 @@ def test_the_dtype_is_passed_on(folder: Path, dtype: Any) -> None:
 def test_the_rest_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def stop(source: str, options: dict[str, Any], weights: dict[str, Any]) -> Any:
+    def stop(source: str, options: dict[str, Any], weights: dict[str, Any], target: Any) -> Any:
         seen.append((source, options, weights))
         raise OSError("stop here")
 
@@ -79,6 +87,36 @@ def test_the_rest_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
         "device_map": "auto",
         "quantization_config": {"bits": 4},
     }
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_quantized_model_is_placed_when_it_is_loaded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    """Whether it is quantized by request or was saved so: some can't be moved once they are there."""
+    import transformers
+
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    if stored:
+        config = json.loads((tmp_path / "config.json").read_text())
+        config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    model = tiny_model("llama")
+    model.hf_quantizer = object()
+    seen: list[Any] = []
+
+    def load_it(source: str, **options: Any) -> Any:
+        seen.append(options["device_map"])
+        return model
+
+    def moved(*_: Any) -> None:
+        raise ValueError("`.to` is not supported for `8-bit` bitsandbytes models")
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", load_it)
+    monkeypatch.setattr(model, "to", moved)
+    load(tmp_path, device="cpu", quantization_config=None if stored else {"bits": 8})
+    assert seen == [torch.device("cpu")]
 
 
 def test_decoder_blocks_are_passed_on(folder: Path) -> None:
@@ -109,6 +147,16 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     _refused(tmp_path, "encoder-decoder")
 
 
+@pytest.mark.parametrize(
+    "change", [{"num_hidden_layers": "many"}, {"hidden_size": None}, {"num_attention_heads": 0}]
+)
+def test_a_config_that_makes_no_sense(folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    """What checks configs raises errors of its own kinds, or divides by zero."""
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+    _refused(tmp_path, "can't be loaded")
+
+
 def test_missing_files(folder: Path, tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -117,7 +165,7 @@ def test_missing_files(folder: Path, tmp_path: Path) -> None:
     _refused(tmp_path, "can't be loaded")
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     (tmp_path / "tokenizer.json").unlink()
-    _refused(tmp_path, "can't be loaded|another package")
+    _refused(tmp_path, "holds no tokenizer|another package")
 
 
 def test_pickled_weights_only_when_allowed(folder: Path, tmp_path: Path) -> None:

@@ -239,6 +239,40 @@ class TestGenerate:
         expected = tokens_of(tiny_engine().generate(PROMPTS, max_new_tokens=8))
         assert tokens_of(engine.generate(PROMPTS, max_new_tokens=8)) == expected
 
+    @pytest.mark.parametrize("pad", [-1, VOCABULARY])
+    def test_a_pad_token_without_an_embedding_is_not_used(self, pad: int) -> None:
+        tokenizer = tiny_tokenizer()
+        tokenizer.pad_token = None
+        model = tiny_model("llama")
+        model.generation_config.pad_token_id = pad
+        engine = TransformersEngine(model, tokenizer, model_id="tiny-llama")
+        expected = tokens_of(tiny_engine().generate(PROMPTS, max_new_tokens=4))
+        assert tokens_of(engine.generate(PROMPTS, max_new_tokens=4)) == expected
+
+    @pytest.mark.parametrize("name", ["cache_implementation", "stop_strings"])
+    def test_settings_of_a_model_that_do_not_go_with_hooks_and_stretches_are_overruled(
+        self, name: str
+    ) -> None:
+        engine = tiny_engine()
+        row = random_steering(engine, 1)
+        expected = tokens_of(engine.generate(PROMPTS, steering=row, max_new_tokens=20))
+        own = {"cache_implementation": "static", "stop_strings": ["a"]}[name]
+        setattr(engine.model.generation_config, name, own)
+        generations = engine.generate(PROMPTS, steering=row, max_new_tokens=20)
+        assert tokens_of(generations) == expected
+        assert "".join(engine.stream(PROMPTS[0], steering=row, max_new_tokens=20)) == generations[0].text
+
+    @pytest.mark.parametrize("own", [{"min_new_tokens": 20}, {"forced_eos_token_id": 2}])
+    def test_settings_that_count_from_the_start_are_kept(self, own: dict[str, int]) -> None:
+        """A response is written in stretches; the model's own settings must not begin anew with each."""
+        engine = tiny_engine()
+        engine.model.generation_config.update(**own)
+        batch = engine.generate(PROMPTS, max_new_tokens=24)
+        alone = [engine.generate([prompt], max_new_tokens=24)[0] for prompt in PROMPTS]
+        assert tokens_of(batch) == tokens_of(alone)
+        assert max(len(one.token_ids) for one in batch) >= 20
+        assert "".join(engine.stream(PROMPTS[0], max_new_tokens=24)) == batch[0].text
+
     def test_the_number_of_steerings_must_be_that_of_the_prompts(self, tiny_llama: Any) -> None:
         with pytest.raises(SteeringError, match="2 steerings for 3 prompts"):
             tiny_llama.generate(PROMPTS, steering=[None, None], max_new_tokens=4)
@@ -401,6 +435,40 @@ def test_a_multimodal_model_is_steered_in_its_language_model() -> None:
     assert batch == alone
     assert batch != tokens_of(engine.generate(PROMPTS, max_new_tokens=6))
     assert engine.score(PROMPTS, ["a"] * 3)
+
+
+def test_rows_of_a_linear_attention_stay_when_they_end() -> None:
+    """Its states can't be selected by row; the others must go on undisturbed all the same."""
+    import transformers
+
+    config = transformers.Lfm2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        block_ff_dim=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        layer_types=["conv", "full_attention", "conv"],
+        initializer_range=0.2,
+        pad_token_id=0,
+        eos_token_id=2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = transformers.Lfm2ForCausalLM(config).eval()
+    engine = TransformersEngine(model, tiny_tokenizer(), model_id="lfm2")
+    rows = [None, random_steering(engine, 1), random_steering(engine, 2, "generated")]
+    first = engine.generate(PROMPTS, steering=rows, max_new_tokens=2)[0].token_ids[1]
+    model.generation_config.eos_token_id = first
+    engine = TransformersEngine(model, tiny_tokenizer(), model_id="lfm2")
+    batch = engine.generate(PROMPTS, steering=rows, max_new_tokens=40)
+    alone = [
+        engine.generate([prompt], steering=row, max_new_tokens=40)[0]
+        for prompt, row in zip(PROMPTS, rows, strict=True)
+    ]
+    assert tokens_of(batch) == tokens_of(alone)
+    assert len(batch[0].token_ids) <= 1
+    assert max(len(one.token_ids) for one in batch) > 16
 
 
 def test_state_space_models_work_too() -> None:

@@ -92,7 +92,7 @@ class Engine(ABC):
             positions: The tokens to read. A number counts tokens of the formatted prompt from 0, or from the end
                 if negative. `mean` reads one mean vector per prompt, `all` each token on its own.
             directions: Directions to take second moments along: `[L, d]` or `[L, k, d]`, with one entry for every
-                block of the model or for every block read.
+                block of the model or for every block read, in ascending order.
             keep: Whether to keep the raw activations too; memory then grows with the number of prompts.
             batch_size: Prompts per forward pass; None chooses by length and memory.
             progress: See `Progress`.

@@ -72,6 +72,9 @@ def run_batches(
 
     Yields:
         The rows of a batch, and what `run` gave for them.
+
+    Raises:
+        ModelError: If a single row does not fit.
     """
     total = sum(len(batch) for batch in batches)
     waiting = batches[::-1]
@@ -81,9 +84,12 @@ def run_batches(
             batch = waiting.pop()
             try:
                 result = run(batch)
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
                 if len(batch) == 1:
-                    raise
+                    raise ModelError(
+                        f"{description} ran out of memory with a single prompt; use a shorter prompt, fewer beams or "
+                        "samples, a smaller dtype, or a device with more memory"
+                    ) from error
                 half = len(batch) // 2
                 waiting += [batch[half:], batch[:half]]
                 continue

@@ -21,6 +21,16 @@ from trimtab.engines.hooks import Steered
 from trimtab.errors import ModelError
 
 _STRETCH = 16
+# Generation settings of a model that count from the start of a call: with one of them, a response is one stretch.
+_PER_CALL = (
+    "min_length",
+    "min_new_tokens",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "begin_suppress_tokens",
+    "exponential_decay_length_penalty",
+    "max_time",
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,11 @@ class Settings:
             "num_beams": self.num_beams,
             "num_return_sequences": self.num_return_sequences,
             "use_cache": self.use_cache,
+            # What a model may set for itself, but must not here: another kind of cache cannot be continued, compiled
+            # code would not see hooks that come and go, and only end tokens end a response.
+            "cache_implementation": None,
+            "disable_compile": True,
+            "stop_strings": None,
         }
         if self.do_sample:
             given = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
@@ -85,6 +100,8 @@ class Randomness:
     """
 
     def __init__(self, seed: int | None, devices: Iterable[torch.device] = ()) -> None:
+        if seed is not None and not -(2**63) <= seed < 2**64:
+            raise ModelError(f"the seed {seed} is too large; it must fit into 64 bits")
         self._seed = seed
         self._devices = sorted({device for device in devices if device.type == "cuda"}, key=str)
         self._state: Tensor | None = None
@@ -156,6 +173,7 @@ class Writer:
         self._device = device
         # Models with another kind of state can't go on from what an earlier call left.
         self._continues = "past_key_values" in inspect.signature(model.forward).parameters
+        self._in_stretches = not any(getattr(model.generation_config, name, None) for name in _PER_CALL)
 
     def write(
         self, prompts: Sequence[Sequence[int]], edits: Sequence[Sequence[Edit]], settings: Settings
@@ -166,6 +184,7 @@ class Writer:
         limit = settings.max_new_tokens
         stretched = (
             self._continues
+            and self._in_stretches
             and settings.use_cache
             and settings.num_beams == 1
             and len(prompts) * per_prompt > 1
@@ -177,6 +196,8 @@ class Writer:
             return _grouped([self._tokens.cut(text) for text in texts], per_prompt)
 
         cache = out.past_key_values
+        # The states of linear attention can't be selected by row: there, rows that are done stay.
+        selects = all(hasattr(layer, "batch_select_indices") for layer in getattr(cache, "layers", ()))
         alive = list(range(len(texts)))  # rows of the batch, by their number at the start
         ids, mask = out.sequences, mask.repeat_interleave(per_prompt, dim=0)
         settings = Settings(**{**vars(settings), "num_return_sequences": 1})
@@ -184,7 +205,7 @@ class Writer:
             going = [place for place, row in enumerate(alive) if not self._tokens.cut(texts[row]).finished]
             if not going:
                 break
-            if len(going) < len(alive):
+            if selects and len(going) < len(alive):
                 alive = [alive[place] for place in going]
                 kept = torch.tensor(going)  # on the CPU, it can index a cache that is spread over devices
                 ids, mask = ids[kept], mask[kept]
@@ -205,6 +226,11 @@ class Writer:
         """The tokens of one response as they come, the end token left out; the model is free in between."""
         ids, mask = left_padded([prompt], self._tokens.pad, self._device)
         steered = Steered(self._place, [edits], [len(prompt)])
+        if not self._in_stretches:
+            with lock, random():
+                out = self._generate(ids, mask, None, steered, settings, settings.max_new_tokens)
+            yield from self._tokens.cut(out.sequences[0, ids.shape[1] :].tolist()).token_ids
+            return
         cache = None
         for _ in range(settings.max_new_tokens):
             with lock, random():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
 from trimtab.errors import ModelError
 
@@ -70,19 +71,18 @@ def load(
         weights["device_map"] = device_map
     if quantization_config is not None:
         weights["quantization_config"] = quantization_config
-        if target is not None:
-            weights["device_map"] = target  # a quantized model is placed when it is loaded
 
-    # OSError: files or the Hub; ValueError: configs and code that isn't trusted; ImportError: missing extras.
+    # Files, the Hub, configs and tokenizers in Rust, and code that comes with models: these raise anything.
     try:
-        model, tokenizer = _from_pretrained(source, options, weights)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
+        with _quiet_bars() if built_in or not sys.stderr.isatty() else nullcontext():
+            model, tokenizer = _from_pretrained(source, options, weights, target)
+        if target is not None and getattr(model, "hf_quantizer", None) is None:
+            model = model.to(target)
+    except Exception as error:
         raise ModelError(_reason(str(name), source, error)) from error
-    if target is not None and quantization_config is None:
-        model = model.to(target)
-    model.generation_config.max_length = (
-        None  # `max_new_tokens` is always given; with both, transformers warns
-    )
+    if model.can_generate():
+        # `max_new_tokens` is always given; with both, transformers warns.
+        model.generation_config.max_length = None
     return TransformersEngine(
         model,
         tokenizer,
@@ -157,7 +157,9 @@ def _dtype(dtype: torch.dtype | str | None, target: torch.device | None) -> torc
     return found
 
 
-def _from_pretrained(source: str, options: dict[str, Any], weights: dict[str, Any]) -> tuple[Any, Any]:
+def _from_pretrained(
+    source: str, options: dict[str, Any], weights: dict[str, Any], target: torch.device | None
+) -> tuple[Any, Any]:
     from transformers import (
         AutoConfig,
         AutoModelForCausalLM,
@@ -181,7 +183,25 @@ def _from_pretrained(source: str, options: dict[str, Any], weights: dict[str, An
         raise ValueError(f"{config.model_type} is not a causal language model")
     kind = AutoModelForImageTextToText if both else AutoModelForCausalLM
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    if target is not None and (
+        "quantization_config" in weights or getattr(config, "quantization_config", None) is not None
+    ):
+        weights = {**weights, "device_map": target}  # some quantized models can't be moved later
     return kind.from_pretrained(source, **options, **weights), tokenizer
+
+
+@contextmanager
+def _quiet_bars() -> Iterator[None]:
+    """No bars of transformers' own: for what loads in a moment, and in logs."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _reason(name: str, source: str, error: BaseException) -> str:
@@ -200,6 +220,8 @@ def _reason(name: str, source: str, error: BaseException) -> str:
         return f"{name} comes with code of its own; if you trust it, say trust_remote_code=True"
     if isinstance(error, ImportError):
         return f"{name} can't be loaded without another package: {_first_line(error)}"
+    if local and "backend tokenizer" in text:
+        return f"{name} holds no tokenizer (tokenizer.json); give the folder of a whole model"
     if not local and is_a(errors.GatedRepoError):
         return f"{name} is gated: accept its terms on its page on the Hub and log in with `hf auth login`"
     if not local and is_a(errors.RevisionNotFoundError):

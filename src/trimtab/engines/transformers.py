@@ -338,7 +338,9 @@ def _special_tokens(model: Any, tokenizer: Any) -> SpecialTokens:
         ends = tokenizer.eos_token_id
     ends = () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
     candidates = (tokenizer.pad_token_id, model.generation_config.pad_token_id, *ends, 0)
-    return SpecialTokens(next(token for token in candidates if token is not None), ends)
+    # Some models name a pad token that they have no embedding for, -1 or one past the last.
+    known = range(len(model.get_input_embeddings().weight))
+    return SpecialTokens(next(token for token in candidates if token in known), ends)
 
 
 def _check_positions(positions: Positions, rows: Sequence[Sequence[int]]) -> None:
