@@ -23,11 +23,15 @@ def _nothing(engine: Any, kind: str) -> Steering | None:
         return random_steering(engine) * 0.0
     if kind == "zero scoped":
         return random_steering(engine, tokens="generated") * 0.0
+    if kind == "zero edits":
+        return Steering("zero", tuple(edit.scaled(0.0) for edit in random_steering(engine).edits), record)
     ones = torch.ones(width)
     return Steering("zero", (Edit.add(0, ones, 0.0), Edit(0, ones, p=torch.zeros(width))), record)
 
 
-@pytest.mark.parametrize("kind", ["none", "empty", "zero strength", "zero scoped", "zero alpha and gate"])
+@pytest.mark.parametrize(
+    "kind", ["none", "empty", "zero strength", "zero scoped", "zero edits", "zero alpha and gate"]
+)
 def test_nothing_is_bit_identical_and_installs_no_hook(engine: Any, kind: str) -> None:
     before = hooks_of(engine.model)
     plain = logits_of(engine, PROMPTS)
