@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections import Counter
-from itertools import combinations, product
+from itertools import combinations, count, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -392,6 +392,14 @@ def test_a_dataset_is_read_by_its_field(monkeypatch: pytest.MonkeyPatch) -> None
         PromptError, match=r"cannot load the dataset someone/questions \(split none\): Unknown split 'none'"
     ):
         prompts.load_queries("someone/questions", dataset_split="none")
+
+
+def test_of_a_long_dataset_no_more_is_read_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = ModuleType("datasets")
+    endless = ({"query": f"Why {number // 2}?"} for number in count())
+    fake.load_dataset = lambda name, split: endless  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    assert prompts.load_queries("someone/questions", limit=2) == ["Why 0?", "Why 1?"]
 
 
 @settings(max_examples=30, deadline=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,12 +54,17 @@ def load_queries(
         except (OSError, UnicodeDecodeError) as error:
             raise PromptError(f"cannot read {path}: {error}; queries are UTF-8 text") from error
         jsonl = path.suffix.lower() in (".jsonl", ".ndjson")
-        queries = _from_json_lines(path, text, field) if jsonl else text.splitlines()
+        queries: Iterable[str] = _from_json_lines(path, text, field) if jsonl else text.splitlines()
     elif path.suffix.lower() in _FILE_ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
         raise PromptError(f"there is no file {path}; give a .txt or .jsonl file, or the name of a dataset")
     else:
         queries = _from_dataset(str(source), field, dataset_split)
-    kept = list(dict.fromkeys(query.strip() for query in queries if query.strip()))[:limit]
+    distinct: dict[str, None] = {}
+    for query in filter(str.strip, queries):
+        distinct[query.strip()] = None
+        if len(distinct) == limit:  # a dataset can be very long
+            break
+    kept = list(distinct)
     if not kept:
         raise PromptError(f"there is no query in {source}")
     for query in kept:
@@ -131,7 +136,7 @@ def _pick(value: Any, field: str | None, where: str) -> str:
     return query
 
 
-def _from_dataset(name: str, field: str | None, split: str) -> list[str]:
+def _from_dataset(name: str, field: str | None, split: str) -> Iterator[str]:
     try:
         import datasets
     except ImportError as error:
@@ -145,4 +150,4 @@ def _from_dataset(name: str, field: str | None, split: str) -> list[str]:
         raise PromptError(
             f"cannot load the dataset {name} (split {split}): {error or type(error).__name__}"
         ) from error
-    return [_pick(dict(row), field, f"the dataset {name}, row {number}") for number, row in enumerate(rows)]
+    return (_pick(dict(row), field, f"the dataset {name}, row {number}") for number, row in enumerate(rows))

@@ -7,6 +7,7 @@ costing anything. A stretch of one token is how a response is streamed.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,12 +56,17 @@ class Settings:
                 f"{self.num_return_sequences} responses per prompt need do_sample=True or num_beams of at least as "
                 "many: without sampling they would all be the same"
             )
+        if self.num_return_sequences > self.num_beams > 1:
+            raise ModelError(
+                f"{self.num_beams} beams cannot give {self.num_return_sequences} responses; use as many beams, or one "
+                "beam to sample without them"
+            )
         given = [name for name in ("temperature", "top_p", "top_k") if getattr(self, name) is not None]
         if given and not self.do_sample:
             raise ModelError(f"{' and '.join(given)} set how to sample; say do_sample=True, or leave it out")
-        if self.temperature is not None and self.temperature <= 0:
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
             raise ModelError(
-                f"temperature is {self.temperature}; it must be above 0 (for greedy, do_sample=False)"
+                f"temperature is {self.temperature}; it must be above 0 (for greedy, do_sample=False) and finite"
             )
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ModelError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
