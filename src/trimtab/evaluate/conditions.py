@@ -48,6 +48,7 @@ class Response:
         nll: Nats per token given the bare query, under the unsteered model; None for an empty response.
         repetition: Share of repeated word 4-grams.
         facts: Share of true sentences; None where it cannot be judged.
+        tokens: How many tokens were generated, without the end token; 0 if unknown.
     """
 
     query: str
@@ -57,6 +58,7 @@ class Response:
     nll: float | None
     repetition: float
     facts: float | None
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def respond(
             nll=nll,
             repetition=repetition(generation.text),
             facts=None if facts is None else facts(query, generation.text),
+            tokens=len(generation.token_ids),
         )
         for query, prompt, generation, nll in zip(queries, prompts, generations, nlls, strict=True)
     ]

@@ -79,7 +79,7 @@ def default_instructions(*, small: bool = True) -> list[Instruction]:
     chosen = [
         get("json"),
         get("lowercase"),
-        get("sentences", exactly=2),
+        get("sentences", at_most=2),
         get("no_commas"),
         get("include", word="dragon"),
     ]
@@ -88,7 +88,7 @@ def default_instructions(*, small: bool = True) -> list[Instruction]:
             get("bullets", num_bullets=3),
             get("title"),
             get("quotes"),
-            get("exclude", word="near"),
+            get("exclude", word="music"),
         ]
     return chosen
 
