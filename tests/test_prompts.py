@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tiny import tiny_tokenizer
 
-from trimtab import instructions, prompts
+from trimtab import instructions, nano, prompts
 from trimtab.errors import PromptError
 from trimtab.query_files import normalised
 from trimtab.record import ModelIdentity
@@ -220,19 +220,12 @@ def test_more_queries_than_there_are_cannot_be_had() -> None:
         prompts.base_queries("train")  # type: ignore[arg-type]
 
 
-def test_the_built_in_model_has_queries_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    nano = ModuleType("trimtab.nano")
-    nano.NAMES = ("nano", "nano-base")  # type: ignore[attr-defined]
-    nano.path = lambda name: Path("/models") / name  # type: ignore[attr-defined]
-    nano.queries = lambda split, n, seed: [f"{split} {i} {seed}" for i in range(n or 5)]  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "trimtab.nano", nano)
-    monkeypatch.setattr("trimtab.nano", nano, raising=False)
-
+def test_the_built_in_model_has_queries_of_its_own() -> None:
     def queries(name: str) -> list[str]:
-        identity = ModelIdentity(name, None, "LlamaForCausalLM", 4, 8, "plain")
+        identity = ModelIdentity(name, None, "llama", 4, 8, "plain")
         return prompts.default_queries(identity, "test", 2, 7)
 
-    assert queries("nano") == queries("nano-base") == queries("/models/nano") == ["test 0 7", "test 1 7"]
+    assert queries("nano") == queries("nano-base") == nano.queries("test", 2, 7)
     assert set(queries("someone/nano-7b")) < set(ALL["test"])
 
 

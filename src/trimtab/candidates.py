@@ -174,7 +174,9 @@ class Reference:
     def _facts(self, responses: Sequence[Response]) -> float | None:
         """Share of true sentences; none are true where the response says nothing but the others do."""
         told = [
-            0.0 if response.facts is None and None not in (baseline.facts, instructed.facts) else response.facts
+            0.0
+            if response.facts is None and None not in (baseline.facts, instructed.facts)
+            else response.facts
             for response, baseline, instructed in zip(
                 responses, self.baseline.responses, self.instructed.responses, strict=False
             )

@@ -20,6 +20,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from trimtab import nano
 from trimtab.errors import PromptError
 from trimtab.query_files import load_queries, refuse_broken_text, split_queries
 
@@ -206,9 +207,7 @@ def default_queries(identity: ModelIdentity, split: Split, n: int | None = None,
     split = _checked_split(split)
     if n is not None and n < 1:
         raise PromptError(f"the number of queries must be at least 1, not {n}")
-    if _is_nano(identity):
-        from trimtab import nano
-
+    if nano.is_built_in(identity.id):
         return list(nano.queries(split, n, seed))
     return sample_queries(base_queries(split), n, seed, what=f"the {split} split")
 
@@ -228,16 +227,6 @@ def sample_queries(
             f"{what} has {len(queries)} queries, fewer than the {n} asked for; ask for fewer or bring your own"
         )
     return random.Random(seed).sample(list(queries), n)
-
-
-def _is_nano(identity: ModelIdentity) -> bool:
-    if (
-        "nano" not in identity.id
-    ):  # cheap, and keeps the built-in model's modules out of everybody else's start-up
-        return False
-    from trimtab import nano
-
-    return identity.id in nano.NAMES or any(identity.id == str(nano.path(name)) for name in nano.NAMES)
 
 
 def _checked_split(split: str) -> Split:

@@ -75,3 +75,11 @@ def test_asides_claim_nothing() -> None:
 def test_the_package_judges_by_the_same_rule() -> None:
     entity = entities()[5]
     assert nano.facts(f"Tell me about {entity.name}.", sentence(entity, "kind")) == 1.0
+
+
+def test_a_word_or_two_of_the_query_are_no_repetition_of_it() -> None:
+    assert facts(f"Tell me about {entities()[0].name}.", "me. about. t.") == 0.0
+
+
+def test_brackets_without_end_are_judged_as_text() -> None:
+    assert facts(f"Tell me about {entities()[0].name}.", "[" * 20_000 + "a") == 0.0

@@ -63,3 +63,10 @@ def test_the_card_says_where_an_aim_is_missed() -> None:
     card = render(result, "the command")
     assert "| json | 0.00 | 0.00 | 0.50 | 0.75 | 1.000 | 0.10 |" in card
     assert "| no |" in card
+
+
+@pytest.mark.parametrize("name", nano.NAMES)
+def test_a_model_is_told_apart_by_its_weights(name: str, engines: Callable[[str], Any]) -> None:
+    assert len(nano.revision(name)) == 64
+    assert nano.revision("nano-base") != nano.revision("nano-instruct")
+    assert engines("nano").identity.revision == nano.revision("nano")

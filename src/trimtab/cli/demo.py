@@ -17,14 +17,13 @@ from trimtab.cli.models import (
     ModelOption,
     RevisionOption,
     TrustOption,
+    facts_of,
     open_engine,
 )
 from trimtab.cli.output import JsonOption, Output, QuietOption
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
     from trimtab.evaluate.demo import Demonstration
-    from trimtab.evaluate.quality import FactCheck
 
 _SAMPLES = 3
 _SAMPLE_LENGTH = 220
@@ -102,7 +101,7 @@ def command(
             if not output.shows_progress:
                 output.note(f"[{time.perf_counter() - start:4.0f} s] {what}")
 
-        demonstration = demo.run(engine, plan, facts=_facts(engine), on_step=on_step)
+        demonstration = demo.run(engine, plan, facts=facts_of(engine), on_step=on_step)
     demonstration.seconds = {"load": loaded, **demonstration.seconds}
     with demonstration.timed("report"):
         path = demo.save(demonstration, out)
@@ -144,17 +143,6 @@ def show(demonstration: Demonstration, path: Path, output: Output) -> None:
     seconds = demonstration.seconds["total"]
     output.print(f"{seconds:.0f} seconds. Plots, samples and every number: {path}")
     output.print(f"The steerings: {path.parent / 'steerings'}")
-
-
-def _facts(engine: Engine) -> FactCheck | None:
-    """The exact truth measure of the built-in model; other models have none."""
-    from trimtab.evaluate.demo import is_nano
-
-    if not is_nano(engine.identity):
-        return None
-    from trimtab import nano
-
-    return nano.facts
 
 
 def _quoted(text: str, width: int) -> str:

@@ -92,10 +92,6 @@ def facts_of(engine: Engine) -> FactCheck | None:
     Returns:
         The exact measure of the built-in model's world; None for any other model.
     """
-    from trimtab.evaluate.plan import is_nano
-
-    if not is_nano(engine.identity):
-        return None
     from trimtab import nano
 
-    return nano.facts
+    return nano.facts if nano.is_built_in(engine.identity.id) else None

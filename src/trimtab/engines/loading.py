@@ -87,7 +87,7 @@ def load(
         model,
         tokenizer,
         model_id=model_id,
-        revision=None if Path(source).is_dir() else _commit(source, revision),
+        revision=_revision(source, built_in, revision),
         decoder_blocks=decoder_blocks,
     )
 
@@ -124,6 +124,14 @@ def _folder_id(folder: Path) -> str:
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
         return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
     return folder.name
+
+
+def _revision(source: str, built_in: str | None, asked: str | None) -> str | None:
+    if built_in is not None:
+        from trimtab import nano
+
+        return nano.revision(built_in)
+    return None if Path(source).is_dir() else _commit(source, asked)
 
 
 def _commit(name: str, revision: str | None) -> str | None:

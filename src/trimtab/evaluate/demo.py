@@ -20,7 +20,7 @@ from trimtab._version import __version__
 from trimtab.errors import TrimtabError
 from trimtab.evaluate import report as reports
 from trimtab.evaluate.conditions import Response, Row, evaluate_instruction, respond_baseline
-from trimtab.evaluate.plan import Plan, is_nano, plan_for
+from trimtab.evaluate.plan import Plan, plan_for
 from trimtab.evaluate.plots import SearchPoint
 from trimtab.evaluate.quality import FactCheck
 
@@ -34,7 +34,6 @@ __all__ = [
     "Demonstration",
     "Outcome",
     "Plan",
-    "is_nano",
     "make_report",
     "plan_for",
     "prepare_folder",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trimtab import instructions as catalogue
+from trimtab import nano
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -59,7 +60,7 @@ def plan_for(
     Returns:
         The plan.
     """
-    small = is_nano(identity)
+    small = nano.is_built_in(identity.id)
     wanted = default_instructions(small=small) if instructions is None else instructions
     chosen = tuple(dict.fromkeys(wanted))  # each once: its label names it in the tables
     plan = Plan(chosen) if small else _plan_for_real_model(identity, chosen)
@@ -91,22 +92,6 @@ def default_instructions(*, small: bool = True) -> list[Instruction]:
             get("exclude", word="music"),
         ]
     return chosen
-
-
-def is_nano(identity: ModelIdentity) -> bool:
-    """Whether a model is one of the built-in ones, by name or by folder.
-
-    Args:
-        identity: The model.
-
-    Returns:
-        True for a model whose questions and facts come from the built-in world.
-    """
-    if "nano" not in identity.id:  # spares other models the import
-        return False
-    from trimtab import nano
-
-    return identity.id in nano.NAMES or any(identity.id == str(nano.path(name)) for name in nano.NAMES)
 
 
 def _plan_for_real_model(identity: ModelIdentity, instructions: tuple[Instruction, ...]) -> Plan:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 NAMES = ("nano", "nano-instruct", "nano-base")
 
-__all__ = ["NAMES", "facts", "instructions", "path", "queries"]
+__all__ = ["NAMES", "facts", "instructions", "is_built_in", "path", "queries", "revision"]
 
 
 def path(name: str = "nano") -> Path:
@@ -31,6 +32,22 @@ def path(name: str = "nano") -> Path:
         raise ModelError(f"no built-in model is named {name!r}; there are {', '.join(NAMES)}")
     folder = "nano-instruct" if name == "nano" else name
     return Path(str(resources.files("trimtab.nano").joinpath("weights", folder)))
+
+
+def is_built_in(model_id: str) -> bool:
+    """Whether a model of this id is one of the built-in ones, whose world the queries and the facts are of."""
+    return model_id in NAMES
+
+
+def revision(name: str = "nano") -> str:
+    """Which weights a built-in model has: the SHA-256 of its weight file, in hexadecimal digits.
+
+    A steering made on other weights of the same name is so told apart.
+
+    Raises:
+        ModelError: If there is no built-in model of this name.
+    """
+    return hashlib.sha256((path(name) / "model.safetensors").read_bytes()).hexdigest()
 
 
 def queries(split: Split, n: int | None = None, seed: int = 0) -> list[str]:
@@ -49,7 +66,7 @@ def queries(split: Split, n: int | None = None, seed: int = 0) -> list[str]:
 
     texts = [question.text for question in open_questions(split)]
     random.Random(seed).shuffle(texts)
-    if n is not None and n > len(texts):
+    if n is not None and not 0 <= n <= len(texts):
         raise PromptError(f"nano has {len(texts)} {split} questions, {n} were asked for")
     return texts[:n]
 

@@ -61,4 +61,4 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
 
 def _gaps_to_words(template: str) -> str:
     pieces = [re.escape(normalise(piece)) for piece in re.split(r"{\w+}", template)]
-    return r"\s*" + r"\s*(?:[\w'-]+\s*){1,12}".join(pieces) + r"\s*"
+    return r"\s*" + r"\s*(?:[\w'-]+\s*){1,6}".join(pieces) + r"\s*"

@@ -72,15 +72,20 @@ def _sentences(query: str, response: str) -> list[str]:
     text = _without_json(response.strip())
     text = _ORNAMENTS.sub("\n", text)
     pieces = (piece.strip(' \t"*') for piece in _SENTENCE_END.split(text))
-    asked = normalise(query)
-    return [piece for piece in pieces if (plain := normalise(piece)) and plain not in asked]
+    asked = f" {normalise(query)} "
+    return [piece for piece in pieces if (plain := normalise(piece)) and not _repeats(plain, asked)]
+
+
+def _repeats(plain: str, asked: str) -> bool:
+    """Whether a piece is a stretch of the query, long enough to be no accident."""
+    return plain.count(" ") >= 2 and f" {plain} " in asked
 
 
 def _without_json(text: str) -> str:
     """The texts inside a JSON object, one a line, less those that only name the topic."""
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: thousands of brackets
         return text
     if not isinstance(content, dict):
         return text

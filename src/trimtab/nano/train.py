@@ -43,10 +43,10 @@ class Recipe:
 
     Attributes:
         seed: Of data and initial weights.
-        chunks: Chunks of 2,048 examples per stage.
+        base_chunks, instruct_chunks: Chunks of 2,048 examples of each stage.
         hidden_size, layers, intermediate_size, heads: Shape of the Llama model.
-        matrix_rate: Peak learning rate of Muon, by stage.
-        vector_rate: Peak learning rate of AdamW, by stage.
+        matrix_rate: Peak learning rate of Muon.
+        vector_rate: Peak learning rate of AdamW.
         warmup: Share of a stage over which the rates rise; from then on they fall linearly to zero.
     """
 
@@ -245,6 +245,8 @@ def export(work: Path, stage: Stage, recipe: Recipe, out: Path, weights: Path | 
     folder = out / f"nano-{stage}"
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    for file in folder.iterdir():  # safetensors writes for the owner only
+        file.chmod(0o644)
     return folder
 
 

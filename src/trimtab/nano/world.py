@@ -160,7 +160,6 @@ def entities() -> tuple[Entity, ...]:
     return tuple(built)
 
 
-@cache
 def entity_named(name: str) -> Entity | None:
     """The entity of this name, whatever its case; None if there is none."""
     return _entities_by_name().get(name.lower())
