@@ -22,7 +22,7 @@ COLOURS: dict[Condition, str] = {
     "instructed+steered": "#7b4bb3",
 }
 _GRID = "#8a93a0"
-_PERPLEXITIES = [digit * 10.0**power for power in range(7) for digit in (1, 1.2, 1.5, 2, 3, 5)]
+_PERPLEXITIES = [digit * 10.0**power for power in range(7) for digit in (1, 1.5, 2, 3, 5)]
 _WIDTH = 5.2  # inches at 72 px: wide enough for a page's column, and still readable on a phone
 
 
@@ -146,7 +146,7 @@ def search_map(points: Sequence[SearchPoint]) -> Figure:
         The figure.
     """
     most = max(point.n for point in points)
-    methods = list(dict.fromkeys(point.method for point in points))
+    methods = sorted({point.method for point in points})
     blocks = sorted({point.block for point in points})
     strengths = {m: sorted({p.strength for p in points if p.method == m}) for m in methods}
     columns = max(len(strengths[m]) for m in methods)
