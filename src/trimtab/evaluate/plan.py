@@ -89,7 +89,7 @@ def default_instructions(*, small: bool = True) -> list[Instruction]:
             get("bullets", num_bullets=3),
             get("title"),
             get("quotes"),
-            get("exclude", word="music"),
+            get("exclude", word="story"),
         ]
     return chosen
 
