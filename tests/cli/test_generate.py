@@ -62,6 +62,11 @@ def test_the_model_is_that_of_the_steering_where_its_record_tells(
     assert (asked["model"], asked["revision"]) == ("someone/model", "abc")
     run("generate", PROMPT)
     assert (asked["model"], asked["revision"]) == ("nano", None)
+    # The built-in model's revision is the digest of its weights, and nothing to ask for.
+    built_in = dataclasses.replace(on_the_hub, id="nano-base")
+    dataclasses.replace(steering, record=dataclasses.replace(record, model=built_in)).save(steering_folder)
+    run("generate", PROMPT, "--steering", steering_folder)
+    assert (asked["model"], asked["revision"]) == ("nano-base", None)
 
 
 def test_the_prompt_may_come_from_standard_input(

@@ -11,13 +11,16 @@ import doctest
 import importlib.util
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from trimtab import instructions
 from trimtab.cli.app import app
+from trimtab.instructions.registry import REGISTER
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -65,6 +68,16 @@ def test_every_block_is_of_a_known_kind(page: Path) -> None:
             assert all(command.startswith("trimtab ") for command, _ in commands(block))
 
 
+@pytest.fixture
+def catalogue_as_it_was() -> Iterator[None]:
+    """Instructions that a page defines are forgotten after it."""
+    before = set(instructions.names())
+    yield
+    for name in set(instructions.names()) - before:
+        REGISTER.remove(name)
+
+
+@pytest.mark.usefixtures("catalogue_as_it_was")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

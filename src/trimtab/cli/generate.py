@@ -187,7 +187,9 @@ def _model_of(steering: Steering | None, revision: str | None) -> tuple[str, str
     from trimtab import nano
 
     model = steering.record.model
-    if model.id in nano.NAMES or model.revision is not None or "/" in model.id:
+    if nano.is_built_in(model.id):
+        return model.id, revision
+    if model.revision is not None or "/" in model.id:
         return model.id, revision or model.revision
     # A model from a folder is recorded by the folder's name only: paths mean nothing on another machine.
     raise SteeringError(

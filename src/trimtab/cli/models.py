@@ -76,11 +76,16 @@ def open_engine(
 
     import trimtab
 
+    bars = logging.is_progress_bar_enabled()
     if not output.shows_progress:
         logging.disable_progress_bar()
-    return trimtab.load(
-        model, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
-    )
+    try:
+        return trimtab.load(
+            model, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
+        )
+    finally:
+        if bars:
+            logging.enable_progress_bar()
 
 
 def facts_of(engine: Engine) -> FactCheck | None:
