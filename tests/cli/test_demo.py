@@ -162,7 +162,7 @@ def test_on_nano_steering_moves_what_it_should(tmp_path: Path) -> None:
         "--test",
         "12",
         "-i",
-        "lowercase,no_commas",
+        "lowercase,sentences(at_most=2)",
     ]
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo"), *arguments])
     assert result.exit_code == 0, result.output
@@ -170,10 +170,10 @@ def test_on_nano_steering_moves_what_it_should(tmp_path: Path) -> None:
     assert document["model"].startswith("nano")
     rows = {(row["instruction"], row["condition"]): row for row in document["rows"]}
     assert len(rows) == 8
-    for name in ("lowercase", "no_commas"):
+    for name in ("lowercase", "sentences"):
         assert rows[name, "instructed"]["followed"] >= 0.75
         assert rows[name, "baseline"]["quality"]["facts"] >= 0.9
-    assert rows["lowercase", "baseline"]["followed"] <= 0.1
-    assert rows["lowercase", "steered"]["followed"] > rows["lowercase", "baseline"]["followed"]
+        assert rows[name, "baseline"]["followed"] <= 0.1
+    assert rows["sentences", "steered"]["followed"] >= 0.5
     page = check((tmp_path / "demo" / "report.html").read_text(encoding="utf-8"))
     assert "share of sentences that are true" in page.words
