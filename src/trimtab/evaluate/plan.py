@@ -63,7 +63,7 @@ def plan_for(
     small = nano.is_built_in(identity.id)
     wanted = default_instructions(small=small) if instructions is None else instructions
     chosen = tuple(dict.fromkeys(wanted))  # each once: its label names it in the tables
-    plan = Plan(chosen) if small else _plan_for_real_model(identity, chosen)
+    plan = (_plan_for_nano if small else _plan_for_real_model)(identity, chosen)
     return dataclasses.replace(plan, **{name: value for name, value in changes.items() if value is not None})
 
 
@@ -92,6 +92,17 @@ def default_instructions(*, small: bool = True) -> list[Instruction]:
             get("exclude", word="story"),
         ]
     return chosen
+
+
+def _plan_for_nano(identity: ModelIdentity, instructions: tuple[Instruction, ...]) -> Plan:
+    # All of its few blocks, the last included, and far beyond the instruction's own strength: in a model that reads the
+    # instruction anew at every token, the difference at one token is a weak lever. Its answers take under 100 tokens.
+    return Plan(
+        instructions,
+        max_new_tokens=128,
+        blocks=tuple(range(identity.blocks)),
+        strengths=(0.5, 1.0, 4.0, 8.0, 16.0),
+    )
 
 
 def _plan_for_real_model(identity: ModelIdentity, instructions: tuple[Instruction, ...]) -> Plan:
