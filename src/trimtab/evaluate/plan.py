@@ -101,7 +101,7 @@ def _plan_for_nano(identity: ModelIdentity, instructions: tuple[Instruction, ...
         instructions,
         max_new_tokens=128,
         blocks=tuple(range(identity.blocks)),
-        strengths=(0.5, 1.0, 4.0, 8.0, 16.0),
+        strengths=(1.0, 4.0, 8.0),
     )
 
 
