@@ -89,7 +89,7 @@ def default_instructions(*, small: bool = True) -> list[Instruction]:
             get("bullets", num_bullets=3),
             get("title"),
             get("quotes"),
-            get("exclude", word="story"),
+            get("exclude", word="wood"),
         ]
     return chosen
 
@@ -101,7 +101,7 @@ def _plan_for_nano(identity: ModelIdentity, instructions: tuple[Instruction, ...
         instructions,
         max_new_tokens=128,
         blocks=tuple(range(identity.blocks)),
-        strengths=(1.0, 4.0, 8.0),
+        strengths=(0.5, 1.0, 4.0, 8.0, 16.0),
     )
 
 
