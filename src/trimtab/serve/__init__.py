@@ -1,0 +1,1 @@
+"""Serving: an OpenAI-compatible server in which every request chooses its steering."""
