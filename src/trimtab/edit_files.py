@@ -83,27 +83,41 @@ def read_edits(
         for number, values in enumerate(listed)
     ]
     return tuple(
-        _read_edit(values, number, tensors, model, conditions, where)
+        read_edit(values, number, tensors, (model.blocks, model.width), where, conditions)
         for number, values in enumerate(take(document, "edits", list, where))
     )
 
 
-def _read_edit(
+def read_edit(
     values: Any,
     number: int,
     tensors: dict[str, Tensor],
-    model: ModelIdentity,
-    conditions: Sequence[Condition],
-    where: Path,
+    shape: tuple[int, int],
+    where: str | Path,
+    conditions: Sequence[Condition] = (),
 ) -> Edit:
+    """Read one edit of those that `edits_document` and `edits_tensors` gave.
+
+    Args:
+        values: Its object in the document.
+        number: Its place among the edits, which names its tensors.
+        tensors: All tensors.
+        shape: How many blocks the model has, and its width.
+        where: For messages.
+        conditions: Those that the document lists.
+
+    Raises:
+        SteeringError: The edit is damaged, or does not fit the shape.
+    """
+    blocks, width = shape
     place = f"{where} (edit {number})"
     if not isinstance(values, dict):
         raise SteeringError(f"{place} must be an object, not {values!r:.60}")
     block = take(values, "block", int, place)
     tokens = take(values, "tokens", str, place)
-    if not 0 <= block < model.blocks:
+    if not 0 <= block < blocks:
         raise SteeringError(
-            f"{place}: block {block} is out of range, the model has blocks 0 to {model.blocks - 1}"
+            f"{place}: block {block} is out of range, the model has blocks 0 to {blocks - 1}"
         )
     if tokens not in get_args(TokenScope):
         raise SteeringError(
@@ -118,9 +132,9 @@ def _read_edit(
         condition = conditions[index]
     return Edit(
         block=block,
-        u=finite_vector(tensors, f"edits.{number}.u", (model.width,), where),
+        u=finite_vector(tensors, f"edits.{number}.u", (width,), where),
         alpha=finite_number(values.get("alpha"), "alpha", place),
-        p=finite_vector(tensors, f"edits.{number}.p", (model.width,), where) if gated else None,
+        p=finite_vector(tensors, f"edits.{number}.p", (width,), where) if gated else None,
         tokens=tokens,
         condition=condition,
     )

@@ -150,6 +150,28 @@ def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dic
     document = _parse_document(path, _read(path, kind), kind)
     path = kind.tensors_path(folder)
     content = _read(path, kind)
+    tensors = read_tensors(content, path)
+    checksums = document.pop("checksums", None)
+    expected = checksums if isinstance(checksums, dict) else {}
+    reason = None
+    if expected.get("tensors") != _sha256(content):
+        reason = f"{path} is not the file that {kind.stem}.json was written with; fetch or learn both again"
+    elif expected.get("document") != canonical_digest(document):
+        reason = f"{kind.document_path(folder)} was changed after it was written; fetch or learn it again"
+    del document["format"], document["format_version"]
+    return document, tensors, reason
+
+
+def read_tensors(content: bytes, where: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file, by name.
+
+    Args:
+        content: The whole file.
+        where: For the message: which file it is.
+
+    Raises:
+        SteeringError: It is damaged or cut off.
+    """
     try:
         tensors: dict[str, Tensor] = parse_tensors(content)
     # Damaged headers surface as any of these, depending on the byte that was hit.
@@ -161,16 +183,8 @@ def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dic
         RuntimeError,
         AttributeError,
     ) as error:
-        raise SteeringError(f"{path} is damaged or cut off ({error}); fetch or learn it again") from error
-    checksums = document.pop("checksums", None)
-    expected = checksums if isinstance(checksums, dict) else {}
-    reason = None
-    if expected.get("tensors") != _sha256(content):
-        reason = f"{path} is not the file that {kind.stem}.json was written with; fetch or learn both again"
-    elif expected.get("document") != canonical_digest(document):
-        reason = f"{kind.document_path(folder)} was changed after it was written; fetch or learn it again"
-    del document["format"], document["format_version"]
-    return document, tensors, reason
+        raise SteeringError(f"{where} is damaged or cut off ({error}); fetch or learn it again") from error
+    return tensors
 
 
 def finite_vector(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], where: str | Path) -> Tensor:
