@@ -1,0 +1,249 @@
+"""The fused operation that a steered decoder block runs: `trimtab::steer`, and `trimtab::record` for capturing.
+
+For every token, all reading the same `h = stream + addend`:
+
+    stream  <-  stream + added[entry] + sum_k strength[entry, k] * <p[slot, k], h> * u[slot, k]
+
+with `entry = index[token] = 2 * slot + phase` (phase 0 in the prompt, 1 in what the model wrote) and slot 0 for
+nothing: its tokens are left bit for bit. Both are operators of torch, opaque to `torch.compile` and safe inside a
+CUDA graph: buffers keep their addresses, and on a GPU nothing is read back. There the work is one launch of the
+Triton kernel of `trimtab.engines.vllm.kernel`; on a CPU the index is looked at first, so that nobody steered costs
+next to nothing, and only the gated edits in use are computed. Sums are taken in float32 and rounded once.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.util import find_spec
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.library import Library
+
+__all__ = ["record", "steer"]
+
+_LONG = 16
+"""From how many neighbouring tokens of one entry on, two matrix products beat gathering a row for each token."""
+
+_library = Library("trimtab", "DEF")  # type: ignore[no-untyped-call]
+for _schema in (
+    "steer(Tensor(a!) stream, Tensor? addend, Tensor index, Tensor added, Tensor p, Tensor u, Tensor strength) -> ()",
+    "record(Tensor stream, Tensor? addend, Tensor(a!) destination) -> ()",
+):
+    _library.define(_schema)  # type: ignore[no-untyped-call]
+
+
+def steer(
+    stream: Tensor,
+    addend: Tensor | None,
+    index: Tensor,
+    added: Tensor,
+    p: Tensor,
+    u: Tensor,
+    strength: Tensor,
+) -> None:
+    """Applies to every token the row of edits that the index names, in place on `stream`.
+
+    Args:
+        stream: `[n, d]`, float32, bfloat16 or float16: the residual stream, or the part of it that is changed.
+        addend: `[n, d]`, what is still to be added to `stream` for the whole of it; only read. None for nothing.
+        index: int32 `[>= n]`: `2 * slot + phase` of each token. Slot 0 is nothing. It is trusted to name slots that
+            there are.
+        added: `[2 * slots, d]`, contiguous: what is added, by entry.
+        p: `[slots, K, d]`, contiguous: the gates, in the dtype of `added`.
+        u: `[slots, K, d]`, contiguous: what the gated edits add, in the dtype of `added`.
+        strength: float32 `[2 * slots, K]`, contiguous: the coefficients of the gated edits, by entry; 0 for an edit
+            that isn't there, whose `p` and `u` are not read.
+    """
+    torch.ops.trimtab.steer(stream, addend, index, added, p, u, strength)
+
+
+def record(stream: Tensor, addend: Tensor | None, destination: Tensor) -> None:
+    """Copies the residual stream: `destination[:n] = stream + addend`.
+
+    Args:
+        stream: `[n, d]`.
+        addend: `[n, d]`, or None for nothing.
+        destination: `[>= n, d]`, of any float dtype; the sum is taken in float32. Rows from `n` on stay.
+    """
+    torch.ops.trimtab.record(stream, addend, destination)
+
+
+def _steer(
+    stream: Tensor,
+    addend: Tensor | None,
+    index: Tensor,
+    added: Tensor,
+    p: Tensor,
+    u: Tensor,
+    strength: Tensor,
+) -> None:
+    if not stream.shape[0]:
+        return
+    if _kernel_runs_on(stream.device.type) and stream.stride(-1) == 1:
+        from trimtab.engines.vllm import kernel
+
+        kernel.steer(stream, addend, index, added, p, u, strength)
+    elif stream.device.type == "cpu":
+        _steer_on_cpu(stream, addend, index, added, p, u, strength)
+    else:
+        _steer_everywhere(stream, addend, index, added, p, u, strength)
+
+
+def _record(stream: Tensor, addend: Tensor | None, destination: Tensor) -> None:
+    part = destination[: stream.shape[0]]
+    if addend is None:
+        part.copy_(stream)
+    elif part.dtype == torch.float32:
+        part.copy_(stream).add_(addend)
+    else:
+        part.copy_(stream.float() + addend)
+
+
+def _changes_only_its_arguments(*arguments: Tensor | None) -> None:
+    return None
+
+
+for _name, _implementation in (("steer", _steer), ("record", _record)):
+    _library.impl(_name, _implementation, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"trimtab::{_name}", _changes_only_its_arguments, lib=_library)
+
+
+@cache
+def _kernel_runs_on(device: str) -> bool:
+    """Whether the Triton kernel serves such devices here: GPUs, and CPUs under Triton's interpreter."""
+    interpreted = device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    return (interpreted or device in ("cuda", "xpu")) and find_spec("triton") is not None
+
+
+def _steer_everywhere(
+    stream: Tensor,
+    addend: Tensor | None,
+    index: Tensor,
+    added: Tensor,
+    p: Tensor,
+    u: Tensor,
+    strength: Tensor,
+) -> None:
+    """In plain torch without a look at the index, for devices that would have to wait for it."""
+    entries = index[: stream.shape[0]].long()
+    slots = entries >> 1
+    h = stream.float() if addend is None else stream.float() + addend
+    coefficients = strength.index_select(0, entries)
+    amounts = torch.bmm(p.index_select(0, slots).float(), h[:, :, None])[:, :, 0] * coefficients
+    amounts = torch.where(coefficients != 0, amounts, 0.0)
+    change = torch.bmm(amounts[:, None], u.index_select(0, slots).float())[:, 0] + added.index_select(
+        0, entries
+    )
+    torch.where((slots > 0)[:, None], (stream + change).to(stream.dtype), stream, out=stream)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What an index asks for, the same for all blocks of a step.
+
+    Attributes:
+        stretches: Long runs of one entry: first token, end, entry.
+        where: The other steered tokens: their places, or a slice if they lie side by side. None if there are none.
+        entries: int64, the entries of those.
+    """
+
+    stretches: tuple[tuple[int, int, int], ...]
+    where: Tensor | slice | None
+    entries: npt.NDArray[np.int64]
+
+
+@lru_cache(maxsize=16)
+def _plan(index: bytes) -> _Plan | None:
+    """Reads an int32 index once for all blocks of a step; None if nobody is steered."""
+    entries = np.frombuffer(index, np.int32).astype(np.int64)
+    steered = entries > 1
+    if not steered.any():
+        return None
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(entries)) + 1))
+    lengths = np.diff(np.append(starts, len(entries)))
+    long = (lengths >= _LONG) & steered[starts]
+    stretches = tuple(
+        (int(start), int(start + length), int(entries[start]))
+        for start, length in zip(starts[long], lengths[long], strict=True)
+    )
+    places = np.flatnonzero(steered & ~np.repeat(long, lengths))
+    where: Tensor | slice | None = None
+    if len(places):
+        first, end = int(places[0]), int(places[-1]) + 1
+        where = slice(first, end) if end - first == len(places) else torch.from_numpy(places)
+    return _Plan(stretches, where, entries[places])
+
+
+def _steer_on_cpu(
+    stream: Tensor,
+    addend: Tensor | None,
+    index: Tensor,
+    added: Tensor,
+    p: Tensor,
+    u: Tensor,
+    strength: Tensor,
+) -> None:
+    plan = _plan(index.numpy()[: stream.shape[0]].tobytes())
+    if plan is None:
+        return
+    for start, end, entry in plan.stretches:
+        _steer_alike(
+            stream[start:end], None if addend is None else addend[start:end], entry, added, p, u, strength
+        )
+    if isinstance(plan.where, slice):
+        part = stream[plan.where]
+        _steer_each(part, None if addend is None else addend[plan.where], plan.entries, added, p, u, strength)
+    elif plan.where is not None:
+        part = stream.index_select(0, plan.where)
+        other = None if addend is None else addend.index_select(0, plan.where)
+        _steer_each(part, other, plan.entries, added, p, u, strength)
+        stream.index_copy_(0, plan.where, part)
+
+
+def _steer_alike(
+    stream: Tensor, addend: Tensor | None, entry: int, added: Tensor, p: Tensor, u: Tensor, strength: Tensor
+) -> None:
+    """All tokens have one entry: `H + (H P^T * C) U + A`."""
+    slot, used = entry >> 1, strength[entry].nonzero()[:, 0]
+    if not len(used):
+        stream.add_(added[entry])
+        return
+    h = stream.float() if addend is None else stream.float() + addend
+    amounts = (h @ p[slot, used].float().T) * strength[entry, used]
+    stream.add_(torch.addmm(added[entry].float(), amounts, u[slot, used].float()))
+
+
+def _steer_each(
+    stream: Tensor,
+    addend: Tensor | None,
+    entries: npt.NDArray[np.int64],
+    added: Tensor,
+    p: Tensor,
+    u: Tensor,
+    strength: Tensor,
+) -> None:
+    """Every token has an entry of its own."""
+    change = added.index_select(0, torch.from_numpy(entries))
+    coefficients = strength.numpy()[entries]
+    used = [int(k) for k in np.flatnonzero(coefficients.any(0))]
+    if used:
+        h = stream.float() if addend is None else stream.float() + addend
+        change = change.float()
+    for k in used:
+        rows = np.flatnonzero(coefficients[:, k])
+        place = torch.from_numpy((entries[rows] >> 1) * p.shape[1] + k)
+        gate = p.view(-1, p.shape[2]).index_select(0, place).float()
+        direction = u.view(-1, u.shape[2]).index_select(0, place).float()
+        own = torch.from_numpy(coefficients[rows, k])
+        if len(rows) == len(entries):
+            change.addcmul_(direction, ((h * gate).sum(1) * own)[:, None])
+        else:
+            which = torch.from_numpy(rows)
+            amount = (h.index_select(0, which) * gate).sum(1) * own
+            change.index_add_(0, which, direction.mul_(amount[:, None]))
+    stream.add_(change)
