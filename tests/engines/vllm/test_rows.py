@@ -15,7 +15,7 @@ from safetensors.torch import save as serialize_tensors
 
 from trimtab import condition
 from trimtab.edits import Edit, TokenScope, apply_edits
-from trimtab.engines.vllm.rows import Row, digest_of, pack, row_of, unpack
+from trimtab.engines.vllm.rows import Row, combine, digest_of, fold, pack, row_of, unpack
 from trimtab.errors import SteeringError
 
 WIDTH = 5
@@ -76,6 +76,20 @@ def test_a_row_does_what_its_scaled_edits_do(parts: Parts, seed: int) -> None:
         for phase in range(2):
             expected = apply_edits(hidden[None], scaled, torch.full((1, 4), phase == 1))[0]
             torch.testing.assert_close(served(row, block, hidden, phase), expected, rtol=1e-4, atol=1e-3)
+
+
+@given(some_parts())
+def test_rows_are_not_changed_by_combining(parts: Parts) -> None:
+    rows = [(fold(some), strength) for some, strength in parts]
+    first, second = combine(rows), combine(rows)
+    assert first.added.keys() == second.added.keys()
+    assert all(torch.equal(first.added[block], second.added[block]) for block in first.added)
+    assert first.gates.keys() == second.gates.keys()
+    for block in first.gates:
+        for one, other in zip(
+            vars(first.gates[block]).values(), vars(second.gates[block]).values(), strict=True
+        ):
+            assert torch.equal(one, other)
 
 
 def test_constant_parts_of_gated_edits_are_folded_too() -> None:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from safetensors.torch import save as serialize_tensors
 from torch import Tensor
@@ -25,7 +27,7 @@ from trimtab.edits import Edit
 from trimtab.errors import SteeringError
 from trimtab.steering_files import read_tensors, take
 
-__all__ = ["Gates", "Row", "digest_of", "pack", "row_of", "unpack"]
+__all__ = ["Gates", "Row", "combine", "digest_of", "fold", "pack", "row_of", "unpack"]
 
 _FORMAT = "trimtab-edits"
 _PACKED = "the file of packed edits"
@@ -68,53 +70,81 @@ class Row:
         """The most gated edits in one block."""
         return max((len(gates.p) for gates in self.gates.values()), default=0)
 
+    @property
+    def largest_addition(self) -> float:
+        """The largest absolute value that is added whatever `h` is; unlike `p` and `u` it grows with the strength."""
+        return max((float(constant.abs().max()) for constant in self.added.values()), default=0.0)
+
     def fits(self, dtype: torch.dtype) -> bool:
         """Whether every value stays finite in a table of this dtype."""
         largest = torch.finfo(dtype).max
-        tensors = [*self.added.values()]
-        for gates in self.gates.values():
-            tensors += [gates.p, gates.u]
-        return all(float(tensor.abs().max()) <= largest for tensor in tensors)
+        vectors = [vector for gates in self.gates.values() for vector in (gates.p, gates.u)]
+        return self.largest_addition <= largest and all(
+            float(stack.abs().max()) <= largest for stack in vectors
+        )
+
+
+def fold(edits: Sequence[Edit]) -> Row:
+    """The row of one steering at strength 1.
+
+    Args:
+        edits: Its edits, without conditions.
+
+    Raises:
+        SteeringError: An edit has a condition, edits of one block differ in width, or a value leaves float32.
+    """
+    added: dict[int, np.ndarray] = {}
+    gated: dict[int, _Merged] = {}
+    for edit in edits:
+        _refuse_condition(edit)
+        if edit.is_nothing:
+            continue
+        phases = np.array([edit.tokens != "generated", edit.tokens != "prompt"], dtype=np.float64)
+        if edit.alpha != 0.0:
+            constant = np.outer(phases * edit.alpha, edit.u.numpy())
+            if edit.block in added:
+                _check_widths(constant.shape[1], added[edit.block].shape[1], edit.block)
+                constant += added[edit.block]
+            added[edit.block] = constant
+        if edit.p is not None and bool(edit.p.any()):
+            gated.setdefault(edit.block, _Merged(edit.block)).put(edit.p, edit.u, torch.from_numpy(phases))
+    return _row({block: torch.from_numpy(sums) for block, sums in added.items()}, gated)
+
+
+def combine(parts: Sequence[tuple[Row, float]]) -> Row:
+    """Several rows at once, each so many times as strong.
+
+    Gated edits that two of them share become one, and what cancels is gone.
+
+    Raises:
+        SteeringError: The rows differ in width, or a strength is not finite or so large that values leave float32.
+    """
+    added: dict[int, Tensor] = {}
+    gated: dict[int, _Merged] = {}
+    for row, strength in parts:
+        if strength == 0.0:
+            continue
+        for block, constant in row.added.items():
+            scaled = constant * strength
+            if block in added:
+                _check_widths(scaled.shape[1], added[block].shape[1], block)
+                scaled += added[block]
+            added[block] = scaled
+        for block, gates in row.gates.items():
+            gated.setdefault(block, _Merged(block)).extend(gates, strength)
+    return _row(added, gated)
 
 
 def row_of(parts: Sequence[tuple[Sequence[Edit], float]]) -> Row:
-    """Fold edits into a row.
+    """Fold the edits of several steerings into one row.
 
     Args:
-        parts: The edits of each steering, and its strength. Edits without conditions.
+        parts: The edits of each steering, without conditions, and its strength.
 
     Raises:
-        SteeringError: An edit has a condition, edits of one block differ in width, or a strength is not finite or so
-            large that values leave float32.
+        SteeringError: As of `fold` and `combine`.
     """
-    added: dict[int, Tensor] = {}
-    gated: dict[int, dict[tuple[bytes, bytes], tuple[Edit, Tensor]]] = {}
-    for edits, strength in parts:
-        amount = float(strength)
-        for edit in edits:
-            _refuse_condition(edit)
-            if edit.is_nothing or amount == 0.0:
-                continue
-            phases = torch.tensor([edit.tokens != "generated", edit.tokens != "prompt"], dtype=torch.float64)
-            phases = phases * amount
-            if edit.alpha != 0.0:
-                constant = torch.outer(phases * edit.alpha, edit.u.double())
-                before = added.get(edit.block)
-                _same_width(constant, before, edit.block)
-                added[edit.block] = constant if before is None else before + constant
-            if edit.p is not None and bool(edit.p.any()):
-                in_block = gated.setdefault(edit.block, {})
-                key = edit.u.numpy().tobytes(), edit.p.numpy().tobytes()
-                known = in_block.get(key)
-                in_block[key] = (edit, phases if known is None else known[1] + phases)
-    return Row(
-        added={block: _single(sums, block) for block, sums in added.items() if bool(sums.any())},
-        gates={
-            block: gates
-            for block, in_block in gated.items()
-            if (gates := _gates(list(in_block.values()), block)) is not None
-        },
-    )
+    return combine([(fold(edits), strength) for edits, strength in parts])
 
 
 def digest_of(edits: Sequence[Edit]) -> str:
@@ -198,31 +228,68 @@ def _refuse_condition(edit: Edit) -> None:
         )
 
 
-def _gates(entries: Sequence[tuple[Edit, Tensor]], block: int) -> Gates | None:
-    kept = [(edit, phases) for edit, phases in entries if bool(phases.any())]
-    if not kept:
-        return None
-    for edit, _ in kept:
-        _same_width(edit.u, kept[0][0].u, block)
-    return Gates(
-        p=torch.stack([edit.p for edit, _ in kept if edit.p is not None]),
-        u=torch.stack([edit.u for edit, _ in kept]),
-        strength=_single(torch.stack([phases for _, phases in kept], dim=1), block),
-    )
+class _Merged:
+    """The gated edits of one block. A stack of them stays as it is until another comes; then equal ones become one."""
 
+    def __init__(self, block: int) -> None:
+        self.block = block
+        self._whole: Gates | None = None
+        self._entries: dict[tuple[bytes, bytes], tuple[Tensor, Tensor, Tensor]] = {}
 
-def _same_width(one: Tensor, other: Tensor | None, block: int) -> None:
-    if other is not None and one.shape[-1] != other.shape[-1]:
-        raise SteeringError(
-            f"edits of block {block} have widths {one.shape[-1]} and {other.shape[-1]}; all must fit one model"
+    def extend(self, gates: Gates, strength: float) -> None:
+        scaled = Gates(gates.p, gates.u, gates.strength * strength)
+        if self._whole is None and not self._entries:
+            self._whole = scaled
+            return
+        for stack in (self._whole, scaled):
+            if stack is not None:
+                for p, u, phases in zip(stack.p, stack.u, stack.strength.T, strict=True):
+                    self.put(p, u, phases)
+        self._whole = None
+
+    def put(self, p: Tensor, u: Tensor, phases: Tensor) -> None:
+        key = u.numpy().tobytes(), p.numpy().tobytes()
+        known = self._entries.get(key)
+        self._entries[key] = (p, u, phases if known is None else known[2] + phases)
+
+    def gates(self) -> Gates | None:
+        """All of them, but for those whose strengths cancelled; None where none is left."""
+        if self._whole is not None:
+            return self._whole if bool(self._whole.strength.any()) else None
+        kept = [entry for entry in self._entries.values() if bool(entry[2].any())]
+        if not kept:
+            return None
+        for _, u, _ in kept:
+            _check_widths(len(u), len(kept[0][1]), self.block)
+        return Gates(
+            p=torch.stack([p for p, _, _ in kept]),
+            u=torch.stack([u for _, u, _ in kept]),
+            strength=torch.stack([phases for _, _, phases in kept], dim=1),
         )
 
 
-def _single(values: Tensor, block: int) -> Tensor:
-    """The sums, made in float64, as float32."""
-    result = values.float()
-    if not bool(torch.isfinite(result).all()):
+def _row(added: dict[int, Tensor], gated: dict[int, _Merged]) -> Row:
+    constants = {block: single for block, sums in added.items() if _peak(single := sums.float(), block)}
+    gates = {}
+    for block, merged in gated.items():
+        found = merged.gates()
+        if found is not None:
+            single = found.strength.float()
+            _peak(single, block)
+            gates[block] = Gates(found.p, found.u, single)
+    return Row(constants, gates)
+
+
+def _check_widths(one: int, other: int, block: int) -> None:
+    if one != other:
+        raise SteeringError(f"edits of block {block} have widths {one} and {other}; all must fit one model")
+
+
+def _peak(values: Tensor, block: int) -> float:
+    """The largest absolute value: whether there is any but 0, and whether all are finite, in one pass."""
+    peak = float(values.abs().max())
+    if not math.isfinite(peak):
         raise SteeringError(
             f"the strength is too large: in block {block} it gives values that are not finite"
         )
-    return result
+    return peak
