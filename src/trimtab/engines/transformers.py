@@ -23,10 +23,12 @@ from trimtab.engines.base import (
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
 from trimtab.engines.blocks import find_decoder_blocks
 from trimtab.engines.decoding import Randomness, Settings, SpecialTokens, Writer, left_padded
+from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.hooks import Steered, reading
+from trimtab.engines.loading import model_identity
 from trimtab.engines.statistics import CaptureStatistics
-from trimtab.errors import ModelError, PromptError
-from trimtab.prompts import prompt_ids, template_digest
+from trimtab.errors import ModelError
+from trimtab.prompts import template_digest
 
 if TYPE_CHECKING:
     from trimtab.steering import Steering
@@ -55,8 +57,6 @@ class TransformersEngine(Engine):
         revision: str | None = None,
         decoder_blocks: str | None = None,
     ) -> None:
-        from trimtab.steering import ModelIdentity
-
         if getattr(model.config, "is_encoder_decoder", False) or not model.can_generate():
             raise ModelError(
                 f"{type(model).__name__} is no causal language model: it has no text to go on writing"
@@ -66,14 +66,15 @@ class TransformersEngine(Engine):
         self.decoder_blocks = find_decoder_blocks(model, decoder_blocks)
         self._config = model.config.get_text_config()
         self._width = int(self._config.hidden_size)
-        self.identity = ModelIdentity(
-            id=model_id or getattr(model.config, "_name_or_path", "") or model.config.model_type,
-            revision=revision or getattr(model.config, "_commit_hash", None),
-            architecture=model.config.model_type,
+        self.identity = model_identity(
+            model.config,
+            tokenizer,
             blocks=len(self.decoder_blocks.blocks),
-            width=self._width,
-            chat_template=template_digest(tokenizer),
+            model_id=model_id,
+            revision=revision,
         )
+        limit = getattr(self._config, "max_position_embeddings", None)
+        self._encoding = Encoding(tokenizer, self.identity.id, limit)
         self._special = _special_tokens(model, tokenizer)
         self._lock = threading.RLock()  # hooks are the model's: two calls at once would steer each other
 
@@ -123,9 +124,9 @@ class TransformersEngine(Engine):
         progress: Progress = False,
     ) -> Capture:
         """Reads block outputs; see `Engine.capture`. Blocks above the highest wanted one are not run."""
-        rows = self._encoded(prompts)
+        rows = self._encoding.prompts(prompts)
         wanted = self.block_numbers(blocks)
-        _check_positions(positions, rows)
+        check_positions(positions, rows)
         statistics = CaptureStatistics(wanted, self.identity.blocks, self._width, directions, keep)
         extra = self._position_argument(self.decoder_blocks.decoder)
 
@@ -176,7 +177,7 @@ class TransformersEngine(Engine):
         settings = Settings(
             max_new_tokens, do_sample, temperature, top_p, top_k, num_beams, num_return_sequences, use_cache
         )
-        rows = self._encoded(prompts, max_new_tokens)
+        rows = self._encoding.prompts(prompts, max_new_tokens)
         edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size)
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
         random = Randomness(seed, self._devices)
@@ -185,7 +186,10 @@ class TransformersEngine(Engine):
             with self._lock, random():
                 written = writer.write([rows[row] for row in batch], [edits[row] for row in batch], settings)
             return [
-                [Generation(self._text(one.token_ids), one.token_ids, row, one.finished) for one in responses]
+                [
+                    Generation(self._encoding.text(one.token_ids), one.token_ids, row, one.finished)
+                    for one in responses
+                ]
                 for row, responses in zip(batch, written, strict=True)
             ]
 
@@ -213,24 +217,11 @@ class TransformersEngine(Engine):
     ) -> Iterator[str]:
         """Answers one prompt piece by piece; see `Engine.stream`."""
         settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
-        [row] = self._encoded([prompt], max_new_tokens)
+        [row] = self._encoding.prompts([prompt], max_new_tokens)
         [edits] = self.edits_of_rows(steering, 1, [prompt])
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
-        return self._pieces(writer.tokens(row, edits, settings, Randomness(seed, self._devices), self._lock))
-
-    def _pieces(self, tokens: Iterator[int]) -> Iterator[str]:
-        ids: list[int] = []
-        shown = ""
-        for token in tokens:
-            ids.append(token)
-            text = self._text(ids)
-            # The first bytes of a character that is not complete decode to a replacement character.
-            if text.startswith(shown) and len(text) > len(shown) and not text.endswith("\ufffd"):
-                yield text[len(shown) :]
-                shown = text
-        rest = self._text(ids)[len(shown) :]
-        if rest:
-            yield rest
+        random = Randomness(seed, self._devices)
+        return self._encoding.pieces(writer.tokens(row, edits, settings, random, self._lock))
 
     def score(
         self,
@@ -242,15 +233,9 @@ class TransformersEngine(Engine):
         progress: Progress = False,
     ) -> list[float]:
         """How unlikely responses are; see `Engine.score`. The head is run on the responses only where it can be."""
-        starts = self._encoded(prompts)
-        if isinstance(responses, str) or len(responses) != len(starts):
-            raise PromptError(
-                f"there are {len(responses)} responses to {len(starts)} prompts; give one for each"
-            )
+        starts, answers = self._encoding.responses(prompts, responses)
         edits = self.edits_of_rows(steering, len(starts), prompts, batch_size=batch_size)
-        answers = [self._response_ids(response) for response in responses]
         rows = [start + answer for start, answer in zip(starts, answers, strict=True)]
-        self._check_context([len(row) for row in rows], "with its response")
         results = [math.nan] * len(rows)
         scored = [row for row, answer in enumerate(answers) if answer]
         extra = self._position_argument(self.model)
@@ -284,32 +269,6 @@ class TransformersEngine(Engine):
             for place, loss in zip(places, losses, strict=True):
                 results[scored[place]] = loss
         return results
-
-    def _encoded(self, prompts: Sequence[Prompt], new_tokens: int = 0) -> list[list[int]]:
-        rows = [prompt_ids(self.tokenizer, prompt) for prompt in prompt_list(prompts)]
-        what = f"with {new_tokens} new tokens" if new_tokens else "on its own"
-        self._check_context([len(row) + new_tokens for row in rows], what)
-        return rows
-
-    def _check_context(self, lengths: Sequence[int], what: str) -> None:
-        limit = getattr(self._config, "max_position_embeddings", None)
-        longest = max(range(len(lengths)), key=lambda row: lengths[row])
-        if limit is not None and lengths[longest] > limit:
-            raise PromptError(
-                f"prompt {longest} has {lengths[longest]} tokens {what}, but the context of {self.identity.id} is "
-                f"{limit}; shorten the prompt or lower max_new_tokens"
-            )
-
-    def _response_ids(self, response: str | Sequence[int]) -> list[int]:
-        if isinstance(response, str):
-            return list(self.tokenizer(response, add_special_tokens=False)["input_ids"])
-        return list(response)
-
-    def _text(self, ids: Sequence[int]) -> str:
-        # Cleaning up spaces would change text before the newest token, and what a check sees.
-        return str(
-            self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
 
     def _position_argument(self, module: Any) -> Any:
         """A function of the mask: the positions of left-padded tokens, for models that take them as an argument."""
@@ -350,16 +309,6 @@ def _special_tokens(model: Any, tokenizer: Any) -> SpecialTokens:
     # Some models name a pad token that they have no embedding for, -1 or one past the last.
     known = range(len(model.get_input_embeddings().weight))
     return SpecialTokens(next(token for token in candidates if token in known), ends)
-
-
-def _check_positions(positions: Positions, rows: Sequence[Sequence[int]]) -> None:
-    if isinstance(positions, str) and positions in ("last", "all", "mean"):
-        return
-    if isinstance(positions, bool) or not isinstance(positions, int):
-        raise PromptError(f"positions are 'last', 'all', 'mean' or the number of a token, not {positions!r}")
-    for number, row in enumerate(rows):
-        if not -len(row) <= positions < len(row):
-            raise PromptError(f"prompt {number} has {len(row)} tokens: it has no token {positions}")
 
 
 def _pick(hidden: Tensor, mask: Tensor, positions: Positions) -> Tensor:
