@@ -7,7 +7,6 @@ run that was killed goes on where it was. Every entry is a small JSON file that 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import tempfile
@@ -16,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab._version import __version__
+from trimtab.engines.fingerprint import fingerprint
 from trimtab.errors import TrimtabError
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-
-_SAMPLES = 512
 
 
 class ContentCache:
@@ -114,27 +112,14 @@ def model_key(engine: Engine) -> dict[str, Any]:
     }
     model = getattr(engine, "model", None)
     if hasattr(model, "named_parameters"):
-        key["weights"] = _fingerprint(model)
+        key["weights"] = fingerprint(model)
+    own = getattr(engine, "cache_key", None)  # of an engine whose model is in other processes
+    if own is not None:
+        key |= own()
     settings = getattr(model, "generation_config", None)
     if settings is not None:
         key["generation"] = json.loads(json.dumps(settings.to_diff_dict(), default=str))
     return key
-
-
-def _fingerprint(model: Any) -> str:
-    """A digest over name, shape, type and some hundred evenly spread values of every parameter and buffer.
-
-    Reading all of a large model would take longer than many an answer; training changes nearly every value.
-    """
-    digest = hashlib.sha256()
-    for name, parameter in itertools.chain(model.named_parameters(), model.named_buffers()):
-        flat = parameter.detach().reshape(-1)
-        step = max(1, flat.numel() // _SAMPLES)
-        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        # A parameter that is spread over the disk has no values here.
-        if flat.device.type != "meta":
-            digest.update(flat[::step].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _name(key: Mapping[str, Any]) -> tuple[str, str]:
