@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trimtab.errors import ModelError
+from trimtab.prompts import template_digest
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
+    from trimtab.record import ModelIdentity
 
 _NANO = {"nano": "nano-instruct", "nano-instruct": "nano-instruct", "nano-base": "nano-base"}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -90,6 +92,53 @@ def load(
         revision=_revision(source, built_in, revision),
         decoder_blocks=decoder_blocks,
     )
+
+
+def model_identity(
+    config: Any, tokenizer: Any, *, blocks: int, model_id: str | None = None, revision: str | None = None
+) -> ModelIdentity:
+    """Which model this is, the same for every engine that runs it.
+
+    Args:
+        config: Its config, as transformers reads it.
+        tokenizer: Its tokenizer.
+        blocks: How many decoder blocks it has.
+        model_id: What to call it; None takes the name it was loaded from.
+        revision: The commit of its repository; None takes what the config knows.
+    """
+    from trimtab.record import ModelIdentity
+
+    return ModelIdentity(
+        id=model_id or getattr(config, "_name_or_path", "") or config.model_type,
+        revision=revision or getattr(config, "_commit_hash", None),
+        architecture=config.model_type,
+        blocks=blocks,
+        width=int(config.get_text_config().hidden_size),
+        chat_template=template_digest(tokenizer),
+    )
+
+
+def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[str, str | None]:
+    """What `load` calls a model, and which revision of it; for engines that load models themselves.
+
+    Args:
+        name: As for `load`. The folder of a built-in model counts as that model.
+        revision: Branch, tag or commit on the Hub.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    from trimtab import nano
+
+    source, model_id = _source(name)
+    built_in = _NANO.get(str(name))
+    if (
+        built_in is None
+        and model_id in nano.NAMES
+        and Path(source).resolve() == nano.path(model_id).resolve()
+    ):
+        built_in = model_id
+    return model_id, _revision(source, built_in, revision)
 
 
 def _source(name: str | Path) -> tuple[str, str]:

@@ -28,7 +28,6 @@ from trimtab.engines.hooks import Steered, reading
 from trimtab.engines.loading import model_identity
 from trimtab.engines.statistics import CaptureStatistics
 from trimtab.errors import ModelError
-from trimtab.prompts import template_digest
 
 if TYPE_CHECKING:
     from trimtab.steering import Steering
