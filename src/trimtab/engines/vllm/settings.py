@@ -1,0 +1,98 @@
+"""What steering is served with: the `trimtab` entry of vLLM's own `additional_config`.
+
+That dictionary reaches every process of a server, on every node, and is part of the key under which vLLM keeps
+compiled graphs: a graph made for steering is never loaded without it, nor one of another version of trimtab.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trimtab._version import __version__
+from trimtab.errors import ModelError
+
+KEY = "trimtab"
+"""The entry of `additional_config` that turns steering on."""
+
+TABLE_DTYPES = ("auto", "float32", "bfloat16", "float16")
+MOST_GATES = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How steering is served.
+
+    Attributes:
+        steerings: Folder whose subfolders each hold a saved steering; None for none at the start.
+        gates: How many gated edits one request may have in one block. Additions are summed and not limited.
+        table_dtype: Of the tables of directions; `"auto"` takes the model's dtype.
+        record: Install what `capture` needs: a copy of the residual stream after every block.
+        version: The version of trimtab; always the one installed.
+
+    Raises:
+        ModelError: If a value makes no sense.
+    """
+
+    steerings: str | None = None
+    gates: int = 4
+    table_dtype: str = "auto"
+    record: bool = False
+    version: str = __version__
+
+    def __post_init__(self) -> None:
+        if self.steerings is not None and not isinstance(self.steerings, str):
+            raise ModelError(f"steerings is the path of a folder, not {self.steerings!r}")
+        if isinstance(self.gates, bool) or not isinstance(self.gates, int):
+            raise ModelError(f"gates is a number of gated edits, not {self.gates!r}")
+        if not 1 <= self.gates <= MOST_GATES:
+            raise ModelError(
+                f"gates={self.gates}: a request can have between 1 and {MOST_GATES} gated edits in a block"
+            )
+        if self.table_dtype not in TABLE_DTYPES:
+            raise ModelError(f"table_dtype is one of {', '.join(TABLE_DTYPES)}, not {self.table_dtype!r}")
+        if not isinstance(self.record, bool):
+            raise ModelError(f"record is true or false, not {self.record!r}")
+        object.__setattr__(self, "version", __version__)
+
+    @classmethod
+    def from_vllm(cls, vllm_config: Any) -> Settings | None:
+        """Reads the settings of a vLLM; None if its configuration does not ask for steering.
+
+        Args:
+            vllm_config: A `vllm.config.VllmConfig`.
+
+        Raises:
+            ModelError: If the entry is no dictionary of known settings.
+        """
+        additional = getattr(vllm_config, "additional_config", None)
+        if not isinstance(additional, Mapping) or KEY not in additional:
+            return None
+        given = additional[KEY]
+        if not isinstance(given, Mapping):
+            raise ModelError(f'additional_config["{KEY}"] holds the settings of steering, not {given!r}')
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := [str(name) for name in given if name not in known]:
+            raise ModelError(
+                f'additional_config["{KEY}"] has no setting {", ".join(unknown)}; there are {", ".join(known)}'
+            )
+        return cls(**given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON, as they stand in `additional_config`."""
+        return dataclasses.asdict(self)
+
+    def stamp(self, vllm_config: Any) -> None:
+        """Writes the settings, version included, into a configuration, so that they count in its hash."""
+        vllm_config.additional_config = {**vllm_config.additional_config, KEY: self.to_dict()}
+
+    def dtype(self, model_dtype: torch.dtype) -> torch.dtype:
+        """The dtype of the tables, for a model of some dtype."""
+        if self.table_dtype == "auto":
+            return model_dtype
+        dtype: torch.dtype = getattr(torch, self.table_dtype)
+        return dtype
