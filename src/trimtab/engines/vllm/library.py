@@ -329,9 +329,10 @@ class SteeringLibrary:
 
     def _check_size(self, size: int, called: str) -> None:
         if size > self.limit_bytes:
+            most = f"{self.limit_bytes / MIB:.1f} MiB"
             raise SteeringError(
-                f"{called} has {size / MIB:.1f} MiB, and one steering may have {self.limit_bytes / MIB:.1f} MiB; make it "
-                "smaller, or start the server with a higher limit"
+                f"{called} has {size / MIB:.1f} MiB, and one steering may have {most}; make it smaller, or start the "
+                "server with a higher limit"
             )
 
     def _unknown(self, name: str) -> str:

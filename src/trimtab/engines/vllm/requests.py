@@ -43,12 +43,13 @@ MOST_EDITS = 256
 MOST_VALUES = 2**21
 """Numbers in all the edits of one request: 8 MiB as float32."""
 MOST_TEXT = 32 * 2**20
+MOST_EXPRESSION = 8192
 LARGEST_STRENGTH = 1e6
 
 _EXAMPLE = "write for example json*0.8+lowercase"
 _PART = re.compile(
     r"\s*(?P<name>[A-Za-z0-9_][A-Za-z0-9_.:-]*)\s*"
-    r"(?:\*\s*(?P<strength>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*)?(?P<end>\+|$)"
+    r"(?:\*\s*(?P<strength>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*)?(?P<end>\+|$)"
 )
 
 
@@ -95,11 +96,13 @@ def ask(extra_args: Mapping[str, Any] | None) -> Asked | None:
     if value is None:
         return None
     if isinstance(value, str):
-        if len(value) > MOST_TEXT:
+        is_object = value[:64].lstrip().startswith("{")
+        most = MOST_TEXT if is_object else MOST_EXPRESSION
+        if len(value) > most:
             raise SteeringError(
-                f"the steering has {len(value)} characters, and {MOST_TEXT} is the most; load it on the server instead"
+                f"the steering has {len(value)} characters, and {most} is the most; load it on the server instead"
             )
-        if not value.lstrip().startswith("{"):
+        if not is_object:
             return Asked(_expression(value))
         value = _parse(value)
     if not isinstance(value, Mapping):
@@ -181,9 +184,11 @@ def _expression(text: str) -> tuple[tuple[str, float], ...]:
     while more:
         match = _PART.match(text, place)
         if match is None:
+            rest = text[place:].strip()
+            where = f"from {_shown(rest)} on" if rest else "at its end"
             raise SteeringError(
-                f"the steering {_shown(text)} cannot be read from {_shown(text[place:])} on: a name or a digest was "
-                f"expected, and * with a number where it has a strength; {_EXAMPLE}"
+                f"the steering {_shown(text)} cannot be read {where}: a name or a digest was expected, and * with a "
+                f"number where it has a strength; {_EXAMPLE}"
             )
         strength = match["strength"]
         parts.append((match["name"], 1.0 if strength is None else _strength(float(strength), match["name"])))
