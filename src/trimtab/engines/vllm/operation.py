@@ -5,17 +5,21 @@ For every token, all reading the same `h = stream + addend`:
     stream  <-  stream + added[entry] + sum_k strength[entry, k] * <p[slot, k], h> * u[slot, k]
 
 with `entry = index[token] = 2 * slot + phase` (phase 0 in the prompt, 1 in what the model wrote) and slot 0 for
-nothing: its tokens are left bit for bit. Both are operators of torch, opaque to `torch.compile` and safe inside a
-CUDA graph: buffers keep their addresses, and on a GPU nothing is read back. There the work is one launch of the
-Triton kernel of `trimtab.engines.vllm.kernel`; on a CPU the index is looked at first, so that nobody steered costs
-next to nothing, and only the gated edits in use are computed. Sums are taken in float32 and rounded once.
+nothing: its tokens are left bit for bit. Sums are taken in float32 and rounded once. Both are operators of torch,
+opaque to `torch.compile` and safe inside a CUDA graph: buffers keep their addresses, and on a GPU nothing is read
+back.
+
+There are three ways to the same result. On a GPU it is one launch of the Triton kernel of
+`trimtab.engines.vllm.kernel`. On a CPU, where a call costs more than the work, a compiled model gets the formula
+itself, for the compiler to fuse with what stands around it. Uncompiled, the index is looked at first: nobody steered
+costs next to nothing, and only the gated edits in use are computed.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -28,6 +32,10 @@ __all__ = ["record", "steer"]
 
 _LONG = 16
 """From how many neighbouring tokens of one entry on, two matrix products beat gathering a row for each token."""
+
+_INTERPRETED = find_spec("triton") is not None and os.environ.get("TRITON_INTERPRET") == "1"
+_TRITON = () if find_spec("triton") is None else ("cuda", "xpu", "cpu") if _INTERPRETED else ("cuda", "xpu")
+"""The kinds of device whose tensors the kernel serves here; CUDA is ROCm, too."""
 
 _library = Library("trimtab", "DEF")  # type: ignore[no-untyped-call]
 for _schema in (
@@ -59,7 +67,10 @@ def steer(
         strength: float32 `[2 * slots, K]`, contiguous: the coefficients of the gated edits, by entry; 0 for an edit
             that isn't there, whose `p` and `u` are not read.
     """
-    torch.ops.trimtab.steer(stream, addend, index, added, p, u, strength)
+    if stream.device.type == "cpu" and not _INTERPRETED and torch.compiler.is_compiling():
+        _steer_by_formula(stream, addend, index, added, p, u, strength)
+    else:
+        torch.ops.trimtab.steer(stream, addend, index, added, p, u, strength)
 
 
 def record(stream: Tensor, addend: Tensor | None, destination: Tensor) -> None:
@@ -84,14 +95,14 @@ def _steer(
 ) -> None:
     if not stream.shape[0]:
         return
-    if _kernel_runs_on(stream.device.type) and stream.stride(-1) == 1:
+    if stream.device.type in _TRITON and stream.stride(-1) == 1:
         from trimtab.engines.vllm import kernel
 
         kernel.steer(stream, addend, index, added, p, u, strength)
     elif stream.device.type == "cpu":
         _steer_on_cpu(stream, addend, index, added, p, u, strength)
     else:
-        _steer_everywhere(stream, addend, index, added, p, u, strength)
+        _steer_by_formula(stream, addend, index, added, p, u, strength)
 
 
 def _record(stream: Tensor, addend: Tensor | None, destination: Tensor) -> None:
@@ -113,14 +124,7 @@ for _name, _implementation in (("steer", _steer), ("record", _record)):
     torch.library.register_fake(f"trimtab::{_name}", _changes_only_its_arguments, lib=_library)
 
 
-@cache
-def _kernel_runs_on(device: str) -> bool:
-    """Whether the Triton kernel serves such devices here: GPUs, and CPUs under Triton's interpreter."""
-    interpreted = device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-    return (interpreted or device in ("cuda", "xpu")) and find_spec("triton") is not None
-
-
-def _steer_everywhere(
+def _steer_by_formula(
     stream: Tensor,
     addend: Tensor | None,
     index: Tensor,
@@ -129,17 +133,17 @@ def _steer_everywhere(
     u: Tensor,
     strength: Tensor,
 ) -> None:
-    """In plain torch without a look at the index, for devices that would have to wait for it."""
-    entries = index[: stream.shape[0]].long()
+    """In plain torch without a look at the index: to be compiled, and for devices that would have to wait for it."""
+    entries = index[: stream.shape[0]]
     slots = entries >> 1
-    h = stream.float() if addend is None else stream.float() + addend
+    old = stream.float()
+    h = old if addend is None else old + addend
+    change = added.index_select(0, entries).float()
     coefficients = strength.index_select(0, entries)
-    amounts = torch.bmm(p.index_select(0, slots).float(), h[:, :, None])[:, :, 0] * coefficients
-    amounts = torch.where(coefficients != 0, amounts, 0.0)
-    change = torch.bmm(amounts[:, None], u.index_select(0, slots).float())[:, 0] + added.index_select(
-        0, entries
-    )
-    torch.where((slots > 0)[:, None], (stream + change).to(stream.dtype), stream, out=stream)
+    amounts = (p.index_select(0, slots) * h[:, None]).sum(2) * coefficients
+    amounts = torch.where(coefficients != 0, amounts, 0.0)  # what lies in the tables beside it has no say
+    change = change + (amounts[:, :, None] * u.index_select(0, slots)).sum(1)
+    stream.copy_(torch.where((slots > 0)[:, None], old + change, old))
 
 
 @dataclass(frozen=True)
@@ -150,11 +154,13 @@ class _Plan:
         stretches: Long runs of one entry: first token, end, entry.
         where: The other steered tokens: their places, or a slice if they lie side by side. None if there are none.
         entries: int64, the entries of those.
+        rows: The same as a tensor.
     """
 
     stretches: tuple[tuple[int, int, int], ...]
     where: Tensor | slice | None
     entries: npt.NDArray[np.int64]
+    rows: Tensor
 
 
 @lru_cache(maxsize=16)
@@ -176,7 +182,8 @@ def _plan(index: bytes) -> _Plan | None:
     if len(places):
         first, end = int(places[0]), int(places[-1]) + 1
         where = slice(first, end) if end - first == len(places) else torch.from_numpy(places)
-    return _Plan(stretches, where, entries[places])
+    entries = entries[places]
+    return _Plan(stretches, where, entries, torch.from_numpy(entries))
 
 
 def _steer_on_cpu(
@@ -197,11 +204,11 @@ def _steer_on_cpu(
         )
     if isinstance(plan.where, slice):
         part = stream[plan.where]
-        _steer_each(part, None if addend is None else addend[plan.where], plan.entries, added, p, u, strength)
+        _steer_each(part, None if addend is None else addend[plan.where], plan, added, p, u, strength)
     elif plan.where is not None:
         part = stream.index_select(0, plan.where)
         other = None if addend is None else addend.index_select(0, plan.where)
-        _steer_each(part, other, plan.entries, added, p, u, strength)
+        _steer_each(part, other, plan, added, p, u, strength)
         stream.index_copy_(0, plan.where, part)
 
 
@@ -219,31 +226,30 @@ def _steer_alike(
 
 
 def _steer_each(
-    stream: Tensor,
-    addend: Tensor | None,
-    entries: npt.NDArray[np.int64],
-    added: Tensor,
-    p: Tensor,
-    u: Tensor,
-    strength: Tensor,
+    stream: Tensor, addend: Tensor | None, plan: _Plan, added: Tensor, p: Tensor, u: Tensor, strength: Tensor
 ) -> None:
-    """Every token has an entry of its own."""
-    change = added.index_select(0, torch.from_numpy(entries))
-    coefficients = strength.numpy()[entries]
+    """Every token has an entry of its own. Mixed dtypes are slow on a CPU: all is made float32 first."""
+    coefficients = strength.numpy()[plan.entries]
     used = [int(k) for k in np.flatnonzero(coefficients.any(0))]
-    if used:
-        h = stream.float() if addend is None else stream.float() + addend
-        change = change.float()
+    change = added.index_select(0, plan.rows)
+    if not used:
+        stream.add_(change)
+        return
+    new = stream.float() if stream.dtype != torch.float32 else stream.clone()
+    h = stream.float() if addend is None else addend.float() + new
+    change = change.float()
+    gates, width = p.shape[1:]
     for k in used:
-        rows = np.flatnonzero(coefficients[:, k])
-        place = torch.from_numpy((entries[rows] >> 1) * p.shape[1] + k)
-        gate = p.view(-1, p.shape[2]).index_select(0, place).float()
-        direction = u.view(-1, u.shape[2]).index_select(0, place).float()
-        own = torch.from_numpy(coefficients[rows, k])
-        if len(rows) == len(entries):
-            change.addcmul_(direction, ((h * gate).sum(1) * own)[:, None])
+        own = coefficients[:, k]
+        which = np.flatnonzero(own)
+        place = torch.from_numpy((plan.entries[which] >> 1) * gates + k)
+        gate = p.view(-1, width).index_select(0, place).float()
+        direction = u.view(-1, width).index_select(0, place).float()
+        if len(which) == len(own):
+            amounts = torch.linalg.vecdot(h, gate).mul_(torch.from_numpy(own))
+            change.addcmul_(direction, amounts[:, None])
         else:
-            which = torch.from_numpy(rows)
-            amount = (h.index_select(0, which) * gate).sum(1) * own
-            change.index_add_(0, which, direction.mul_(amount[:, None]))
-    stream.add_(change)
+            rows = torch.from_numpy(which)
+            amounts = torch.linalg.vecdot(h.index_select(0, rows), gate).mul_(torch.from_numpy(own[which]))
+            change.index_add_(0, rows, direction.mul_(amounts[:, None]))
+    stream.copy_(new.add_(change))
