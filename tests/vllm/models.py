@@ -22,8 +22,18 @@ _SHAPE: dict[str, Any] = {
 }
 _HEADS: dict[str, dict[str, Any]] = {
     "mistral": {"head_dim": 32, "sliding_window": None},
-    "gemma2": {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 48},
-    "gemma3": {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 48},
+    "gemma2": {
+        "head_dim": 32,
+        "query_pre_attn_scalar": 32,
+        "sliding_window": 48,
+        "tie_word_embeddings": True,
+    },
+    "gemma3": {
+        "head_dim": 32,
+        "query_pre_attn_scalar": 32,
+        "sliding_window": 48,
+        "tie_word_embeddings": True,
+    },
     "qwen3": {"head_dim": 32},
     "mixtral": {"head_dim": 32},
 }
@@ -43,6 +53,9 @@ def model_folder(architecture: str, parent: Path) -> Path:
     folder = parent / f"tiny-{architecture}"
     if not folder.is_dir():
         model = tiny_model(architecture, **{**_SHAPE, **_HEADS.get(architecture, {})})
+        if model.config.tie_word_embeddings:
+            # vLLM has no Gemma with a head of its own. With small embeddings a random model does not just repeat.
+            model.get_input_embeddings().weight.data *= 0.1
         model.save_pretrained(folder)
         tiny_tokenizer().save_pretrained(folder)
     return folder

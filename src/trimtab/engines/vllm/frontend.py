@@ -75,7 +75,8 @@ class Frontend:
             raise ModelError('this vLLM serves no steering: give it additional_config={"trimtab": {}}')
         self.settings = settings
         self.identity = served_identity(vllm_config.model_config, tokenizer)
-        self.library = SteeringLibrary(self.identity, gates=settings.gates)
+        dtype = settings.dtype(vllm_config.model_config.dtype)
+        self.library = SteeringLibrary(self.identity, gates=settings.gates, dtype=dtype)
         if settings.steerings is not None:
             self.library.load_folder(settings.steerings)
 

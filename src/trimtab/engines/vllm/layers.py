@@ -151,7 +151,7 @@ def install(model: nn.Module, vllm_config: Any, settings: Settings) -> SteeringS
     model_config = vllm_config.model_config
     path, layers = find_layers(model, model_config.get_total_num_hidden_layers())
     present: dict[int, Any] = {number: layer for number, layer in enumerate(layers) if _computes(layer)}
-    streams = {number: stream_of(type(layer)) for number, layer in present.items()}
+    streams = {number: stream_of(layer.__class__) for number, layer in present.items()}
     if len(set(streams.values()) - {"unknown"}) > 1:
         raise ModelError(
             f"{type(model).__name__} cannot be steered: some of its decoder layers return the residual stream as a "
@@ -165,9 +165,10 @@ def install(model: nn.Module, vllm_config: Any, settings: Settings) -> SteeringS
     graphs = vllm_config.compilation_config.max_cudagraph_capture_size or 0
     tokens = max(scheduler.max_num_batched_tokens, graphs) + SPARE_TOKENS
     bytes_needed = table_bytes(len(present), width, slots + 1, settings.gates, dtype)
+    if settings.record:
+        bytes_needed += len(present) * tokens * width * model_config.dtype.itemsize
     check_memory(bytes_needed, device, slots=slots, gates=settings.gates)
 
-    # Explicitly float32 or the model's: vLLM makes models under another default dtype, on a default device.
     table = SteeringTable(
         tuple(present), width, slots=slots, gates=settings.gates, tokens=tokens, dtype=dtype, device=device
     )
@@ -175,7 +176,9 @@ def install(model: nn.Module, vllm_config: Any, settings: Settings) -> SteeringS
     if settings.record:
         from trimtab.engines.vllm.recording import Recorder
 
-        state.recorder = Recorder(tuple(present), width, tokens=tokens, dtype=torch.float32, device=device)
+        state.recorder = Recorder(
+            tuple(present), width, tokens=tokens, dtype=model_config.dtype, device=device
+        )
     for number, layer in present.items():
         _steer(layer, number, state, streams[number])
     object.__setattr__(model, "trimtab", state)  # no submodule: nothing of it is a weight
@@ -219,7 +222,7 @@ def _steer(layer: Any, number: int, state: SteeringState, stream: Stream) -> Non
         layer.register_buffer(f"trimtab_{name}", getattr(buffers, name), persistent=False)
     recorded = None if state.recorder is None else state.recorder.buffer(number)
     layer.register_buffer("trimtab_record", recorded, persistent=False)
-    layer.__class__ = _steered_class(type(layer), stream)
+    layer.__class__ = _steered_class(layer.__class__, stream)
 
 
 @cache

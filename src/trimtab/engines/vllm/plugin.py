@@ -13,6 +13,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from trimtab.engines.vllm.settings import Settings
 from trimtab.errors import ModelError, TrimtabError
 
@@ -169,7 +171,14 @@ def _install(model: Any, vllm_config: Any, settings: Settings) -> None:
 
     state = install(model, vllm_config, settings)
     if settings.steerings is not None:
-        hold_folder(state, settings.steerings)
+        # vLLM makes models under the device and the dtype of the weights; a steering is read as everywhere.
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.device("cpu"):
+                hold_folder(state, settings.steerings)
+        finally:
+            torch.set_default_dtype(dtype)
     if not vllm_config.use_v2_model_runner:
         for (module, owner, name), wrapper in zip(V1_HOOKS, (_update_states, _prepare_inputs), strict=True):
             _wrap(_find(module, owner, name), name, wrapper)

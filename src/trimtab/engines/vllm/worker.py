@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from trimtab._version import __version__
+from trimtab.engines.vllm.recording import RecordingWorker
 from trimtab.engines.vllm.rows import unpack
 from trimtab.engines.vllm.runners import SteeringState
 from trimtab.errors import ModelError
 from trimtab.steering import Steering
 
 
-class SteeringWorker:
+class SteeringWorker(RecordingWorker):
     """Holds and forgets steerings on a worker, and tells how it stands.
 
     All names begin with `trimtab_`: the class becomes a base of vLLM's worker.
@@ -65,12 +66,12 @@ def hold_folder(state: SteeringState, folder: str) -> None:
 
     Args:
         state: The steering of this worker.
-        folder: The folder of the settings; each of its subfolders with a steering counts.
+        folder: The folder of the settings; each of its subfolders is a steering.
 
     Raises:
         SteeringError: If one is damaged.
     """
-    for path in sorted(Path(folder).expanduser().iterdir()):
-        if (path / "steering.json").is_file():
+    for path in sorted(Path(folder).iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
             steering = Steering.load(path)
             state.table.hold(steering.digest(), steering.edits)

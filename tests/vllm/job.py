@@ -1,0 +1,80 @@
+"""Runs requests on vLLM in a process of its own: `python -m tests.vllm.job JOB RESULT`, both JSON.
+
+A job is a list of runs; each names a model, options of `vllm.LLM`, requests, and how often to send them all. Runs share
+the process when vLLM's engine runs in it (`"separate": false`), which saves most of the time that a start takes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main(job: Path, result: Path) -> None:
+    """Does all runs of a job; the result is written after each, so that a crash shows which it was."""
+    wanted = json.loads(job.read_text())
+    if wanted.get("without_salt"):
+        from trimtab.engines.vllm import requests
+
+        requests.salt = lambda client_salt, use: client_salt
+    done = []
+    for run in wanted["runs"]:
+        done.append(one(run))
+        result.write_text(json.dumps(done))
+
+
+def one(run: dict[str, Any]) -> dict[str, Any]:
+    """Starts vLLM, sends the requests of a run as often as it says, and tells what came back."""
+    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+    from vllm import LLM, SamplingParams
+
+    begun = time.monotonic()
+    llm = LLM(
+        model=run["model"],
+        dtype="float32",
+        seed=0,
+        disable_log_stats=False,
+        worker_extension_cls="trimtab.engines.vllm.worker.SteeringWorker",
+        **run["options"],
+    )
+    started = time.monotonic()
+    prompts = [{"prompt_token_ids": request["prompt"]} for request in run["requests"]]
+    passes = []
+    for _ in range(run.get("passes", 1)):
+        parameters = [
+            SamplingParams(
+                **{"temperature": 0, **run.get("sampling", {}), **request.get("sampling", {})},
+                extra_args=request["extra_args"] or None,
+            )
+            for request in run["requests"]
+        ]
+        outputs = llm.generate(prompts, parameters, use_tqdm=False)
+        passes.append(
+            {
+                "tokens": [[list(one.token_ids) for one in output.outputs] for output in outputs],
+                "cached": [output.num_cached_tokens for output in outputs],
+            }
+        )
+    counts = {metric.name: metric.value for metric in llm.get_metrics() if hasattr(metric, "value")}
+    result = {
+        "passes": passes,
+        "status": llm.collective_rpc("trimtab_status"),
+        "preemptions": counts.get("vllm:num_preemptions", 0),
+        "start_seconds": started - begun,
+        "run_seconds": time.monotonic() - started,
+        "runner": "v2" if llm.llm_engine.vllm_config.use_v2_model_runner else "v1",
+    }
+    llm.llm_engine.engine_core.shutdown()
+    del llm
+    cleanup_dist_env_and_memory()
+    gc.collect()
+    return result
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
