@@ -301,7 +301,7 @@ def test_edits_come_along_in_an_order_of_their_own(library: SteeringLibrary) -> 
         ("json+lowercase+no-commas", "has 6 gated edits in one block, and the tables take 4"),
         (
             {"edits": [{"block": 1, "u": ONE, "p": [float(n), 0, 0, 1]} for n in range(5)]},
-            "5 gated edits in one block, and the tables take 4; ask for fewer at once, or start the server with gates=5",
+            "has 5 gated edits in one block, and the tables take 4; ask for fewer at once, or start the server with",
         ),
     ],
 )

@@ -49,7 +49,7 @@ class _Slot:
     number: int
     use: Use = ()
     users: int = 0
-    gated: bool = False
+    gates: int = 0
 
 
 class SteeringTable:
@@ -282,19 +282,22 @@ class SteeringTable:
             added[self._place[block]] = constant
         self._send(added, self._added[:, rows])
         # What gates there were must go too, even unused: an overflow in one would be a NaN in whoever comes after.
-        if row.gates or slot.gated:
-            p = self._staging(self._p[:, slot.number])
-            u = self._staging(self._u[:, slot.number])
-            strength = self._staging(self._strength[:, rows])
+        width = max(row.widest, slot.gates)
+        if width:
+            targets = [
+                self._p[:, slot.number, :width],
+                self._u[:, slot.number, :width],
+                self._strength[:, rows, :width],
+            ]
+            p, u, strength = (self._staging(target) for target in targets)
             for block, gates in row.gates.items():
                 place, count = self._place[block], len(gates.p)
                 p[place, :count] = gates.p
                 u[place, :count] = gates.u
                 strength[place, :, :count] = gates.strength
-            self._send(p, self._p[:, slot.number])
-            self._send(u, self._u[:, slot.number])
-            self._send(strength, self._strength[:, rows])
-        slot.gated = bool(row.gates)
+            for staging, target in zip((p, u, strength), targets, strict=True):
+                self._send(staging, target)
+        slot.gates = row.widest
         self._counts["writes"] += 1
 
     def _staging(self, target: Tensor) -> Tensor:
