@@ -28,6 +28,19 @@ def memory_budget(device: torch.device) -> int:
     return _CPU_BYTES
 
 
+def check_batch_size(batch_size: int | None) -> None:
+    """Refuses what is no size of a batch.
+
+    Args:
+        batch_size: Rows per batch, or None.
+
+    Raises:
+        ModelError: If it is not a positive number.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ModelError(f"batch_size is {batch_size}; it must be at least 1, or None for a size that fits")
+
+
 def length_batches(
     lengths: Sequence[int],
     *,
@@ -49,8 +62,7 @@ def length_batches(
     Raises:
         ModelError: If `batch_size` is not a positive number.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ModelError(f"batch_size is {batch_size}; it must be at least 1, or None for a size that fits")
+    check_batch_size(batch_size)
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     batches: list[list[int]] = []
     while order:
@@ -79,7 +91,7 @@ def run_batches(
     total = sum(len(batch) for batch in batches)
     waiting = batches[::-1]
     done = 0
-    with _bar(progress, description, total) as show:
+    with progress_bar(progress, description, total) as show:
         while waiting:
             batch = waiting.pop()
             try:
@@ -99,7 +111,17 @@ def run_batches(
 
 
 @contextmanager
-def _bar(progress: Progress, description: str, total: int) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(progress: Progress, description: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Shows how far one is, as the caller wants it.
+
+    Args:
+        progress: See `engines.base.Progress`.
+        description: What is being done.
+        total: How much there is to do.
+
+    Yields:
+        To be called with how much is done, and of how much.
+    """
     if callable(progress):
         yield progress
     elif not progress:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
@@ -16,15 +16,18 @@ from trimtab.prompts import template_digest
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
+    from trimtab.engines.vllm.engine import VllmEngine
     from trimtab.record import ModelIdentity
 
 _NANO = {"nano": "nano-instruct", "nano-instruct": "nano-instruct", "nano-base": "nano-base"}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
+@overload
 def load(
     name: str | Path,
     *,
+    engine: Literal["transformers"] = "transformers",
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     device_map: Any = None,
@@ -33,11 +36,41 @@ def load(
     trust_remote_code: bool = False,
     decoder_blocks: str | None = None,
     allow_pickle: bool = False,
-) -> TransformersEngine:
+) -> TransformersEngine: ...
+
+
+@overload
+def load(
+    name: str | Path,
+    *,
+    engine: Literal["vllm"],
+    dtype: torch.dtype | str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> VllmEngine: ...
+
+
+def load(
+    name: str | Path,
+    *,
+    engine: Literal["transformers", "vllm"] = "transformers",
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    device_map: Any = None,
+    quantization_config: Any = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    decoder_blocks: str | None = None,
+    allow_pickle: bool = False,
+    **options: Any,
+) -> TransformersEngine | VllmEngine:
     """Loads a causal language model and its tokenizer.
 
     Args:
         name: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, or the name of a model on the Hub.
+        engine: What runs it. `"vllm"` starts vLLM; see `trimtab.VllmEngine`, which must be closed. It takes `dtype`,
+            `revision` and `trust_remote_code` of what follows, and `options`.
         dtype: Of the weights, `torch.bfloat16` or `"bfloat16"`, or `"auto"` for what they were saved in. None is
             float32 on a CPU and `"auto"` elsewhere.
         device: Where to put it; None takes an accelerator if there is one. Not with `device_map`.
@@ -48,23 +81,46 @@ def load(
         decoder_blocks: Where its decoder blocks are (`"model.layers"`), if they are not found.
         allow_pickle: Also load weights that are not safetensors. Unpickling can run code: only for models you
             trust.
+        options: Of vLLM, for `engine="vllm"`; there are none for transformers.
 
     Raises:
         ModelError: If it can't be loaded; the message says why, and what to do.
     """
+    if engine == "vllm":
+        other = {
+            "device": device,
+            "device_map": device_map,
+            "quantization_config": quantization_config,
+            "decoder_blocks": decoder_blocks,
+            "allow_pickle": allow_pickle or None,
+        }
+        given = [option for option, value in other.items() if value is not None]
+        if given:
+            raise ModelError(f"{' and '.join(given)}: not for engine='vllm', which has options of its own")
+        from trimtab.engines.vllm.engine import VllmEngine
+
+        return VllmEngine(
+            name, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **options
+        )
+    if engine != "transformers":
+        raise ModelError(f"there is no engine {engine!r}; 'transformers' or 'vllm'")
+    if options:
+        raise ModelError(
+            f"there is no option {' or '.join(options)} for the transformers engine; options of vLLM need "
+            "engine='vllm'"
+        )
     from trimtab.engines.transformers import TransformersEngine
 
-    built_in = _NANO.get(str(name))
-    source, model_id = _source(name)
+    source, model_id, built_in = source_of(name)
     if device is not None and device_map is not None:
         raise ModelError("give device or device_map, not both")
     spread = device_map is not None or quantization_config is not None
     target = None if spread and device is None else _device(device)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    reading: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if revision is not None:
         if built_in:
             raise ModelError(f"{name} comes with trimtab: it has no revisions")
-        options["revision"] = revision
+        reading["revision"] = revision
     weights: dict[str, Any] = {
         "dtype": _dtype(dtype, target),
         "use_safetensors": None if allow_pickle else True,
@@ -77,11 +133,11 @@ def load(
     # Files, the Hub, configs and tokenizers in Rust, and code that comes with models: these raise anything.
     try:
         with _quiet_bars() if built_in or not sys.stderr.isatty() else nullcontext():
-            model, tokenizer = _from_pretrained(source, options, weights, target)
+            model, tokenizer = _from_pretrained(source, reading, weights, target)
         if target is not None and getattr(model, "hf_quantizer", None) is None:
             model = model.to(target)
     except Exception as error:
-        raise ModelError(_reason(str(name), source, error)) from error
+        raise ModelError(reason_of(str(name), source, error)) from error
     if model.can_generate():
         # `max_new_tokens` is always given; with both, transformers warns.
         model.generation_config.max_length = None
@@ -128,21 +184,30 @@ def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[st
     Raises:
         ModelError: If there is no such model.
     """
-    from trimtab import nano
-
-    source, model_id = _source(name)
-    built_in = _NANO.get(str(name))
-    if (
-        built_in is None
-        and model_id in nano.NAMES
-        and Path(source).resolve() == nano.path(model_id).resolve()
-    ):
-        built_in = model_id
+    source, model_id, built_in = source_of(name)
     return model_id, _revision(source, built_in, revision)
 
 
+def source_of(name: str | Path) -> tuple[str, str, str | None]:
+    """Where a model is.
+
+    Args:
+        name: As for `load`. The folder of a built-in model counts as that model.
+
+    Returns:
+        Where to load it from, what to call it, and its name if it is built in.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    from trimtab import nano
+
+    source, model_id = _source(name)
+    known = model_id in nano.NAMES and Path(source).resolve() == nano.path(model_id).resolve()
+    return source, model_id, model_id if known else None
+
+
 def _source(name: str | Path) -> tuple[str, str]:
-    """Where to load from, and what to call the model."""
     text = str(name)
     if text in _NANO:
         from trimtab import nano
@@ -261,8 +326,14 @@ def _quiet_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _reason(name: str, source: str, error: BaseException) -> str:
-    """What went wrong and what to do, from an error of transformers and what caused it."""
+def reason_of(name: str, source: str, error: BaseException) -> str:
+    """What went wrong and what to do, from an error of transformers and what caused it.
+
+    Args:
+        name: The model, as it was asked for.
+        source: Where it was to be loaded from.
+        error: What was raised.
+    """
     from huggingface_hub import errors
 
     local = Path(source).is_dir()

@@ -55,6 +55,11 @@ class CaptureStatistics:
         self._squares: dict[int, Tensor] = {}
         self._kept: dict[int, dict[int, Tensor]] = {block: {} for block in self._blocks} if keep else {}
 
+    @property
+    def directions(self) -> Tensor | None:
+        """The directions of the blocks that are read, `[B, k, d]`, or None."""
+        return self._directions
+
     def add(self, block: int, vectors: Tensor, rows: Sequence[int], counts: Sequence[int]) -> None:
         """Takes in what was read of one block in one batch.
 
@@ -114,3 +119,28 @@ class CaptureStatistics:
             second_moment=mean(self._squares) if self._directions is not None else None,
             activations=activations,
         )
+
+
+def pooled(parts: Sequence[Capture]) -> Capture:
+    """One capture of the same blocks over different prompts, in order.
+
+    Args:
+        parts: At least one; all kept activations, or none.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    count = sum(part.count for part in parts)
+
+    def mean(each: Sequence[Tensor]) -> Tensor:
+        total = sum(value.double() * part.count for value, part in zip(each, parts, strict=True))
+        return (torch.as_tensor(total) / count).float()
+
+    squares = [part.second_moment for part in parts if part.second_moment is not None]
+    kept = [part.activations for part in parts if part.activations is not None]
+    return Capture(
+        parts[0].blocks,
+        count,
+        mean([part.mean for part in parts]),
+        mean(squares) if squares else None,
+        torch.cat(kept) if kept else None,
+    )

@@ -218,7 +218,7 @@ class Recorder:
         for block in wanted.blocks:
             buffer = self._buffers[block]
             vectors = buffer.index_select(0, torch.tensor(places, dtype=torch.long, device=buffer.device))
-            for prompt, part in zip(prompts, vectors.split(counts), strict=True):
+            for prompt, part in zip(prompts, torch.split(vectors, counts), strict=True):
                 if len(part):
                     one = part.float().sum(0, keepdim=True) if wanted.positions == "mean" else part
                     prompt.held.setdefault(block, []).append(one)

@@ -1,0 +1,176 @@
+"""How vLLM is told to write: the settings of `generate`, and the model's own, as `SamplingParams`."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.engines.decoding import Settings, SpecialTokens
+from trimtab.errors import ModelError
+
+_MOST_TEMPERATURE = 2.0
+_TOP_K = 50  # where neither the caller nor the model says: the default of transformers
+# What a model may set for itself in transformers and vLLM knows nothing of; with the values that change nothing.
+_WITHOUT_COUNTERPART: dict[str, tuple[Any, ...]] = {
+    "no_repeat_ngram_size": (None, 0),
+    "encoder_no_repeat_ngram_size": (None, 0),
+    "encoder_repetition_penalty": (None, 1.0),
+    "bad_words_ids": (None,),
+    "suppress_tokens": (None,),
+    "begin_suppress_tokens": (None,),
+    "forced_bos_token_id": (None,),
+    "forced_eos_token_id": (None,),
+    "sequence_bias": (None,),
+    "guidance_scale": (None, 1.0),
+    "exponential_decay_length_penalty": (None,),
+    "typical_p": (None, 1.0),
+    "epsilon_cutoff": (None, 0.0),
+    "eta_cutoff": (None, 0.0),
+    "top_h": (None,),
+    "watermarking_config": (None,),
+}
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model's own generation settings, as far as they change what is written.
+
+    Attributes:
+        ends: The tokens that end a response.
+        temperature: For sampling.
+        top_p: For sampling.
+        top_k: For sampling.
+        min_p: For sampling.
+        repetition_penalty: Also without sampling.
+        min_length: Fewest tokens of prompt and response together.
+        min_new_tokens: Fewest tokens of a response.
+    """
+
+    ends: tuple[int, ...]
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = _TOP_K
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    min_length: int = 0
+    min_new_tokens: int = 0
+
+    @classmethod
+    def of(cls, generation: Any, tokenizer: Any, model: str) -> ModelSettings:
+        """Reads them as transformers would.
+
+        Args:
+            generation: A `transformers.GenerationConfig`.
+            tokenizer: The tokenizer, for a model that names no end.
+            model: What to call the model.
+
+        Warns:
+            UserWarning: If there are settings that vLLM does not have.
+        """
+        ends = generation.eos_token_id
+        if ends is None:
+            ends = tokenizer.eos_token_id
+        ends = () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
+        ignored = [
+            name
+            for name, nothing in _WITHOUT_COUNTERPART.items()
+            if getattr(generation, name, None) not in nothing
+        ]
+        if ignored:
+            warnings.warn(
+                f"the generation settings of {model} have {', '.join(ignored)}, which vllm does not: it writes without",
+                stacklevel=2,
+            )
+
+        def given(name: str, otherwise: Any) -> Any:
+            value = getattr(generation, name, None)
+            return otherwise if value is None else value
+
+        return cls(
+            ends,
+            temperature=float(given("temperature", 1.0)),
+            top_p=float(given("top_p", 1.0)),
+            top_k=int(given("top_k", _TOP_K)),
+            min_p=float(given("min_p", 0.0)),
+            repetition_penalty=float(given("repetition_penalty", 1.0)),
+            min_length=int(given("min_length", 0)),
+            min_new_tokens=int(given("min_new_tokens", 0)),
+        )
+
+    @property
+    def special(self) -> SpecialTokens:
+        """What ends a response; there is no padding."""
+        return SpecialTokens(0, self.ends)
+
+
+def check(settings: Settings) -> None:
+    """Refuses what vLLM cannot do.
+
+    Args:
+        settings: The arguments of `generate`, valid as such.
+
+    Raises:
+        ModelError: It is one of these.
+    """
+    if settings.num_beams > 1:
+        raise ModelError(
+            f"the vllm engine has no beam search, and num_beams is {settings.num_beams}; leave it out, or use the "
+            "transformers engine"
+        )
+    if settings.temperature is not None and settings.temperature > _MOST_TEMPERATURE:
+        raise ModelError(
+            f"temperature is {settings.temperature}; vllm takes at most {_MOST_TEMPERATURE:g}, the transformers "
+            "engine any"
+        )
+
+
+def sampling_params(
+    settings: Settings, own: ModelSettings, prompt_tokens: int, seed: int | None, **more: Any
+) -> Any:
+    """The `vllm.SamplingParams` of one response.
+
+    Args:
+        settings: The arguments of `generate`.
+        own: What holds where they say nothing.
+        prompt_tokens: The length of the prompt.
+        seed: Of this response; None leaves the numbers to vLLM.
+        more: Other fields.
+    """
+    from vllm import SamplingParams
+
+    fewest = max(own.min_new_tokens, own.min_length - prompt_tokens, 0)
+    fields: dict[str, Any] = {
+        "max_tokens": settings.max_new_tokens,
+        "min_tokens": min(fewest, settings.max_new_tokens),
+        "repetition_penalty": own.repetition_penalty,
+        # Only what transformers takes for an end ends a response: vLLM may read another from the model's config.
+        "ignore_eos": True,
+        "stop_token_ids": list(own.ends),
+        "detokenize": False,
+        "temperature": 0.0,
+    }
+    if settings.do_sample:
+        fields |= {
+            "temperature": own.temperature if settings.temperature is None else settings.temperature,
+            "top_p": own.top_p if settings.top_p is None else settings.top_p,
+            "top_k": own.top_k if settings.top_k is None else settings.top_k,
+            "min_p": own.min_p,
+            "seed": seed,
+        }
+    return SamplingParams(**fields, **more)
+
+
+def seed_of(seed: int | None, row: int, sample: int) -> int | None:
+    """The seed of one response: of equal prompts in a call, each is sampled in its own way.
+
+    Args:
+        seed: The seed of the call; None for none.
+        row: Which prompt.
+        sample: Which of the responses to it.
+    """
+    if seed is None:
+        return None
+    digest = hashlib.sha256(f"{seed} {row} {sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 2  # vLLM takes a signed one
