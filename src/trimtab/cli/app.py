@@ -22,6 +22,7 @@ from trimtab.cli import (
     instructions,
     learn,
     reproduce,
+    serve,
     transfer,
     tune,
 )
@@ -96,6 +97,7 @@ app.command("condition")(condition.command)
 app.command("evaluate")(evaluate.command)
 app.command("transfer")(transfer.command)
 app.command("reproduce")(reproduce.command)
+app.command("serve")(serve.command)
 app.command("inspect")(inspect.command)
 app.command("doctor")(doctor.command)
 

@@ -1,0 +1,79 @@
+"""`trimtab serve`: a model on vLLM, over HTTP, with a steering for each request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trimtab.cli.output import Output, QuietOption
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="nano, nano-base, a model of the Hub, or a folder with one."),
+    ],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[-- OPTIONS]", help="vLLM's own options, after two dashes; they win.", show_default=False
+        ),
+    ] = None,
+    steerings: Annotated[
+        Path | None,
+        typer.Option(
+            "--steerings",
+            "-s",
+            metavar="FOLDER",
+            help="Its subfolders are the steerings, under their names.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="What clients call the model; its own name when left out.", show_default=False
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 is all of the machine's.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8000,
+    gates: Annotated[
+        int, typer.Option("--gates", min=1, help="Gated edits that one request may have in one block.")
+    ] = 4,
+    upload: Annotated[
+        bool | None,
+        typer.Option(
+            "--upload/--no-upload",
+            help="Whether clients may load and unload steerings.",
+            show_default="if only this machine reaches the server, or it has an API key",
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the command that starts vLLM, and leave.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Serve a model over HTTP on vLLM; every request chooses its steering."""
+    from trimtab.serve.launch import plan
+
+    launch = plan(
+        model,
+        steerings=steerings,
+        name=name,
+        host=host,
+        port=port,
+        gates=gates,
+        upload=upload,
+        options=options or [],
+    )
+    output = Output(quiet=quiet)
+    if show:
+        output.text(str(launch))
+        return
+    for note in launch.notes:
+        output.note(note)
+    launch.start()

