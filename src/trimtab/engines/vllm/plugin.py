@@ -182,6 +182,9 @@ def _install(model: Any, vllm_config: Any, settings: Settings) -> None:
     if not vllm_config.use_v2_model_runner:
         for (module, owner, name), wrapper in zip(V1_HOOKS, (_update_states, _prepare_inputs), strict=True):
             _wrap(_find(module, owner, name), name, wrapper)
+        from trimtab.engines.vllm import seeds
+
+        seeds.mend(_find(module, owner, name))
         return
 
     def get_model_state_cls() -> type:
