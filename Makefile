@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # vLLM wants other versions of many packages, so it has an environment of its own.
 VLLM := .venv-vllm
-VLLM_TESTS := tests/vllm tests/engines/vllm tests/serve
+VLLM_TESTS := tests/vllm tests/engines/vllm tests/serve tests/deploy
 VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
 ARGS ?=
 # Which Python makes the environment: the first that runs. `make demo PYTHON=/path/to/python` chooses another.
