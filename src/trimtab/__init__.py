@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Capture, Engine, Generation
     from trimtab.engines.loading import load
     from trimtab.engines.transformers import TransformersEngine
+    from trimtab.engines.vllm.engine import VllmEngine
     from trimtab.errors import InstructionError, ModelError, PromptError, SteeringError, TrimtabError
     from trimtab.following import Followed, follow
     from trimtab.steering import ModelIdentity, Record, Steering
@@ -37,6 +38,7 @@ __all__ = [
     "Record",
     "Engine",
     "TransformersEngine",
+    "VllmEngine",
     "Capture",
     "Generation",
     "TrimtabError",
@@ -69,6 +71,7 @@ _HOMES = {
     "Edit": "trimtab.edits",
     "Engine": "trimtab.engines.base",
     "TransformersEngine": "trimtab.engines.transformers",
+    "VllmEngine": "trimtab.engines.vllm.engine",
     "Capture": "trimtab.engines.base",
     "Generation": "trimtab.engines.base",
     "TrimtabError": "trimtab.errors",

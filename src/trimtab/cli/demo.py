@@ -14,6 +14,9 @@ from trimtab.cli.models import (
     BatchSizeOption,
     DeviceOption,
     DtypeOption,
+    EngineName,
+    EngineOption,
+    EngineOptionsOption,
     ModelOption,
     RevisionOption,
     TrustOption,
@@ -67,6 +70,8 @@ def command(
     dtype: DtypeOption = None,
     revision: RevisionOption = None,
     trust_remote_code: TrustOption = False,
+    engine_name: EngineOption = EngineName.transformers,
+    engine_options: EngineOptionsOption = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -86,8 +91,20 @@ def command(
     demo.prepare_folder(out)
     output.note(f"loading {model}")
     engine = open_engine(
-        output, model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code
+        output,
+        model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        engine=engine_name,
+        engine_options=engine_options,
     )
+    if engine_name is EngineName.vllm:
+        output.note(
+            "vllm gives no gradients to distill with: only the mean difference is shown; leave out --engine vllm to see "
+            "both"
+        )
     plan = demo.plan_for(
         engine.identity,
         chosen,

@@ -14,6 +14,9 @@ from trimtab.cli.models import (
     BatchSizeOption,
     DeviceOption,
     DtypeOption,
+    EngineName,
+    EngineOption,
+    EngineOptionsOption,
     ModelOption,
     RevisionOption,
     TrustOption,
@@ -157,6 +160,8 @@ def command(
     dtype: DtypeOption = None,
     revision: RevisionOption = None,
     trust_remote_code: TrustOption = False,
+    engine_name: EngineOption = EngineName.transformers,
+    engine_options: EngineOptionsOption = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -185,7 +190,15 @@ def command(
         chosen = _instructions_of(steerings)
     asked = suites.load(suite, instructions=chosen, bare=queries, limit=limit, seed=seed)
     engine = open_engine(
-        output, model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code
+        output,
+        model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        engine=engine_name,
+        engine_options=engine_options,
+        reads=steerings is not None and any(one.conditions for one in steerings.steerings),
     )
     if steerings is not None:
         for one in steerings.steerings:

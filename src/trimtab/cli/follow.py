@@ -14,6 +14,9 @@ from trimtab.cli.models import (
     BatchSizeOption,
     DeviceOption,
     DtypeOption,
+    EngineName,
+    EngineOption,
+    EngineOptionsOption,
     RevisionOption,
     TrustOption,
     open_engine,
@@ -62,6 +65,8 @@ def command(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     trust_remote_code: TrustOption = False,
+    engine_name: EngineOption = EngineName.transformers,
+    engine_options: EngineOptionsOption = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -81,7 +86,15 @@ def command(
     if model is None:
         model, revision = model_of(steered, revision)
     engine = open_engine(
-        output, model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code
+        output,
+        model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        engine=engine_name,
+        engine_options=engine_options,
+        reads=steered is not None and bool(steered.conditions),
     )
     import trimtab
 

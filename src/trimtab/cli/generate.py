@@ -13,6 +13,9 @@ from trimtab.cli.models import (
     BatchSizeOption,
     DeviceOption,
     DtypeOption,
+    EngineName,
+    EngineOption,
+    EngineOptionsOption,
     RevisionOption,
     TrustOption,
     open_engine,
@@ -69,6 +72,8 @@ def command(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     trust_remote_code: TrustOption = False,
+    engine_name: EngineOption = EngineName.transformers,
+    engine_options: EngineOptionsOption = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -88,6 +93,9 @@ def command(
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
+        engine=engine_name,
+        engine_options=engine_options,
+        reads=steered is not None and bool(steered.conditions),
     )
     if steered is not None:
         steered.check_model(engine.identity)

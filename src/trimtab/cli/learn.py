@@ -18,6 +18,9 @@ from trimtab.cli.courses import Found, QueriesOption, learn_distilled, one_voice
 from trimtab.cli.models import (
     DeviceOption,
     DtypeOption,
+    EngineName,
+    EngineOption,
+    EngineOptionsOption,
     ModelOption,
     RevisionOption,
     TrustOption,
@@ -185,6 +188,8 @@ def command(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     trust_remote_code: TrustOption = False,
+    engine_name: EngineOption = EngineName.transformers,
+    engine_options: EngineOptionsOption = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -204,6 +209,11 @@ def command(
         }
         others = {"--strength": strength, "--apply": apply}
         _refuse(method, others if method is Method.distill else own)
+        if method is Method.distill and engine_name is EngineName.vllm:
+            raise typer.BadParameter(
+                "--method distill needs gradients, which vllm does not give: leave out --engine vllm (what is learned "
+                "runs on vllm all the same), or learn with --method mean_difference"
+            )
         chosen = _blocks(blocks)
         search = Search(
             blocks=chosen,
@@ -228,6 +238,8 @@ def command(
             device=own_device(device),
             dtype=dtype,
             trust_remote_code=trust_remote_code,
+            engine=engine_name,
+            engine_options=engine_options,
         )
         found: Found
         if method is Method.distill:

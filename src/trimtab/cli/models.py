@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+import os
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from trimtab.cli.output import Output
@@ -12,6 +16,27 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.evaluate.quality import FactCheck
 
+
+class EngineName(StrEnum):
+    """What runs the model."""
+
+    transformers = "transformers"
+    vllm = "vllm"
+
+
+EngineOption = Annotated[
+    EngineName,
+    typer.Option("--engine", help="What runs the model; vllm for many rows at once, or many GPUs."),
+]
+EngineOptionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine-options",
+        metavar="JSON",
+        help="Options of vLLM: '{\"tensor_parallel_size\": 2}'.",
+        show_default=False,
+    ),
+]
 ModelOption = Annotated[
     str,
     typer.Option(
@@ -51,6 +76,9 @@ def open_engine(
     output: Output,
     model: str,
     *,
+    engine: EngineName = EngineName.transformers,
+    engine_options: str | None = None,
+    reads: bool = True,
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
@@ -61,6 +89,9 @@ def open_engine(
     Args:
         output: Decides whether the libraries below may show their own progress bars.
         model: A name or folder, as `trimtab.load` takes it.
+        engine: What runs it. vLLM is ended with the command.
+        engine_options: Options of vLLM, as JSON.
+        reads: Whether activations will be read, for which vLLM keeps buffers.
         revision: Of a model of the Hub.
         device: Where to put it.
         dtype: The type of its weights.
@@ -72,6 +103,16 @@ def open_engine(
     Raises:
         ModelError: It cannot be loaded.
     """
+    if engine is EngineName.vllm:
+        if device is not None:
+            raise typer.BadParameter(
+                "--device is not for --engine vllm, which takes the devices that it finds; CUDA_VISIBLE_DEVICES says "
+                "which those are"
+            )
+        options = {"record": reads, "use_tqdm_on_load": output.shows_progress, **_options(engine_options)}
+        return _vllm(output, model, options, revision, dtype, trust_remote_code)
+    if engine_options is not None:
+        raise typer.BadParameter("--engine-options is for --engine vllm")
     from transformers.utils import logging
 
     import trimtab
@@ -86,6 +127,49 @@ def open_engine(
     finally:
         if bars:
             logging.enable_progress_bar()
+
+
+def _options(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise typer.BadParameter(
+            f"--engine-options takes a JSON object such as '{{\"tensor_parallel_size\": 2}}', not {text!r}"
+        )
+    return options
+
+
+def _vllm(
+    output: Output,
+    model: str,
+    options: dict[str, Any],
+    revision: str | None,
+    dtype: str | None,
+    trust_remote_code: bool,
+) -> Engine:
+    """Start vLLM, and end it when the command is over, however it ends."""
+    import trimtab
+    from trimtab.engines.vllm import starting
+
+    starting.check_installed()
+    # It would log to standard output, where results go, and much.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    output.note("starting vllm; half a minute or more")
+    for name in ("dtype", "revision", "trust_remote_code"):
+        if name in options:
+            raise typer.BadParameter(f"give {name} as --{name.replace('_', '-')}, not in --engine-options")
+    engine = trimtab.load(
+        model, engine="vllm", dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **options
+    )
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(engine.close)
+    return engine
 
 
 def facts_of(engine: Engine) -> FactCheck | None:

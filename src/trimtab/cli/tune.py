@@ -17,6 +17,9 @@ from trimtab.cli.models import (
     BatchSizeOption,
     DeviceOption,
     DtypeOption,
+    EngineName,
+    EngineOption,
+    EngineOptionsOption,
     RevisionOption,
     TrustOption,
     facts_of,
@@ -172,6 +175,8 @@ def command(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     trust_remote_code: TrustOption = False,
+    engine_name: EngineOption = EngineName.transformers,
+    engine_options: EngineOptionsOption = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -198,6 +203,8 @@ def command(
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
+        engine=engine_name,
+        engine_options=engine_options,
     )
     learning, held_out = queries_for(engine, queries, pairs, validation, seed, learns=subject.learns)
     options: dict[str, Any] = {

@@ -9,6 +9,7 @@ from trimtab.engines.base import Capture, Engine, Generation, Positions, Progres
 if TYPE_CHECKING:
     from trimtab.engines.loading import load
     from trimtab.engines.transformers import TransformersEngine
+    from trimtab.engines.vllm.engine import VllmEngine
 
 __all__ = [
     "Capture",
@@ -18,6 +19,7 @@ __all__ = [
     "Progress",
     "Prompt",
     "TransformersEngine",
+    "VllmEngine",
     "load",
 ]
 
@@ -31,4 +33,8 @@ def __getattr__(name: str) -> Any:
         from trimtab.engines.transformers import TransformersEngine
 
         return TransformersEngine
+    if name == "VllmEngine":
+        from trimtab.engines.vllm.engine import VllmEngine
+
+        return VllmEngine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

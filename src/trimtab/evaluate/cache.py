@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab._version import __version__
-from trimtab.engines.fingerprint import fingerprint
 from trimtab.errors import TrimtabError
 
 if TYPE_CHECKING:
@@ -105,6 +104,8 @@ def model_key(engine: Engine) -> dict[str, Any]:
     Returns:
         Plain JSON.
     """
+    from trimtab.engines.fingerprint import fingerprint  # brings torch
+
     key: dict[str, Any] = {
         "trimtab": __version__,
         "engine": type(engine).__name__,

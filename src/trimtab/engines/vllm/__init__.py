@@ -1,1 +1,18 @@
 """Steering on vLLM: a plug-in that serves every request its own, and an engine over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trimtab.engines.vllm.engine import VllmEngine
+
+__all__ = ["VllmEngine"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "VllmEngine":
+        from trimtab.engines.vllm.engine import VllmEngine
+
+        return VllmEngine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
