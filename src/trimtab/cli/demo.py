@@ -102,8 +102,8 @@ def command(
     )
     if engine_name is EngineName.vllm:
         output.note(
-            "vllm gives no gradients to distill with: only the mean difference is shown; leave out --engine vllm to see "
-            "both"
+            "vllm gives no gradients to distill with, so only the mean difference is shown; "
+            "leave out --engine vllm to see both"
         )
     plan = demo.plan_for(
         engine.identity,
