@@ -377,6 +377,14 @@ def test_what_the_hub_says(hub: SimpleNamespace, kind: str, message: str) -> Non
     assert "\n" not in str(caught.value)
 
 
+def test_errors_of_the_library_below(hub: SimpleNamespace) -> None:
+    hub.error = RuntimeError("the proxy\nsaid no")
+    with pytest.raises(
+        SteeringError, match="someone/json cannot be fetched from the Hub: RuntimeError: the proxy said no"
+    ):
+        new_library().load_hub("someone/json")
+
+
 # --- threads ---------------------------------------------------------------------------------------------------------
 
 

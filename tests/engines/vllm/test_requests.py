@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.edits import Edit
-from trimtab.engines.vllm import requests
+from trimtab.engines.vllm import asked as reading
 from trimtab.engines.vllm.library import SteeringLibrary
 from trimtab.engines.vllm.requests import (
     Asked,
@@ -191,7 +191,7 @@ MISTAKES = [
     (edit_with(u="AAAA"), "u of edit 0 has 3 bytes as base64; float32 values have 4 each"),
     (edit_with(u=base64.b64encode(b"\x00\x00\xc0\x7f" * 4).decode()), "not finite"),
     (
-        edit_with(u=[0.0] * (requests.MOST_VALUES + 1)),
+        edit_with(u=[0.0] * (reading.MOST_VALUES + 1)),
         "may have 2097152 numbers in all, and u of edit 0 goes beyond",
     ),
 ]
@@ -207,7 +207,7 @@ def test_each_mistake_is_told_in_a_sentence(value: Any, message: str) -> None:
 
 
 def test_the_values_of_all_edits_count_together() -> None:
-    half = base64.b64encode(bytes(4 * (requests.MOST_VALUES // 2))).decode()
+    half = base64.b64encode(bytes(4 * (reading.MOST_VALUES // 2))).decode()
     assert len(asked({"edits": [{"block": 0, "u": half, "alpha": 1.0}] * 2}).edits) == 2
     with pytest.raises(SteeringError, match="numbers in all, and p of edit 1 goes beyond"):
         ask(

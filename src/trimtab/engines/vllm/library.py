@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from trimtab.engines.vllm.hub import fetch
 from trimtab.engines.vllm.rows import fold
 from trimtab.errors import SteeringError
 from trimtab.record import ModelIdentity
@@ -220,7 +221,7 @@ class SteeringLibrary:
         """
         called = repo.rpartition("/")[2] if name is None else name
         _check_name(called)
-        return self.add(called, self._read(self._fetch(repo, revision), repo))
+        return self.add(called, self._read(fetch(repo, revision, self._check_size), repo))
 
     def upload(self, name: str, document: bytes, tensors: bytes) -> Entry:
         """Add a steering whose files were sent.
@@ -295,37 +296,6 @@ class SteeringLibrary:
             return Steering.load(folder, self.identity)
         except SteeringError as error:
             raise SteeringError(str(error).replace(str(folder), called)) from error
-
-    def _fetch(self, repo: str, revision: str | None) -> Path:
-        """The two files of a repository, from the Hub or its cache."""
-        from huggingface_hub import errors, snapshot_download
-
-        files = [f"{STEERING.stem}.json", f"{STEERING.stem}.safetensors"]
-        where = repo if revision is None else f"{repo}@{revision}"
-        try:
-            try:
-                planned = snapshot_download(repo, revision=revision, allow_patterns=files, dry_run=True)
-            except errors.DryRunError:  # without the Hub there is only what was fetched before
-                planned = []
-            self._check_size(sum(file.file_size or 0 for file in planned), where)
-            return Path(snapshot_download(repo, revision=revision, allow_patterns=files))
-        except errors.RevisionNotFoundError as error:
-            raise SteeringError(f"{repo} has no revision {revision} on the Hub; look at its page") from error
-        except errors.GatedRepoError as error:
-            raise SteeringError(
-                f"{repo} is gated: accept its terms on its page on the Hub and log in with `hf auth login`"
-            ) from error
-        except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-            raise SteeringError(
-                f"there is no {repo} on the Hub (or it is private); give owner/name"
-            ) from error
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # what is left of its own are OSErrors: offline, timeouts, a full disk
-            raise SteeringError(
-                f"{where} cannot be fetched from the Hub: {type(error).__name__}: {error}"
-            ) from error
 
     def _check_size(self, size: int, called: str) -> None:
         if size > self.limit_bytes:

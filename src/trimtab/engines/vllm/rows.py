@@ -255,7 +255,7 @@ class _Merged:
     def gates(self) -> Gates | None:
         """All of them, but for those whose strengths cancelled; None where none is left."""
         if self._whole is not None:
-            return self._whole if bool(self._whole.strength.any()) else None
+            return self._whole
         kept = [entry for entry in self._entries.values() if bool(entry[2].any())]
         if not kept:
             return None
