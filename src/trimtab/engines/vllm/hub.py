@@ -43,7 +43,7 @@ def fetch(repo: str, revision: str | None, check_size: Callable[[int, str], None
         raise SteeringError(f"there is no {repo} on the Hub (or it is private); give owner/name") from error
     except SteeringError:
         raise
-    except Exception as error:  # noqa: BLE001 - those of its HTTP library have no common class of Python's
+    except Exception as error:  # those of its HTTP library have no common class of Python's
         raise SteeringError(
             f"{where} cannot be fetched from the Hub: {type(error).__name__}: {error}"
         ) from error
