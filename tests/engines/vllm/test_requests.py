@@ -141,6 +141,7 @@ MISTAKES = [
     ({}, "give it 'steerings' or 'edits'"),
     (5, "is text or an object, not 5"),
     (True, "not True"),
+    (10**5000, r"not \.\.\."),
     (["json"], r"not list \['json'\]"),
     ({"steering": []}, "has no entry 'steering'; it may have steerings, edits"),
     ({"steerings": "json"}, "'steerings' of a steering must be a list, not 'json'"),

@@ -253,9 +253,11 @@ def _refuse_more(count: int, most: int, what: str) -> None:
 
 
 def _shown(value: Any) -> str:
-    text = (
-        repr(value)
-        if isinstance(value, str | int | float | bool | None)
-        else f"{type(value).__name__} {value!r:.40}"
-    )
+    """A value to quote: short, and escaped, so that any answer can carry it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes out no whole number of more than 4300 digits
+        text = "..."
+    if not isinstance(value, str | int | float | bool | None):
+        text = f"{type(value).__name__} {text[:40]}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -111,7 +111,7 @@ def _check_room(
     if largest > torch.finfo(library.dtype).max or not all(row.fits(library.dtype) for row in rows.values()):
         kind = str(library.dtype).removeprefix("torch.")
         raise SteeringError(
-            f"the strengths are too large: what is added leaves the tables' {kind}; lower them"
+            f"the values are too large: what is added leaves the tables' {kind}; lower the strengths"
         )
     if max(counts.values(), default=0) > library.gates:
         # Gated edits that two parts share are one: now it matters.
