@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -70,6 +71,7 @@ class VllmEngine(Engine):
         settings = {"gates": gates, "table_dtype": table_dtype, "record": record}
         started = start(model, settings, options, dtype, revision, trust_remote_code)
         self.llm: Any = started.llm
+        self._end = weakref.finalize(self, shut_down, started.llm)  # at the latest when the interpreter ends
         self.tokenizer = started.tokenizer
         self.identity = started.frontend.identity
         config = self.llm.model_config
@@ -86,9 +88,8 @@ class VllmEngine(Engine):
 
     def close(self) -> None:
         """Ends vLLM's processes. The engine is of no use then; closing it again changes nothing."""
-        llm, self.llm = self.llm, None
-        if llm is not None:
-            shut_down(llm)
+        self.llm = None
+        self._end()
 
     def __enter__(self) -> VllmEngine:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,8 @@ from trimtab.errors import ModelError, TrimtabError
 if TYPE_CHECKING:
     from trimtab.engines.vllm.frontend import Frontend
 
+_PATIENCE = 30.0
+"""Seconds that processes get to end by themselves; vLLM's own 5 are short on a busy machine, and it kills them then."""
 WORKER = "trimtab.engines.vllm.worker.SteeringWorker"
 _FORBIDDEN = {
     "model": "it is the first argument",
@@ -131,9 +134,23 @@ def shut_down(llm: Any) -> None:
     Args:
         llm: A `vllm.LLM`.
     """
-    engine = llm.llm_engine
-    engine.engine_core.shutdown()
-    engine.renderer.shutdown()
+    import psutil  # type: ignore[import-untyped]
+
+    core = llm.llm_engine.engine_core
+    manager = getattr(getattr(core, "resources", None), "engine_manager", None)
+    processes = []
+    for process in getattr(manager, "processes", ()):
+        with suppress(psutil.NoSuchProcess):
+            own = psutil.Process(process.pid)
+            processes += [own, *own.children(recursive=True)]
+    core.shutdown(timeout=_PATIENCE)
+    llm.llm_engine.renderer.shutdown()
+    for process in psutil.wait_procs(processes, timeout=_PATIENCE)[1]:
+        process.kill()
+    if manager is None:  # vLLM ran in this process, and leaves its groups behind
+        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+        cleanup_dist_env_and_memory()
 
 
 def _llm(model: str, options: dict[str, Any]) -> Any:
