@@ -11,7 +11,8 @@ import json
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from trimtab.engines.vllm.frontend import Frontend
-from trimtab.engines.vllm.library import Entry
+from trimtab.engines.vllm.library import NAME, Entry
 from trimtab.engines.vllm.requests import ask, canonical, resolve, split_model_name
 from trimtab.errors import ModelError, SteeringError
 from trimtab.serve.launch import UPLOAD, WORKER
@@ -157,38 +158,39 @@ async def _upload_steering(serving: Serving, request: Request) -> Any:
     """Load a steering from its two files, sent as a form: name, document, tensors, replace."""
     _check_permission(serving)
     most = serving.library.limit_bytes
-    form = await _form(request, most + _ROOM_FOR_FORM)
-    name = form.get("name")
-    if not isinstance(name, str):
-        raise RefusedError(
-            "the form lacks 'name'; give the steering one", reason="malformed", parameter="name"
-        )
-    document, tensors = await _file(form, "document"), await _file(form, "tensors")
+    async with _form(request, most) as form:
+        name, replace = form.get("name"), form.get("replace", "")
+        if not isinstance(name, str):
+            raise RefusedError(
+                "the form lacks 'name'; give the steering one", reason="malformed", parameter="name"
+            )
+        document, tensors = await _file(form, "document"), await _file(form, "tensors")
     if len(document) + len(tensors) > most:
         raise _too_large(most)
     entry = await asyncio.to_thread(serving.apart().upload, name, document, tensors)
-    replace = str(form.get("replace", "")).lower() in ("true", "1", "yes")
-    return _card(request, await serving.load(entry, replace=replace))
+    replaces = str(replace).lower() in ("true", "1", "yes")
+    return _card(request, await serving.load(entry, replace=replaces))
 
 
 async def _load_steering(serving: Serving, request: Request) -> Any:
     """Load a steering of the Hub, or of the folder that the server was started with."""
     _check_permission(serving)
     asked = await _json(request)
-    if ("hub" in asked) == ("folder" in asked):
+    for key in ("hub", "folder", "revision", "name"):
+        if not isinstance(asked.get(key), str | None):
+            raise RefusedError(f"{key} must be text", reason="malformed", parameter=key)
+    hub, folder = asked.get("hub"), asked.get("folder")
+    name, apart = asked.get("name"), serving.apart()
+    if hub is not None and folder is None:
+        entry = await asyncio.to_thread(apart.load_hub, hub, asked.get("revision"), name=name)
+    elif folder is not None and hub is None:
+        path = _subfolder(request.app.state.trimtab_folder, folder)
+        entry = await asyncio.to_thread(apart.load, name or folder, path)
+    else:
         raise RefusedError(
             'give either "hub" (owner/name) or "folder" (the name of a subfolder of the server\'s)',
             reason="malformed",
         )
-    for key in ("hub", "folder", "revision", "name"):
-        if not isinstance(asked.get(key), str | None):
-            raise RefusedError(f"{key} must be text", reason="malformed", parameter=key)
-    name, apart = asked.get("name"), serving.apart()
-    if "hub" in asked:
-        entry = await asyncio.to_thread(apart.load_hub, asked["hub"], asked.get("revision"), name=name)
-    else:
-        folder = _subfolder(request.app.state.trimtab_folder, asked["folder"])
-        entry = await asyncio.to_thread(apart.load, name or asked["folder"], folder)
     return _card(request, await serving.load(entry, replace=asked.get("replace") is True))
 
 
@@ -263,14 +265,14 @@ def _subfolder(folder: str | None, name: str) -> Path:
             "this server was started without --steerings; upload it instead", reason="unknown", status=404
         )
     path = Path(folder).expanduser() / name
-    if path.parent != Path(folder).expanduser() or name in ("", ".", "..") or not path.is_dir():
+    if NAME.fullmatch(name) is None or not path.is_dir():
         raise unknown(f"the server's folder of steerings has no {name!r:.100}")
     return path
 
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        asked = json.loads(await _bounded(request, _ROOM_FOR_FORM).body())
+        asked = json.loads(await _body(request, _ROOM_FOR_FORM))
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"the body is not JSON ({error})", reason="malformed") from error
     if not isinstance(asked, dict):
@@ -278,14 +280,25 @@ async def _json(request: Request) -> dict[str, Any]:
     return asked
 
 
-async def _form(request: Request, most: int) -> FormData:
+@asynccontextmanager
+async def _form(request: Request, most: int) -> AsyncIterator[FormData]:
+    """The form that a request brings, its files of at most so many bytes together."""
+    body = await _body(request, most + _ROOM_FOR_FORM)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
     try:
-        return await _bounded(request, most).form(max_files=2, max_fields=8)
+        form = await Request(request.scope, receive).form(max_files=2, max_fields=8)
     except HTTPException as error:  # its parser's own
         raise RefusedError(
             f"the body is no form with files ({error.detail}); send it as multipart/form-data",
             reason="malformed",
         ) from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 async def _file(form: FormData, key: str) -> bytes:
@@ -300,26 +313,20 @@ async def _file(form: FormData, key: str) -> bytes:
     )
 
 
-def _bounded(request: Request, most: int) -> Request:
-    """The same request, refused as soon as its body is larger than it may be: nothing endless is read."""
-    size = 0
-
-    async def receive() -> Any:
-        nonlocal size
-        message = await request.receive()
-        size += len(message.get("body", b""))
+async def _body(request: Request, most: int) -> bytes:
+    """The body of a request, refused as soon as it has more bytes than it may."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
         if size > most:
             raise _too_large(most)
-        return message
-
-    return Request(request.scope, receive)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _too_large(most: int) -> RefusedError:
     return RefusedError(
-        f"a steering may have {most / 2**20:.0f} MiB here, and this is more; make it smaller",
-        reason="too_large",
-        status=413,
+        f"what was sent is larger than {most // 2**20} MiB; make it smaller", reason="too_large", status=413
     )
 
 

@@ -6,6 +6,7 @@ vLLM's check of the API key (`trimtab.serve.endpoints` puts it there).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import uuid
@@ -28,6 +29,8 @@ HEADER = "x-trimtab-steering"
 """The header of a steered answer: digests and strengths."""
 MOST_BYTES = 64 * 2**20
 """What a request's body may take; pictures as base64 included."""
+
+_LARGE = 2**18
 
 _log = logging.getLogger("vllm.trimtab")  # below vLLM's own logger, which has the handlers
 
@@ -67,7 +70,10 @@ class SteeringMiddleware:
             if body is None:
                 return  # the client hung up
             with serving.in_flight.request():
-                chosen = _choose(path, body, serving)
+                if len(body) < _LARGE:
+                    chosen = _choose(path, body, serving)
+                else:  # others need not wait for it
+                    chosen = await asyncio.to_thread(_choose, path, body, serving)
                 await self._pass_on(path, body, chosen, serving, scope, receive, send)
         except RefusedError as refusal:
             serving.metrics.refused(refusal.reason)

@@ -31,8 +31,7 @@ class RefusedError(TrimtabError):
         Args:
             path: Of the request: Anthropic's messages have errors of another shape than OpenAI's.
         """
-        # OpenAI's name of a 400, which vLLM uses as well; the others have their usual names.
-        kind = "BadRequestError" if self.status == 400 else HTTPStatus(self.status).phrase.replace(" ", "")
+        kind = HTTPStatus(self.status).phrase.replace(" ", "") + "Error"
         if path.startswith("/v1/messages"):
             return {"type": "error", "error": {"type": kind, "message": str(self)}}
         return {"error": {"message": str(self), "type": kind, "param": self.parameter, "code": self.status}}

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trimtab.serve import launch
+from trimtab.serve.launch import Launch
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Launch]:
+    """What would have been started; vLLM is said to be there."""
+    starts: list[Launch] = []
+    monkeypatch.setattr(launch, "find_spec", lambda name: object())
+    monkeypatch.setattr(Launch, "start", lambda self: starts.append(self))
+    return starts
+
+
+def test_serving_starts_what_was_planned(
+    run: Callable[..., Any], started: list[Launch], steering_folder: Path
+) -> None:
+    result = run("serve", "nano", "--steerings", steering_folder.parent, "--", "--max-model-len", 512)
+    assert result.exit_code == 0
+    (launched,) = started
+    assert launched.command[-2:] == ("--max-model-len", "512")
+    config = json.loads(launched.command[launched.command.index("--additional-config") + 1])
+    assert config == {"trimtab": {"steerings": str(steering_folder.parent), "gates": 4}}
+    assert "shout" in result.stderr
+    assert result.stdout == ""
+
+
+def test_quiet_says_nothing(run: Callable[..., Any], started: list[Launch]) -> None:
+    assert run("serve", "nano", "--quiet").output == ""
+    assert len(started) == 1
+
+
+def test_showing_starts_nothing(run: Callable[..., Any], started: list[Launch]) -> None:
+    shown = shlex.split(run("serve", "nano", "--port", 9, "--show").stdout)
+    assert started == []
+    assert shown[shown.index("--port") + 1] == "9"
+    assert any(part.startswith("VLLM_PLUGINS=") for part in shown)
+
+
+def test_a_mistake_is_one_line(run: Callable[..., Any], started: list[Launch]) -> None:
+    result = run("serve", "nano", "--", "--api-server-count", 2)
+    assert (result.exit_code, started) == (2, [])
+    assert result.stderr.startswith("error: --api-server-count must be 1")
+    assert result.stderr.count("\n") == 1

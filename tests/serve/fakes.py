@@ -1,0 +1,209 @@
+"""A server without vLLM: a library for a small model, workers that only hold, and an ASGI app at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from trimtab import Edit, Steering
+from trimtab._version import __version__
+from trimtab.engines.vllm.library import Entry, SteeringLibrary
+from trimtab.engines.vllm.rows import unpack
+from trimtab.record import ModelIdentity, Record
+from trimtab.serve.serving import Serving
+
+IDENTITY = ModelIdentity("tiny", None, "llama", 3, 8, "plain")
+
+
+def steering(seed: int = 0, gated: int = 1, identity: ModelIdentity = IDENTITY) -> Steering:
+    """One addition and some gated edits, different for every seed."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def vector() -> torch.Tensor:
+        return torch.randn(identity.width, generator=generator)
+
+    edits = [Edit.add(0, vector(), 1.0), *(Edit(1, vector(), alpha=0.5, p=vector()) for _ in range(gated))]
+    return Steering(f"s{seed}", tuple(edits), Record(identity, method="manual"))
+
+
+def library(**steerings: Steering) -> SteeringLibrary:
+    """A library that holds these."""
+    made = SteeringLibrary(IDENTITY, gates=2, limit=8)
+    for name, one in steerings.items():
+        made.add(name, one)
+    return made
+
+
+class Metrics:
+    """Counts as the real ones do, in plain sight."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.steerings = -1
+
+    def request(self, *, steered: bool) -> None:
+        self.counts["steered" if steered else "unsteered"] += 1
+
+    def refused(self, reason: str) -> None:
+        self.counts[reason] += 1
+
+    def loaded(self, number: int) -> None:
+        self.steerings = number
+
+    async def watch(self, ask: Callable[[], Awaitable[Any]], seconds: float = 0.01) -> None:
+        await asyncio.Event().wait()
+
+
+@dataclass
+class Worker:
+    """Holds digests; what it was asked stays in `calls`."""
+
+    version: str = __version__
+    held: dict[str, Any] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    fails: bool = False
+
+    def trimtab_hold(self, digest: str, packed: bytes) -> None:
+        if self.fails:
+            raise RuntimeError("no memory")
+        self.calls.append(("hold", digest))
+        self.held[digest] = unpack(packed)
+
+    def trimtab_forget(self, digest: str) -> None:
+        self.calls.append(("forget", digest))
+        self.held.pop(digest, None)
+
+    def trimtab_status(self) -> dict[str, Any]:
+        statistics = {
+            "slots": 4,
+            "in_use": 0,
+            "resident": 0,
+            "evictions": 0,
+            "held": len(self.held),
+            "writes": 0,
+        }
+        return {
+            "version": self.version,
+            "blocks": [0, 1, 2],
+            "statistics": statistics,
+            "held": sorted(self.held),
+        }
+
+
+@dataclass
+class Engines:
+    """Two engines of two workers, as with data and tensor parallelism."""
+
+    workers: list[list[Worker]] = field(default_factory=lambda: [[Worker(), Worker()], [Worker(), Worker()]])
+    running: list[str] = field(default_factory=list)
+    watch: Callable[[str], None] = lambda method: None
+
+    @property
+    def all(self) -> list[Worker]:
+        return [worker for engine in self.workers for worker in engine]
+
+    async def call(self, method: str, *arguments: Any) -> Sequence[Sequence[Any]]:
+        self.watch(method)
+        await asyncio.sleep(0)
+        return [[getattr(worker, method)(*arguments) for worker in engine] for engine in self.workers]
+
+
+def serving(made: SteeringLibrary, engines: Engines | None = None, *, may_change: bool = True) -> Serving:
+    """What the middleware and the routes work with."""
+    engines = engines or Engines()
+    return Serving(
+        made,
+        engines.call,
+        served=lambda: ["tiny", "tiny:v2"],
+        running=lambda: engines.running,
+        metrics=Metrics(),  # type: ignore[arg-type]
+        may_change=may_change,
+    )
+
+
+def apart(server: Serving, name: str, one: Steering) -> Entry:
+    """A steering that has been judged, and cannot be named yet."""
+    return server.apart().add(name, one)
+
+
+@dataclass
+class Answer:
+    """What an app said."""
+
+    messages: list[dict[str, Any]]
+
+    @property
+    def status(self) -> int:
+        return int(self.messages[0]["status"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {key.decode(): value.decode() for key, value in self.messages[0]["headers"]}
+
+    @property
+    def json(self) -> Any:
+        return json.loads(b"".join(message.get("body", b"") for message in self.messages[1:]))
+
+
+class Echo:
+    """The end of the chain: remembers what it got, and answers in two parts."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Any] = []
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        if scope["type"] == "http":
+            self.bodies.append((await receive())["body"])
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+            )
+            await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+            await send({"type": "http.response.body", "body": b"two"})
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return dict(self.scopes[-1]["headers"])
+
+
+def scope(
+    path: str, server: Serving | None, *, method: str = "POST", headers: Iterable[tuple[bytes, bytes]] = ()
+) -> dict[str, Any]:
+    """A connection to a server that keeps `server` as its state."""
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [(b"content-type", b"application/json"), *headers],
+        "app": SimpleNamespace(state=SimpleNamespace(trimtab=server)),
+    }
+
+
+async def exchange(app: Any, connection: dict[str, Any], *parts: bytes, hang_up: bool = False) -> Answer:
+    """Send the parts of a body and collect the answer.
+
+    Args:
+        hang_up: Leave before the body is complete.
+    """
+    incoming = [
+        {"type": "http.request", "body": part, "more_body": hang_up or number < len(parts) - 1}
+        for number, part in enumerate(parts)
+    ]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(connection, receive, send)
+    return Answer(sent)
