@@ -23,18 +23,21 @@ INTERPRETED = Path(__file__).parent / "interpreted"
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folders of tiny random models with a tokenizer, by architecture (see `tests.tiny`), or `"nano"`."""
-    parent = tmp_path_factory.mktemp("models")
-    return cache(lambda architecture: models.model_folder(architecture, parent))
+def models_parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the models of this session are."""
+    return tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture(scope="session")
-def reference(model_folder: Callable[[str], Path]) -> Callable[[str], Any]:
-    """The same models under transformers, by architecture."""
-    import trimtab
+def model_folder(models_parent: Path) -> Callable[[str], Path]:
+    """Folders of tiny random models with a tokenizer, by architecture (see `tests.tiny`), or `"nano"`."""
+    return cache(lambda architecture: models.model_folder(architecture, models_parent))
 
-    return cache(lambda architecture: trimtab.load(model_folder(architecture), device="cpu"))
+
+@pytest.fixture(scope="session")
+def reference(models_parent: Path) -> Callable[[str], Any]:
+    """The same models under transformers, by architecture."""
+    return cache(lambda architecture: models.reference(architecture, models_parent))
 
 
 @pytest.fixture

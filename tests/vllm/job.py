@@ -56,7 +56,7 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
         outputs = llm.generate(prompts, parameters, use_tqdm=False)
         passes.append(
             {
-                "tokens": [[list(one.token_ids) for one in output.outputs] for output in outputs],
+                "tokens": [[written(one) for one in output.outputs] for output in outputs],
                 "cached": [output.num_cached_tokens for output in outputs],
             }
         )
@@ -74,6 +74,12 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
     cleanup_dist_env_and_memory()
     gc.collect()
     return result
+
+
+def written(answer: Any) -> list[int]:
+    """The tokens of an answer, without the one that ended it."""
+    tokens = list(answer.token_ids)
+    return tokens[:-1] if answer.finish_reason == "stop" else tokens
 
 
 if __name__ == "__main__":

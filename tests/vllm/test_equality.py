@@ -73,7 +73,6 @@ class Bench:
             run = {
                 "model": str(self._model_folder(architecture)),
                 "requests": requests,
-                # The end token counts for transformers' stop but is not part of its answer, nor of vLLM's below.
                 "sampling": {"max_tokens": TOKENS, "detokenize": False},
                 "options": {**OPTIONS, "additional_config": {"trimtab": settings}},
             }
