@@ -94,7 +94,8 @@ def command(
     identity = make_model(work / shape, shape)
     names = make_steerings(work / f"steerings-{shape}", identity, max(counts))
     ways = ways_of(names, counts)
-    with output.progress("starting vLLM without the plugin", total=(2 * len(ways) + 1) * (rounds + 1)) as go:
+    total = 1 + len(ways) + (2 * len(ways) + 1) * rounds
+    with output.progress("starting vLLM without the plugin", total=total) as go:
 
         def on_run(title: str) -> None:
             go(1, description=title)

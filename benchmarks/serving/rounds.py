@@ -69,7 +69,7 @@ def measure(
 
     Each way is compared with the mean of the two runs beside it, so that a machine that grows slower meanwhile does not
     count; each round begins with another way. No prompt comes twice to the same vLLM, so no cache of prefixes helps.
-    Round 0 warms up both, every way included, and is forgotten.
+    Before the first round everything runs once, to warm up, and is forgotten.
 
     Args:
         plain: vLLM without the plugin.
@@ -87,19 +87,20 @@ def measure(
         on_run(way.title)
         return server.run(seed, way.names)
 
+    run(plain, base, -1)
+    for number, way in enumerate(ways):
+        run(steered, way, -1 - number)
     seed = 0
-    for number in range(rounds + 1):
+    for number in range(rounds):
         first = number % len(ways)
         before = run(plain, base, seed)
+        base.runs.append(before)
         for way in (*ways[first:], *ways[:first]):
             steering = run(steered, way, seed)
             seed += 1
             after = run(plain, base, seed)
-            if number:
-                base.runs.append(before)
-                way.add(steering, before, after)
+            base.runs.append(after)
+            way.add(steering, before, after)
             before = after
-        if number:
-            base.runs.append(before)
         seed += 1
     return base

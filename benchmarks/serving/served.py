@@ -150,7 +150,9 @@ def _one_run(engine: Any, load: Load, seed: int, names: Sequence[str]) -> Run:
     from vllm import SamplingParams
 
     size = engine.llm_engine.model_config.get_vocab_size()
-    tokens = np.random.default_rng(seed).integers(4, size, (load.requests, load.prompt_tokens)).tolist()
+    tokens = (
+        np.random.default_rng(seed % 2**32).integers(4, size, (load.requests, load.prompt_tokens)).tolist()
+    )
     prompts = [{"prompt_token_ids": one} for one in tokens]
     params = [
         SamplingParams(
