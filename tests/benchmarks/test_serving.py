@@ -46,7 +46,7 @@ def test_drift_cancels_and_no_prompt_comes_twice() -> None:
         seeds = [seed for seed, _ in server.seen]
         assert len(set(seeds)) == len(seeds)
     # A way and the run before it have the same prompts, and each round begins with another way.
-    assert {seed for seed, _ in steered.seen} < {seed for seed, _ in plain.seen}
+    assert {seed for seed, _ in steered.seen[3:]} < {seed for seed, _ in plain.seen}
     firsts = [names for _, names in steered.seen[3::3]]
     assert firsts == [(), ("a",), ("a", "b"), ()]
 
