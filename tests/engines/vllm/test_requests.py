@@ -312,6 +312,16 @@ def test_what_is_not_there_or_does_not_fit(library: SteeringLibrary, value: Any,
     str(caught.value).encode()
 
 
+def test_new_requests_can_be_held_to_what_has_a_name() -> None:
+    library = SteeringLibrary(MODEL, gates=4)
+    old = library.add("json", steering("json", 0))
+    library.add("json", steering("lowercase", 0))
+    asked_for = asked(old.digest)
+    assert resolve(asked_for, library).use == ((old.digest, 1.0),)
+    with pytest.raises(SteeringError, match="there is no steering with the digest"):
+        resolve(asked_for, library, named=True)
+
+
 def test_gated_edits_that_parts_share_count_once(library: SteeringLibrary) -> None:
     shared = steering("json", 0, 1).edits
     text = base64.b64encode
@@ -357,13 +367,13 @@ def test_what_the_tables_cannot_hold_is_refused() -> None:
         ("nano:", ("nano", "")),
         ("me/model:v1", ("me/model:v1", None)),
         ("me/model:v1:json", ("me/model:v1", "json")),
-        ("me/model:json", ("me/model:json", None)),
+        ("me/model:json", ("me/model", "json")),
         ("other:json", ("other:json", None)),
         ("nanojson", ("nanojson", None)),
     ],
 )
 def test_a_steering_in_the_model_name(name: str, expected: tuple[str, str | None]) -> None:
-    assert split_model_name(name, ["nano", "me/model:v1", "me"]) == expected
+    assert split_model_name(name, ["nano", "me/model", "me/model:v1", "me"]) == expected
 
 
 # --- salts -----------------------------------------------------------------------------------------------------------

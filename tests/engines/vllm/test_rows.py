@@ -173,6 +173,23 @@ def test_a_digest_is_of_the_content_and_not_of_the_order(
     )
 
 
+def test_a_digest_covers_every_part_of_an_edit() -> None:
+    base: dict[str, Any] = {"block": 1, "alpha": 1.0, "p": GATE, "tokens": "all"}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"block": 2},
+        {"alpha": 1.5},
+        {"p": None},
+        {"p": -GATE},
+        {"tokens": "prompt"},
+        {"tokens": "generated"},
+        {"scale": 2.0},
+    ]
+    all_digests = [digest_of([edit(**{**base, **change})]) for change in changes]
+    assert len(set(all_digests)) == len(changes)
+    assert digest_of([edit(**base), edit(**base)]) not in all_digests
+
+
 def test_u_and_p_may_share_memory() -> None:
     u = torch.ones(WIDTH)
     one = Edit(0, u, 1.0)

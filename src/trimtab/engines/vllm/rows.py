@@ -159,8 +159,9 @@ def digest_of(edits: Sequence[Edit]) -> str:
     for edit in edits:
         _refuse_condition(edit)
         content = hashlib.sha256(f"{edit.block} {edit.alpha!r} {edit.tokens} {edit.width}".encode())
-        for vector in (edit.u, edit.p):
-            content.update(b"-" if vector is None else b"+" + vector.numpy().tobytes())
+        content.update(edit.u.numpy().tobytes())
+        if edit.p is not None:
+            content.update(edit.p.numpy().tobytes())
         each.append(content.digest())
     return "edits:sha256:" + hashlib.sha256(b"".join(sorted(each))).hexdigest()
 

@@ -205,7 +205,7 @@ class SteeringTable:
             return
         # A fresh pinned tensor each time: the step before may not have copied its own yet, and torch hands out memory
         # of a copy under way only after it.
-        staging = torch.zeros(length, dtype=torch.int32, pin_memory=self._pinned)
+        staging = torch.zeros(length, dtype=torch.int32, device="cpu", pin_memory=self._pinned)
         if steered:
             staging.numpy()[:tokens] = rows
         self.index[:length].copy_(staging, non_blocking=self._pinned)
@@ -301,7 +301,7 @@ class SteeringTable:
         self._counts["writes"] += 1
 
     def _staging(self, target: Tensor) -> Tensor:
-        return torch.zeros(target.shape, dtype=target.dtype, pin_memory=self._pinned)
+        return torch.zeros(target.shape, dtype=target.dtype, device="cpu", pin_memory=self._pinned)
 
     def _send(self, staging: Tensor, target: Tensor) -> None:
         target.copy_(staging, non_blocking=self._pinned)
