@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from trimtab._version import __version__
 from trimtab.cli import (
+    architectures,
     check,
     compose,
     condition,
@@ -98,6 +99,7 @@ app.command("evaluate")(evaluate.command)
 app.command("transfer")(transfer.command)
 app.command("reproduce")(reproduce.command)
 app.command("serve")(serve.command)
+app.command("architectures")(architectures.command)
 app.command("inspect")(inspect.command)
 app.command("doctor")(doctor.command)
 

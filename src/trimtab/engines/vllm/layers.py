@@ -1,8 +1,7 @@
 """The decoder layers of a vLLM model: finding them, judging what they return, and putting steering behind them.
 
-A layer of vLLM mostly returns a pair whose *sum* is the residual stream, because the next norm adds it anyway; a few
-return the whole stream and beside it something stale that is called residual too. Changing the wrong one would be
-silently wrong, so the source of each layer decides: the pair is a sum if the layer reads the residual it is given.
+What a layer returns is judged by its source (`trimtab.engines.vllm.streams`): a change in the wrong place would be
+silently wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import ast
 import inspect
 import textwrap
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +18,9 @@ from torch import Tensor, nn
 from trimtab.engines.vllm import operation
 from trimtab.engines.vllm.runners import SteeringState
 from trimtab.engines.vllm.settings import Settings
+from trimtab.engines.vllm.streams import Stream, judged
 from trimtab.engines.vllm.table import SteeringTable
 from trimtab.errors import ModelError
-
-Stream = Literal["sum", "first", "unknown"]
-"""Where the residual stream is in a pair that a layer returns."""
 
 SPARE_TOKENS = 1024
 """Rows of the index beyond the largest batch, for what vLLM pads it to."""
@@ -70,66 +67,14 @@ def stream_of(layer: Any) -> Stream:
         layer: The class of a decoder layer.
 
     Returns:
-        `"sum"` if the layer reads the residual it is given, so that the next one will read what this one returns;
-        `"first"` if it takes none, or overwrites it unread; `"unknown"` if its source says neither.
+        See `judged`.
     """
     try:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(layer.forward)))
         [function] = ast.parse(source).body
     except (OSError, TypeError, SyntaxError, ValueError):
         return "unknown"
-    if not isinstance(function, ast.FunctionDef):
-        return "unknown"
-    arguments = function.args
-    names = [one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
-    given = next((name for name in names if "resid" in name), None)
-    second = _second_returned(function)
-    if not second:  # it returns no pairs, or None beside the stream
-        return "first"
-    if given is None:
-        return "first" if all("resid" in name for name in second) else "unknown"
-    if second != {given}:
-        return "unknown"
-    return "sum" if _reads_before_writing(function.body, given) else "first"
-
-
-def _second_returned(function: ast.FunctionDef) -> set[str]:
-    """What stands second in the pairs that a function returns, less None."""
-    second = set()
-    for node in ast.walk(function):
-        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) > 1:
-            other = node.value.elts[1]
-            if not (isinstance(other, ast.Constant) and other.value is None):
-                second.add(ast.unparse(other))
-    return second
-
-
-def _reads_before_writing(statements: list[ast.stmt], name: str) -> bool:
-    """Whether a parameter's value is used, other than asked whether it is None, before it is overwritten."""
-    for statement in statements:
-        if isinstance(statement, ast.Return):
-            return False
-        compared = {
-            id(node)
-            for test in ast.walk(statement)
-            if isinstance(test, ast.Compare)
-            for node in ast.walk(test)
-        }
-        if any(
-            isinstance(node, ast.Name)
-            and node.id == name
-            and isinstance(node.ctx, ast.Load)
-            and id(node) not in compared
-            for node in ast.walk(statement)
-        ):
-            return True
-        if isinstance(statement, ast.Assign) and any(
-            isinstance(node, ast.Name) and node.id == name
-            for target in statement.targets
-            for node in ast.walk(target)
-        ):
-            return False
-    return False
+    return judged(function) if isinstance(function, ast.FunctionDef) else "unknown"
 
 
 def install(model: nn.Module, vllm_config: Any, settings: Settings) -> SteeringState:

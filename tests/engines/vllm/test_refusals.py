@@ -1,0 +1,121 @@
+"""What cannot be steered rightly is refused with the reason, on configurations made here; one on vLLM itself."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from trimtab.engines.vllm import plugin, refusals
+from trimtab.engines.vllm.refusals import check_config, check_memory
+from trimtab.errors import ModelError
+
+
+def config(**changes: Any) -> Any:
+    """A configuration that can be served, changed at `part__name`."""
+    parts: dict[str, dict[str, Any]] = {
+        "model_config": {
+            "model": "some/model",
+            "runner_type": "generate",
+            "is_encoder_decoder": False,
+            "is_diffusion": False,
+        },
+        "parallel_config": {"use_ubatching": False, "prefill_context_parallel_size": 1},
+        "compilation_config": {"pass_config": SimpleNamespace()},
+        "cache_config": {"kv_sharing_fast_prefill": False},
+        "load_config": {"load_format": "auto"},
+        "speculative_config": {"enable_adaptive_verification": False},
+    }
+    for path, value in changes.items():
+        part, name = path.split("__")
+        parts[part][name] = value
+    return SimpleNamespace(**{part: SimpleNamespace(**values) for part, values in parts.items()})
+
+
+def test_a_plain_configuration_is_served() -> None:
+    check_config(config())
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model_config__runner_type": "pooling"}, "run for pooling, and only text generation is steered"),
+        ({"model_config__is_encoder_decoder": True}, "some/model is an encoder-decoder"),
+        ({"model_config__is_diffusion": True}, "some/model writes by diffusion"),
+        ({"parallel_config__use_ubatching": True}, "microbatches .* leave them out"),
+        ({"parallel_config__prefill_context_parallel_size": 2}, "leave out --prefill-context-parallel-size"),
+        ({"compilation_config__pass_config": SimpleNamespace(enable_sp=True)}, "sequence-parallel pass"),
+        ({"cache_config__kv_sharing_fast_prefill": True}, "--kv-sharing-fast-prefill skips most tokens"),
+        ({"speculative_config__enable_adaptive_verification": True}, "adaptive verification"),
+        ({"load_config__load_format": "tensorizer"}, "--load-format tensorizer"),
+    ],
+)
+def test_refused_in_one_sentence(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ModelError, match=f"steering cannot be served: .*{says}"):
+        check_config(config(**changes))
+
+
+def test_tables_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "_free", lambda device: 2**30)
+    check_memory(2**30, torch.device("cpu"), slots=4, gates=2)
+    with pytest.raises(
+        ModelError, match=r"for 4 requests at once with 2 gated edits each take 2.0 GiB, and 1.0 GiB"
+    ):
+        check_memory(2**31, torch.device("cpu"), slots=4, gates=2)
+
+
+def test_a_draft_is_never_steered() -> None:
+    target, draft = SimpleNamespace(runner_type="generate"), SimpleNamespace(runner_type="draft")
+    speculative = SimpleNamespace(draft_model_config=draft, target_model_config=target)
+    vllm_config = SimpleNamespace(speculative_config=speculative)
+    assert plugin._is_draft(vllm_config, draft)
+    assert not plugin._is_draft(vllm_config, target)
+    # The class of the model does not matter, nor that a configuration was made for the draft alone.
+    assert plugin._is_draft(SimpleNamespace(speculative_config=None), draft)
+    same = SimpleNamespace(
+        draft_model_config=target, target_model_config=target
+    )  # n-grams: no draft model at all
+    assert not plugin._is_draft(SimpleNamespace(speculative_config=same), target)
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="needs vLLM")
+class TestOnVllm:
+    @pytest.fixture
+    def hooked(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        plugin.register()
+        return monkeypatch
+
+    def test_a_vllm_without_a_hook(self, hooked: Any) -> None:
+        plugin.check_hooks(v2_runner=False)
+        plugin.check_hooks(v2_runner=True)
+        hooked.setattr(plugin, "V1_HOOKS", (("vllm.v1.worker.gpu_model_runner", "GPUModelRunner", "_gone"),))
+        with pytest.raises(
+            ModelError, match=r"it has no vllm.v1.worker.gpu_model_runner.GPUModelRunner._gone"
+        ):
+            plugin.check_hooks(v2_runner=False)
+
+    def test_when_the_configuration_is_made(self, hooked: Any) -> None:
+        from vllm.engine.arg_utils import EngineArgs
+
+        from trimtab import nano
+
+        hooked.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+        options: dict[str, Any] = {"model": str(nano.path("nano")), "max_model_len": 256}
+        served = EngineArgs(**options, additional_config={"trimtab": {"gates": 2}}).create_engine_config()
+        assert served.additional_config["trimtab"]["version"]
+        unsteered = EngineArgs(**options, kv_sharing_fast_prefill=True).create_engine_config()
+        assert unsteered.additional_config == {}
+        with pytest.raises(ModelError, match="--kv-sharing-fast-prefill skips most tokens"):
+            EngineArgs(
+                **options, kv_sharing_fast_prefill=True, additional_config={"trimtab": {}}
+            ).create_engine_config()
+
+    def test_registering_twice_wraps_once(self, hooked: Any) -> None:
+        from vllm.v1.engine.input_processor import InputProcessor
+
+        wrapped = InputProcessor.process_inputs
+        plugin.register()
+        assert InputProcessor.process_inputs is wrapped
