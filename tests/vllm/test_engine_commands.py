@@ -1,0 +1,237 @@
+"""The commands with `--engine vllm`: what they print and save is what they do with transformers.
+
+Two run as a user runs them, in a process of their own that must leave none behind; the others share one engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+import trimtab
+from trimtab.cli.app import app
+from trimtab.engines.vllm.engine import VllmEngine
+from trimtab.steering import Steering
+
+# What vLLM and what it imports warn of is not ours to mend.
+pytestmark = pytest.mark.filterwarnings("default")
+
+OPTIONS = {"enforce_eager": True, "max_num_seqs": 16, "gates": 8}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[VllmEngine]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "OMP_NUM_THREADS": "1",
+        }.items():
+            patch.setenv(name, value)
+        with trimtab.load("nano", engine="vllm", use_tqdm_on_load=False, **OPTIONS) as engine:
+            yield engine
+
+
+@pytest.fixture
+def both(
+    shared: VllmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Any, Any]]:
+    """Runs a command with vLLM, which must then be closed, and with transformers; gives what both say as JSON."""
+    load, closed = trimtab.load, []
+
+    def fake(name: Any, *, engine: str = "transformers", **options: Any) -> Any:
+        return shared if engine == "vllm" else load(name, **options)
+
+    monkeypatch.setattr(trimtab, "load", fake)
+    monkeypatch.setattr(shared, "close", lambda: closed.append(True))
+    monkeypatch.chdir(tmp_path)
+
+    def run(command: str, exits: int = 0) -> tuple[Any, Any]:
+        found = []
+        for engine in ("vllm", "transformers"):
+            words = shlex.split(command.replace("OUT", engine))
+            result = CliRunner().invoke(app, [*words, "--engine", engine, "--json", f"{engine}.json"])
+            assert result.exit_code == exits, result.output
+            found.append(json.loads(Path(f"{engine}.json").read_text(encoding="utf-8")))
+        assert closed == [True]
+        closed.clear()
+        return found[0], found[1]
+
+    return run
+
+
+@pytest.fixture
+def lowercase(tmp_path: Path) -> Path:
+    """A steering, learned with transformers."""
+    command = (
+        "learn lowercase --method mean_difference --block 1 --strength 1 --apply add --pairs 16 --quiet -o"
+    )
+    result = CliRunner().invoke(app, [*command.split(), str(tmp_path / "steering")])
+    assert result.exit_code == 0, result.output
+    return tmp_path / "steering"
+
+
+def _measured(rows: list[dict[str, Any]], *names: str) -> list[Any]:
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def test_learn(both: Callable[..., tuple[Any, Any]]) -> None:
+    vllm, plain = both(
+        "learn lowercase --method mean_difference --pairs 8 --validation 3 --blocks 1,2 --max-new-tokens 24 -o OUT"
+    )
+    names = ("application", "block", "strength", "n", "followed")
+    assert [{name: one[name] for name in names} for one in vllm["candidates"]] == [
+        {name: one[name] for name in names} for one in plain["candidates"]
+    ]
+    learned, expected = Steering.load("vllm"), Steering.load("transformers")
+    assert learned.record.model == expected.record.model
+    for one, two in zip(learned.edits, expected.edits, strict=True):
+        assert (one.block, one.tokens) == (two.block, two.tokens)
+        assert float((one.u - two.u).norm()) <= 1e-4 * float(two.u.norm())
+        assert one.alpha == pytest.approx(two.alpha, rel=1e-4)
+
+
+def test_tune(both: Callable[..., tuple[Any, Any]], lowercase: Path) -> None:
+    vllm, plain = both(
+        f"tune {lowercase} --strength-only --validation 3 --strengths 0.5,1 --max-new-tokens 24"
+    )
+    for found in (vllm, plain):
+        found.pop("seconds")
+    assert vllm["candidates"] == pytest.approx(plain["candidates"]) or _same(vllm, plain)
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Equal but for rounding in the numbers."""
+    if isinstance(one, float) and isinstance(two, float):
+        return one == pytest.approx(two, abs=1e-3, nan_ok=True)
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(map(_same, one, two))
+    return bool(one == two)
+
+
+def test_evaluate(both: Callable[..., tuple[Any, Any]], lowercase: Path) -> None:
+    command = f"evaluate -s {lowercase} --limit 3 --max-new-tokens 24 --cache OUT-answers"
+    vllm, plain = both(command)
+    for found in (vllm, plain):
+        for name in ("seconds", "settings", "new"):
+            found.pop(name, None)
+    assert _same(vllm, plain)
+    result = CliRunner().invoke(
+        app, shlex.split(command.replace("OUT", "vllm") + " --engine vllm --quiet --json -")
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["new"] == 0  # all of it was kept
+
+
+def test_follow(both: Callable[..., tuple[Any, Any]], lowercase: Path) -> None:
+    Path("prompts.txt").write_text("What is Ashley?\nWhere is the river?\n", encoding="utf-8")
+    vllm, plain = both(
+        f"follow --prompts prompts.txt -s {lowercase} -i lowercase --budget 3 --max-new-tokens 24"
+    )
+    assert vllm == plain
+    assert vllm["verified"] == 2
+
+
+def test_generate_beside_the_unsteered_answers(both: Callable[..., tuple[Any, Any]], lowercase: Path) -> None:
+    Path("prompts.txt").write_text("What is Ashley?\nWhere is the river?\n", encoding="utf-8")
+    vllm, plain = both(f"generate --prompts prompts.txt --compare -s {lowercase} --max-new-tokens 24")
+    assert vllm == plain
+    assert [row["followed"]["lowercase"] for row in vllm["responses"][1::2]] == [True, True]
+
+
+def test_demo(both: Callable[..., tuple[Any, Any]]) -> None:
+    """vLLM gives no gradients: there, the mean difference stands alone, and the demo says so."""
+    command = "demo -i lowercase --pairs 8 --validation 3 --test 3 --steps 2 --max-new-tokens 24 -o OUT"
+    vllm, plain = both(command)
+    assert vllm["instructions"][0]["steering"] == plain["instructions"][0]["steering"] or vllm != plain
+    assert (Path("vllm") / "report.html").is_file()
+    saved = [Steering.load(path.parent).record.method for path in Path("vllm").rglob("steering.json")]
+    assert saved == ["mean_difference"]
+    result = CliRunner().invoke(app, shlex.split(command.replace("OUT", "again") + " --engine vllm"))
+    assert "no gradients" in result.stderr
+
+
+class TestMistakes:
+    """Refused before vLLM is started."""
+
+    @pytest.mark.parametrize(
+        ("command", "reason"),
+        [
+            ("learn json -o out --engine vllm", "distill needs gradients"),
+            ("generate hi --engine vllm --device cuda", "CUDA_VISIBLE_DEVICES"),
+            ("generate hi --engine vllm --engine-options [1]", "takes a JSON object"),
+            ("""generate hi --engine vllm --engine-options '{"dtype": "half"}'""", "as --dtype"),
+            ("generate hi --engine-options {}", "is for --engine vllm"),
+            ("generate hi --engine llamacpp", "llamacpp"),
+        ],
+    )
+    def test_one_sentence_and_exit_2(
+        self, command: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        result = CliRunner().invoke(app, shlex.split(command))
+        assert result.exit_code == 2, result.output
+        assert reason in " ".join(result.stderr.replace("│", " ").split())
+
+    def test_an_option_that_vllm_does_not_have(self) -> None:
+        result = CliRunner().invoke(
+            app, ["generate", "hi", "--engine", "vllm", "--engine-options", '{"no_such_option": 1}']
+        )
+        assert result.exit_code == 2, result.output
+        assert "no_such_option" in result.stderr
+
+
+def test_as_a_user_runs_it(tmp_path: Path) -> None:
+    """In processes of their own, of which none is left; results alone are on standard output."""
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("VLLM_LOGGING_LEVEL", None)
+    steering = tmp_path / "steering"
+    learn = "learn lowercase --method mean_difference --block 1 --strength 1 --apply add --pairs 8 --quiet --json -"
+    for command in (
+        [*learn.split(), "-o", str(steering)],
+        ["generate", "What is Ashley?", "--steering", str(steering), "--max-new-tokens", "24"],
+    ):
+        with subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "trimtab",
+                *command,
+                "--engine",
+                "vllm",
+                "--engine-options",
+                json.dumps(OPTIONS),
+            ],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        left = []
+        for other in psutil.process_iter():
+            try:
+                if os.getsid(other.pid) == process.pid and other.status() != psutil.STATUS_ZOMBIE:
+                    left.append(other)
+            except (psutil.NoSuchProcess, ProcessLookupError):
+                continue
+        assert not left
+        if "learn" in command:
+            assert json.loads(output)["digest"] == Steering.load(steering).digest()
+        else:
+            assert output == output.lower()
+            assert output.strip()
