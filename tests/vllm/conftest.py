@@ -40,7 +40,7 @@ def reference(models_parent: Path) -> Callable[[str], Any]:
     return cache(lambda architecture: models.reference(architecture, models_parent))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment() -> Callable[..., dict[str, str]]:
     """Environment variables for a process of vLLM: offline, quiet, one thread, little memory."""
 
@@ -67,15 +67,16 @@ def environment() -> Callable[..., dict[str, str]]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_job(
-    tmp_path: Path, environment: Callable[..., dict[str, str]]
+    tmp_path_factory: pytest.TempPathFactory, environment: Callable[..., dict[str, str]]
 ) -> Callable[..., list[dict[str, Any]]]:
     """Runs a job of `tests.vllm.job` in a process of its own, with a limit, and gives its results."""
 
-    def run(job: dict[str, Any], *, seconds: float = 300, **where: Any) -> list[dict[str, Any]]:
-        asked, got, log = tmp_path / "job.json", tmp_path / "result.json", tmp_path / "log.txt"
-        asked.write_text(json.dumps(job))
+    def run(runs: list[dict[str, Any]], *, seconds: float = 300, **where: Any) -> list[dict[str, Any]]:
+        folder = tmp_path_factory.mktemp("job")
+        asked, got, log = folder / "job.json", folder / "result.json", folder / "log.txt"
+        asked.write_text(json.dumps(runs))
         with log.open("w") as output:
             ended = subprocess.run(
                 [sys.executable, "-m", "tests.vllm.job", str(asked), str(got)],

@@ -1,7 +1,7 @@
 """Runs requests on vLLM in a process of its own: `python -m tests.vllm.job JOB RESULT`, both JSON.
 
-A job is a list of runs; each names a model, options of `vllm.LLM`, requests, and how often to send them all. Runs share
-the process when vLLM's engine runs in it (`"separate": false`), which saves most of the time that a start takes.
+A job is a list of runs, done one after the other; each names a model, options of `vllm.LLM`, requests, and how often to
+send them all. Runs can share the process when vLLM's engine runs in it, which saves most of the time of a start.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 def main(job: Path, result: Path) -> None:
     """Does all runs of a job; the result is written after each, so that a crash shows which it was."""
-    wanted = json.loads(job.read_text())
-    if wanted.get("without_salt"):
-        from trimtab.engines.vllm import requests
+    from trimtab.engines.vllm import requests
 
-        requests.salt = lambda client_salt, use: client_salt
+    salt = requests.salt
     done = []
-    for run in wanted["runs"]:
+    for run in json.loads(job.read_text()):
+        # The negative control: without its salt, a request is served blocks that were computed under another steering.
+        requests.salt = (lambda client_salt, use: client_salt) if run.get("without_salt") else salt
         done.append(one(run))
         result.write_text(json.dumps(done))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.tiny import tiny_model, tiny_tokenizer
+import torch
+from tests import tiny
 
 from trimtab.engines.transformers import TransformersEngine
 
@@ -20,22 +21,29 @@ _SHAPE: dict[str, Any] = {
     "max_position_embeddings": CONTEXT,
     "num_hidden_layers": 4,
 }
-_HEADS: dict[str, dict[str, Any]] = {
+_GEMMA = {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 48, "tie_word_embeddings": True}
+_OWN: dict[str, dict[str, Any]] = {
     "mistral": {"head_dim": 32, "sliding_window": None},
-    "gemma2": {
-        "head_dim": 32,
-        "query_pre_attn_scalar": 32,
-        "sliding_window": 48,
-        "tie_word_embeddings": True,
-    },
-    "gemma3": {
-        "head_dim": 32,
-        "query_pre_attn_scalar": 32,
-        "sliding_window": 48,
-        "tie_word_embeddings": True,
-    },
+    "gemma2": _GEMMA,
+    "gemma3": _GEMMA,
     "qwen3": {"head_dim": 32},
     "mixtral": {"head_dim": 32},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": WIDTH},
+}
+# Beyond those of `tests.tiny`: layers of vLLM that return their stream in other ways, and a second kind of experts.
+_MORE: dict[str, tuple[str, dict[str, Any]]] = {
+    "cohere": ("CohereConfig", {"tie_word_embeddings": True, "logit_scale": 1.0}),
+    "stablelm": ("StableLmConfig", {}),
+    "granite": ("GraniteConfig", {}),
+    "qwen2_moe": (
+        "Qwen2MoeConfig",
+        {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+        },
+    ),
 }
 
 
@@ -43,7 +51,7 @@ def model_folder(architecture: str, parent: Path) -> Path:
     """The folder of a tiny random model with a tokenizer of bytes, made if it is not there yet; `nano` has its own.
 
     Args:
-        architecture: One of `tests.tiny`, or `"nano"`.
+        architecture: One of `tests.tiny`, one of those here, or `"nano"`.
         parent: Where to put it, as `tiny-<architecture>`.
     """
     if architecture == "nano":
@@ -52,13 +60,24 @@ def model_folder(architecture: str, parent: Path) -> Path:
         return nano.path("nano")
     folder = parent / f"tiny-{architecture}"
     if not folder.is_dir():
-        model = tiny_model(architecture, **{**_SHAPE, **_HEADS.get(architecture, {})})
+        model = _model(architecture)
         if model.config.tie_word_embeddings:
-            # vLLM has no Gemma with a head of its own. With small embeddings a random model does not just repeat.
+            # vLLM has no such model with a head of its own. With small embeddings a random one does not just repeat.
             model.get_input_embeddings().weight.data *= 0.1
         model.save_pretrained(folder)
-        tiny_tokenizer().save_pretrained(folder)
+        tiny.tiny_tokenizer().save_pretrained(folder)
     return folder
+
+
+def _model(architecture: str) -> Any:
+    import transformers
+
+    name, own = (tiny.ARCHITECTURES | _MORE)[architecture]
+    changes = {**own, **_SHAPE, **_OWN.get(architecture, {})}
+    config = getattr(transformers, name)(**{**tiny._SHAPE, **changes})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 def reference(architecture: str, parent: Path) -> TransformersEngine:

@@ -6,11 +6,12 @@ cache.
 
 The widest matrix, every architecture compiled and eager, on both model runners, over two ranks both ways:
 
-    python -m pytest tests/vllm/test_equality.py -m wide
+    make test-vllm ARGS="tests/vllm/test_equality.py -m wide"
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,22 @@ OPTIONS: dict[str, Any] = {
     "block_size": 32,
     "enable_prefix_caching": True,
 }
-ARCHITECTURES = ("llama", "mistral", "phi3", "gemma2", "qwen2", "qwen3", "mixtral", "nano")
+ARCHITECTURES = (
+    "llama",
+    "mistral",
+    "phi3",
+    "gemma2",
+    "qwen2",
+    "qwen3",
+    "mixtral",
+    "nano",
+    # Layers that return their stream in other ways: beside something stale, as one tensor, by vLLM's backend for
+    # transformers.
+    "cohere",
+    "opt",
+    "gpt_neox",
+)
+FEW = ["llama", "mistral", "phi3", "gemma2", "qwen2", "qwen3", "mixtral", "nano"]
 
 
 class Bench:
@@ -45,14 +61,14 @@ class Bench:
         run, _ = self._case(architecture)
         return {**run, "passes": passes, "options": {**run["options"], **options}}
 
-    def mismatches(self, architecture: str, result: dict[str, Any]) -> list[str]:
+    def mismatches(self, architecture: str, result: dict[str, Any], answers: int = 1) -> list[str]:
         """The answers that differ from those of transformers, one line for each."""
         _, expected = self._case(architecture)
         return [
             f"{architecture}, pass {number}, request {place}: {got} instead of {wanted}"
             for number, one in enumerate(result["passes"])
             for place, (got, wanted) in enumerate(zip(one["tokens"], expected, strict=True))
-            if got != [wanted]
+            if got != [wanted] * answers
         ]
 
     def _case(self, architecture: str) -> tuple[dict[str, Any], list[list[int]]]:
@@ -90,11 +106,93 @@ def bench(
     return Bench(model_folder, reference, tmp_path_factory.mktemp("steerings"))
 
 
-def test_every_architecture_eager(bench: Bench, run_job: Callable[..., Any]) -> None:
-    runs = [bench.run(architecture, enforce_eager=True) for architecture in ARCHITECTURES]
-    results = run_job({"runs": runs}, separate=False)
-    for architecture, result in zip(ARCHITECTURES, results, strict=True):
-        assert bench.mismatches(architecture, result) == []
-        assert sum(result["passes"][1]["cached"]) > sum(result["passes"][0]["cached"]), (
-            "nothing came from the cache"
-        )
+@pytest.fixture(scope="module")
+def eager(bench: Bench, run_job: Callable[..., Any]) -> dict[str, Any]:
+    """What came back in one process: of every architecture, and of Llama in ways that say so by their name."""
+    plain = {"enforce_eager": True}
+    runs = {architecture: bench.run(architecture, **plain) for architecture in ARCHITECTURES}
+    # So few blocks that the requests which run take them from each other.
+    runs["preempted"] = bench.run("llama", **plain, num_gpu_blocks_override=18)
+    runs["children"] = bench.run("llama", passes=1, **plain)
+    # Sampled from the most likely token alone: three answers of one request, all of them that of greedy decoding.
+    runs["children"]["sampling"] = {**runs["children"]["sampling"], "n": 3, "temperature": 1.0, "top_k": 1}
+    runs["without salt"] = {**bench.run("llama", **plain), "without_salt": True}
+    results = run_job(list(runs.values()), separate=False)
+    return dict(zip(runs, results, strict=True))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_architectures(architecture: str, eager: dict[str, Any], bench: Bench) -> None:
+    result = eager[architecture]
+    assert bench.mismatches(architecture, result) == []
+    first, second = (sum(one["cached"]) for one in result["passes"])
+    assert second > first, "nothing came from the prefix cache"
+    assert result["runner"] == "v1"
+
+
+def test_what_is_called_tested_is_tested(model_folder: Callable[[str], Path]) -> None:
+    from trimtab.engines.vllm.architectures import TESTED, architectures
+
+    configs = [json.loads((model_folder(one) / "config.json").read_text()) for one in ARCHITECTURES]
+    served = {config["architectures"][0] for config in configs}
+    assert served & {one.name for one in architectures()} == TESTED
+
+
+def test_preempted_requests(eager: dict[str, Any], bench: Bench) -> None:
+    assert eager["preempted"]["preemptions"] > 0, "the cache was not small enough to preempt anyone"
+    assert bench.mismatches("llama", eager["preempted"]) == []
+
+
+def test_several_answers_of_a_request(eager: dict[str, Any], bench: Bench) -> None:
+    assert bench.mismatches("llama", eager["children"], answers=3) == []
+
+
+def test_without_the_salt_answers_are_wrong(eager: dict[str, Any], bench: Bench) -> None:
+    # The negative control: so it is the salt that keeps the cached blocks of different steerings apart.
+    wrong = bench.mismatches("llama", eager["without salt"])
+    assert len(wrong) > 10, "the requests would be right without isolation: they test nothing"
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_compiled(architecture: str, bench: Bench, run_job: Callable[..., Any]) -> None:
+    [result] = run_job([bench.run(architecture)])
+    assert bench.mismatches(architecture, result) == []
+
+
+def test_model_runner_v2(bench: Bench, run_job: Callable[..., Any]) -> None:
+    [result] = run_job([bench.run("llama", enforce_eager=True)], v2=True)
+    assert result["runner"] == "v2"
+    assert bench.mismatches("llama", result) == []
+
+
+def test_tensor_parallel(bench: Bench, run_job: Callable[..., Any]) -> None:
+    [result] = run_job([bench.run("llama", enforce_eager=True, tensor_parallel_size=2)], ranks=2)
+    assert bench.mismatches("llama", result) == []
+    assert [rank["blocks"] for rank in result["status"]] == [[0, 1, 2, 3], [0, 1, 2, 3]]
+
+
+def test_pipeline_parallel(bench: Bench, run_job: Callable[..., Any]) -> None:
+    # Model runner V1 of vLLM's CPU backend cannot do it without compiling.
+    [result] = run_job([bench.run("llama", enforce_eager=True, pipeline_parallel_size=2)], ranks=2, v2=True)
+    assert bench.mismatches("llama", result) == []
+    assert [rank["blocks"] for rank in result["status"]] == [[0, 1], [2, 3]]
+
+
+WIDE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "compiled": ({}, {}),
+    "v2": ({"enforce_eager": True}, {"v2": True}),
+    "v2 compiled": ({}, {"v2": True}),
+    "tensor parallel": ({"enforce_eager": True, "tensor_parallel_size": 2}, {"ranks": 2}),
+    "tensor parallel, compiled": ({"tensor_parallel_size": 2}, {"ranks": 2}),
+    "pipeline parallel, compiled": ({"pipeline_parallel_size": 2}, {"ranks": 2}),
+    "v2 pipeline parallel": ({"enforce_eager": True, "pipeline_parallel_size": 2}, {"ranks": 2, "v2": True}),
+}
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("mode", WIDE)
+@pytest.mark.parametrize("architecture", FEW)
+def test_wide(architecture: str, mode: str, bench: Bench, run_job: Callable[..., Any]) -> None:
+    options, where = WIDE[mode]
+    [result] = run_job([bench.run(architecture, **options)], seconds=1200, **where)
+    assert bench.mismatches(architecture, result) == []
