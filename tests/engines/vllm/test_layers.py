@@ -75,6 +75,7 @@ def config(blocks: int, **settings: Any) -> Any:
     return SimpleNamespace(
         model_config=model,
         scheduler_config=SimpleNamespace(max_num_seqs=3, max_num_batched_tokens=TOKENS),
+        device_config=SimpleNamespace(device="cpu"),
         compilation_config=SimpleNamespace(max_cudagraph_capture_size=None),
     )
 

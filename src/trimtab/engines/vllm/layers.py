@@ -104,7 +104,8 @@ def install(model: nn.Module, vllm_config: Any, settings: Settings) -> SteeringS
         )
     width = int(model_config.get_hidden_size())
     dtype = settings.dtype(model_config.dtype)
-    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    # Not that of a weight: weights may be elsewhere until they are loaded.
+    device = torch.device(vllm_config.device_config.device or vllm_config.device_config.device_type)
     scheduler = vllm_config.scheduler_config
     slots = scheduler.max_num_seqs
     graphs = vllm_config.compilation_config.max_cudagraph_capture_size or 0
