@@ -1,7 +1,7 @@
 """Answers on vLLM over Ray: `python -m tests.vllm.ray_job JOB RESULT`, both JSON.
 
-The cluster is one of two nodes, each with a raylet, an address and a node id of its own, as two machines have; each
-takes one worker. What the workers know of steerings came by RPC: there is no folder of them.
+Unless `RAY_ADDRESS` names a cluster, one of two nodes is made, each with a raylet, an address and a node id of its own,
+as two machines have; each takes one worker. What the workers know of steerings came by RPC: there is no folder of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +19,35 @@ from trimtab.steering import Steering
 
 def main(job: Path, result: Path) -> None:
     """Starts the cluster, runs all runs of a job on it, and ends it."""
-    import ray
-    from ray.cluster_utils import Cluster
-
     wanted = json.loads(job.read_text())
-    node = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "node_ip_address": "127.0.0.2"})
-    try:
-        cluster.add_node(**node, node_ip_address="127.0.0.3")
-        os.environ["RAY_ADDRESS"] = cluster.address
-        ray.init(address=cluster.address, log_to_driver=False, _node_ip_address="127.0.0.2")
-        done = []
+    done = []
+    with cluster():
         for run in wanted["runs"]:
             done.append(one(run))
             result.write_text(json.dumps(done))
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """Inside, this process is connected to a Ray cluster, and so will be what it starts."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(log_to_driver=False, _node_ip_address=os.environ["VLLM_HOST_IP"])
+        yield
+        ray.shutdown()
+        return
+    node = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args={**node, "node_ip_address": "127.0.0.2"})
+    try:
+        made.add_node(**node, node_ip_address="127.0.0.3")
+        os.environ["RAY_ADDRESS"] = made.address
+        ray.init(address=made.address, log_to_driver=False, _node_ip_address="127.0.0.2")
+        yield
     finally:
         ray.shutdown()
-        cluster.shutdown()
+        made.shutdown()
 
 
 def one(run: dict[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 vLLM's platform for CPUs refuses Ray; `tests/vllm/placeable` is a platform for vLLM that is the same CPU, except that
 Ray may place workers on it. The executor, its actors and its message queues (over TCP, as between machines, since the
-nodes differ) are vLLM's own.
+nodes differ) are vLLM's own. Two machines, as far as one can be two:
+
+    python -m pytest tests/vllm/test_ray.py -m wide
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -69,16 +72,13 @@ def asked(reference: Callable[[str], Any], tmp_path_factory: pytest.TempPathFact
     }
 
 
-@pytest.fixture(scope="module")
-def results(
-    asked: dict[str, Any],
-    model_folder: Callable[[str], Path],
-    tmp_path_factory: pytest.TempPathFactory,
+def answers_over_ray(
+    asked: dict[str, Any], model: Path, folder: Path, wrapper: Sequence[str] = (), **more: str
 ) -> dict[str, dict[str, Any]]:
-    """What both ways of running gave, on one cluster."""
+    """What both ways of running give, on one cluster."""
     runs = [
         {
-            "model": str(model_folder("llama")),
+            "model": str(model),
             "options": {**OPTIONS, **options},
             "prompts": asked["prompts"],
             "steerings": asked["steerings"],
@@ -86,22 +86,29 @@ def results(
         }
         for options in WAYS.values()
     ]
-    folder = tmp_path_factory.mktemp("ray")
     job, got, log = folder / "job.json", folder / "result.json", folder / "log.txt"
     job.write_text(json.dumps({"runs": runs}))
     with log.open("w") as output:
         ended = subprocess.run(
-            [sys.executable, "-m", "tests.vllm.ray_job", str(job), str(got)],
-            env={**os.environ, **ENVIRONMENT},
+            [*wrapper, sys.executable, "-m", "tests.vllm.ray_job", str(job), str(got)],
+            env={**os.environ, **ENVIRONMENT, **more},
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
-            timeout=400,
+            timeout=500,
             check=False,
         )
     if ended.returncode:
         pytest.fail(f"it ended with {ended.returncode}:\n{log.read_text()[-6000:]}")
     return dict(zip(WAYS, json.loads(got.read_text()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def results(
+    asked: dict[str, Any], model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
+    """What came back from two nodes of this machine."""
+    return answers_over_ray(asked, model_folder("llama"), tmp_path_factory.mktemp("ray"))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -136,3 +143,18 @@ def test_capture_collects_from_every_node(
 ) -> None:
     for got, expected in zip(results[way]["captured"], asked["captured"], strict=True):
         assert got == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.wide
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces need root and ip")
+def test_two_machines_of_which_one_has_the_steerings(
+    asked: dict[str, Any], model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Two network namespaces with a Ray node in each; the second does not see the folder of the steerings."""
+    hidden = str(Path(asked["steerings"][1]).parent)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # ray's own command
+    script = [str(Path(__file__).parent / "two_machines.sh"), str(tmp_path), hidden]
+    found = answers_over_ray(asked, model_folder("llama"), tmp_path, script, PATH=path)
+    for result in found.values():
+        assert len(result["nodes"]) == 2
+        assert result["passes"] == [asked["answers"], asked["answers"]]
