@@ -131,7 +131,7 @@ def install(model: nn.Module, vllm_config: Any, settings: Settings) -> SteeringS
 
     from vllm.logger import init_logger
 
-    init_logger(__name__).info(
+    init_logger("vllm.trimtab").info(  # vLLM shows what is said under its own name
         "trimtab steers %d blocks of %s (%s), %d requests at once, %d gated edits each, tables of %.1f MiB",
         len(present),
         type(model).__name__,

@@ -184,8 +184,9 @@ def after_v1_update(runner: Any, scheduler_output: Any) -> None:
     state.keep_only(request_ids)
     # One that was there can come again under its name with a longer prompt (a session), or with another use.
     again = {request.req_id for request in scheduler_output.scheduled_new_reqs}
+    admitted = set(state.table.requests)
     for request_id in request_ids:
-        if request_id in again or request_id not in state.table.requests:
+        if request_id in again or request_id not in admitted:
             request = runner.requests[request_id]
             state.admit(request_id, request.sampling_params, request.num_prompt_tokens)
 
