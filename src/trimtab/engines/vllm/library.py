@@ -283,8 +283,7 @@ class SteeringLibrary:
             count = max(len(names), len(digests))
             if count > self.limit:
                 raise SteeringError(
-                    f"there is room for {self.limit} steerings, and this would make {count}; remove some, or start the "
-                    "server with a higher limit"
+                    f"there is room for {self.limit} steerings, and this would make {count}; remove some first"
                 )
             self._names, self._digests = names, digests
 
@@ -301,8 +300,7 @@ class SteeringLibrary:
         if size > self.limit_bytes:
             most = f"{self.limit_bytes / MIB:.1f} MiB"
             raise SteeringError(
-                f"{called} has {size / MIB:.1f} MiB, and one steering may have {most}; make it smaller, or start the "
-                "server with a higher limit"
+                f"{called} has {size / MIB:.1f} MiB, and one steering may have {most}; make it smaller"
             )
 
     def _unknown(self, name: str) -> str:
