@@ -116,6 +116,7 @@ def _serve(connection: Connection, model: Path, load: Load, steerings: Path | No
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if steerings is None:
         os.environ["VLLM_PLUGINS"] = ""
+    engine = None
     try:
         engine = _engine(model, load, steerings)
         connection.send(None)
@@ -127,6 +128,9 @@ def _serve(connection: Connection, model: Path, load: Load, steerings: Path | No
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
         raise
+    finally:
+        if engine is not None:
+            engine.llm_engine.engine_core.shutdown()  # its processes would outlive this one
 
 
 def _engine(model: Path, load: Load, steerings: Path | None) -> Any:
