@@ -10,6 +10,7 @@ import gc
 import json
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,25 @@ def main(job: Path, result: Path) -> None:
     for run in json.loads(job.read_text()):
         # The negative control: without its salt, a request is served blocks that were computed under another steering.
         requests.salt = (lambda client_salt, use: client_salt) if run.get("without_salt") else salt
-        done.append(one(run))
+        try:
+            done.append(one(run))
+        except Exception:  # noqa: BLE001 - one that fails is told, and the others are done
+            done.append({"error": traceback.format_exc()})
+        finally:
+            clean()
         result.write_text(json.dumps(done))
+
+
+def clean() -> None:
+    """Leaves the process as it was before a run."""
+    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+    cleanup_dist_env_and_memory()
+    gc.collect()
 
 
 def one(run: dict[str, Any]) -> dict[str, Any]:
     """Starts vLLM, sends the requests of a run as often as it says, and tells what came back."""
-    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
-
     from vllm import LLM, SamplingParams
 
     begun = time.monotonic()
@@ -70,9 +82,6 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
         "runner": "v2" if llm.llm_engine.vllm_config.use_v2_model_runner else "v1",
     }
     llm.llm_engine.engine_core.shutdown()
-    del llm
-    cleanup_dist_env_and_memory()
-    gc.collect()
     return result
 
 
