@@ -10,11 +10,11 @@ import sys
 
 def main(arguments: list[str]) -> None:
     """Runs engines until they are told to end."""
-    from vllm.entrypoints.cli.serve import run_headless
+    from vllm.entrypoints.cli.serve import ServeSubcommand
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    run_headless(make_arg_parser(FlexibleArgumentParser()).parse_args(arguments))
+    ServeSubcommand.cmd(make_arg_parser(FlexibleArgumentParser()).parse_args(arguments))
 
 
 if __name__ == "__main__":
