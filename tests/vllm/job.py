@@ -77,6 +77,7 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
         "passes": passes,
         "status": llm.collective_rpc("trimtab_status"),
         "preemptions": counts.get("vllm:num_preemptions", 0),
+        "drafts": counts.get("vllm:spec_decode_num_drafts", 0),
         "start_seconds": started - begun,
         "run_seconds": time.monotonic() - started,
         "runner": "v2" if llm.llm_engine.vllm_config.use_v2_model_runner else "v1",

@@ -122,6 +122,8 @@ def eager(bench: Bench, run_job: Callable[..., Any]) -> dict[str, Any]:
     runs["children"] = bench.run("llama", passes=1, **plain)
     # Sampled from the most likely token alone: three answers of one request, all of them that of greedy decoding.
     runs["children"]["sampling"] = {**runs["children"]["sampling"], "n": 3, "temperature": 1.0, "top_k": 1}
+    guessed = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 2, "prompt_lookup_min": 1}
+    runs["drafted"] = bench.run("llama", **plain, speculative_config=guessed)
     runs["without salt"] = {**bench.run("llama", **plain), "without_salt": True}
     results = run_job(list(runs.values()), separate=False)
     return dict(zip(runs, results, strict=True))
@@ -151,6 +153,12 @@ def test_preempted_requests(eager: dict[str, Any], bench: Bench) -> None:
 
 def test_several_answers_of_a_request(eager: dict[str, Any], bench: Bench) -> None:
     assert bench.mismatches("llama", eager["children"], answers=3) == []
+
+
+def test_drafted_tokens(eager: dict[str, Any], bench: Bench) -> None:
+    # What is drafted is verified by the steered model, several tokens of a request at once.
+    assert bench.mismatches("llama", eager["drafted"]) == []
+    assert eager["drafted"]["drafts"] > 0, "nothing was drafted"
 
 
 def test_without_the_salt_answers_are_wrong(eager: dict[str, Any], bench: Bench) -> None:
