@@ -65,7 +65,7 @@ def steer(
         p: `[slots, K, d]`, contiguous: the gates, in the dtype of `added`.
         u: `[slots, K, d]`, contiguous: what the gated edits add, in the dtype of `added`.
         strength: float32 `[2 * slots, K]`, contiguous: the coefficients of the gated edits, by entry; 0 for an edit
-            that isn't there, whose `p` and `u` are not read.
+            that isn't there, whose `p` and `u` are not read. Slot 0 has only finite values everywhere.
     """
     if stream.device.type == "cpu" and not _INTERPRETED and torch.compiler.is_compiling():
         _steer_by_formula(stream, addend, index, added, p, u, strength)
@@ -133,16 +133,22 @@ def _steer_by_formula(
     u: Tensor,
     strength: Tensor,
 ) -> None:
-    """In plain torch without a look at the index: to be compiled, and for devices that would have to wait for it."""
+    """In plain torch without a look at the index: to be compiled, and for devices that would have to wait for it.
+
+    One gated edit after the other, and a slot chosen by token alone, is what the compiler of CPU code makes one pass
+    with vector loads of. An edit that isn't there reads slot 0, which is in the cache.
+    """
     entries = index[: stream.shape[0]]
     slots = entries >> 1
     old = stream.float()
     h = old if addend is None else old + addend
     change = added.index_select(0, entries).float()
     coefficients = strength.index_select(0, entries)
-    amounts = (p.index_select(0, slots) * h[:, None]).sum(2) * coefficients
-    amounts = torch.where(coefficients != 0, amounts, 0.0)  # what lies in the tables beside it has no say
-    change = change + (amounts[:, :, None] * u.index_select(0, slots)).sum(1)
+    for k in range(p.shape[1]):
+        coefficient = coefficients[:, k]
+        slot = torch.where(coefficient != 0, slots, 0)
+        amount = (p[:, k].index_select(0, slot) * h).sum(1) * coefficient
+        change = change + amount[:, None] * u[:, k].index_select(0, slot)
     stream.copy_(torch.where((slots > 0)[:, None], old + change, old))
 
 
