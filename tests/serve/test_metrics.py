@@ -21,7 +21,7 @@ def registry() -> Any:
 
 
 def table(**more: int) -> dict[str, int]:
-    return {"slots": 8, "in_use": 0, "evictions": 0, "writes": 0, **more}
+    return {"slots": 8, "in_use": 0, "held": 2, "evictions": 0, "writes": 0, **more}
 
 
 def test_requests_are_counted_by_outcome(registry: Any) -> None:
@@ -46,6 +46,7 @@ def test_tables_are_told_by_engine_and_counters_only_grow(registry: Any) -> None
     metrics.tables([table(in_use=2, writes=5, evictions=1), table(in_use=1)])
     metrics.tables([table(in_use=0, writes=7, evictions=1), table(in_use=1)])
     assert value(registry, "trimtab_steerings_loaded") == 3
+    assert value(registry, "trimtab_steerings_held", engine="0") == 2
     assert value(registry, "trimtab_rows", engine="0") == 8
     assert value(registry, "trimtab_rows_in_use", engine="0") == 0
     assert value(registry, "trimtab_rows_in_use", engine="1") == 1

@@ -116,9 +116,16 @@ def test_own_edits_arrive_to_the_last_bit(server: Serving, echo: Echo) -> None:
 
 def test_strength_zero_is_unsteered(server: Serving, echo: Echo) -> None:
     answer = post(echo, server, {"model": "tiny:json*0", "use_beam_search": True})
-    assert json.loads(echo.bodies[0]) == {"model": "tiny", "use_beam_search": True, "vllm_xargs": None}
+    assert json.loads(echo.bodies[0]) == {"model": "tiny", "use_beam_search": True}
     assert "x-trimtab-steering" not in answer.headers
     assert server.metrics.counts == {"unsteered": 1}
+
+
+def test_nothing_is_added_that_the_client_did_not_say(server: Serving, echo: Echo) -> None:
+    post(echo, server, {"vllm_xargs": {"steering": "json*0"}})
+    assert json.loads(echo.bodies[0]) == {"vllm_xargs": None}
+    post(echo, server, {"vllm_xargs": {"steering": "json"}})
+    assert "model" not in json.loads(echo.bodies[1])
 
 
 def test_counting_tokens_needs_no_steering_and_checks_its_name(server: Serving, echo: Echo) -> None:

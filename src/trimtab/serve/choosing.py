@@ -93,8 +93,9 @@ def choose(path: str, body: Mapping[str, Any], served: Collection[str], library:
     if where is None:
         return Chosen(None, (), named=False)
     resolved = _resolve(asked, library, where)
+    changed = dict(body) if expression is None else {**body, "model": base}
     if path not in GENERATING:
-        return Chosen({**body, "model": base}, resolved.use, named=True)
+        return Chosen(changed, resolved.use, named=True)
     if resolved.use and _asks_for_beams(body):
         raise RefusedError(
             "beam search cannot be steered on vLLM; use sampling, or leave the steering out",
@@ -104,7 +105,9 @@ def choose(path: str, body: Mapping[str, Any], served: Collection[str], library:
     passed = {key: value for key, value in extra.items() if key != "steering"}
     if resolved.use:
         passed["steering"] = _pinned(asked, resolved)
-    return Chosen({**body, "model": base, "vllm_xargs": passed or None}, resolved.use, named=True)
+    if passed or extra:
+        changed["vllm_xargs"] = passed or None
+    return Chosen(changed, resolved.use, named=True)
 
 
 def _join(one: Asked, other: Asked) -> Asked:

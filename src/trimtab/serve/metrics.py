@@ -49,6 +49,12 @@ class Metrics:
                 ["engine"],
                 registry=registry,
             ),
+            "held": Gauge(
+                "trimtab_steerings_held",
+                "Steerings that the workers hold: those that can be named, and those on their way out.",
+                ["engine"],
+                registry=registry,
+            ),
             "slots": Gauge("trimtab_rows", "Rows of the table.", ["engine"], registry=registry),
         }
         self._counters = {
