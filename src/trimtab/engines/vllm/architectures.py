@@ -21,7 +21,7 @@ from trimtab.errors import ModelError
 
 TESTED = frozenset(
     "LlamaForCausalLM MistralForCausalLM Phi3ForCausalLM Gemma2ForCausalLM Qwen2ForCausalLM Qwen3ForCausalLM "
-    "MixtralForCausalLM".split()
+    "MixtralForCausalLM CohereForCausalLM OPTForCausalLM".split()
 )
 """Those that trimtab's tests serve and compare with transformers, token for token."""
 
