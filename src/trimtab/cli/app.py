@@ -27,6 +27,7 @@ from trimtab.cli import (
     transfer,
     tune,
 )
+from trimtab.cli.models import close_engines
 from trimtab.errors import TrimtabError
 
 
@@ -57,6 +58,8 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as error:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from error
+        finally:
+            close_engines()
 
 
 app = typer.Typer(

@@ -7,13 +7,13 @@ import os
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
+    from trimtab.engines.vllm.engine import VllmEngine
     from trimtab.evaluate.quality import FactCheck
 
 
@@ -70,6 +70,9 @@ BatchSizeOption = Annotated[
         "--batch-size", min=1, help="Rows per forward pass; chosen when left out.", show_default=False
     ),
 ]
+
+
+_running: list[VllmEngine] = []
 
 
 def open_engine(
@@ -151,7 +154,7 @@ def _vllm(
     dtype: str | None,
     trust_remote_code: bool,
 ) -> Engine:
-    """Start vLLM, and end it when the command is over, however it ends."""
+    """Start vLLM; `close_engines` ends it."""
     import trimtab
     from trimtab.engines.vllm import starting
 
@@ -166,10 +169,14 @@ def _vllm(
     engine = trimtab.load(
         model, engine="vllm", dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **options
     )
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.call_on_close(engine.close)
+    _running.append(engine)
     return engine
+
+
+def close_engines() -> None:
+    """End what runs in other processes for the command that is over."""
+    while _running:
+        _running.pop().close()
 
 
 def facts_of(engine: Engine) -> FactCheck | None:
