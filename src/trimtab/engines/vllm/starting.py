@@ -147,6 +147,11 @@ def shut_down(llm: Any) -> None:
     llm.llm_engine.renderer.shutdown()
     for process in psutil.wait_procs(processes, timeout=_PATIENCE)[1]:
         process.kill()
+    reader = getattr(core, "output_queue_thread", None)
+    if reader is not None:  # vLLM leaves the context of its sockets to the garbage collector, which complains
+        reader.join(_PATIENCE)
+        if not reader.is_alive():
+            core.ctx.destroy(linger=0)
     if manager is None:  # vLLM ran in this process, and leaves its groups behind
         from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 
