@@ -1,4 +1,7 @@
-"""The engine over several workers, and on the other model runner: each part is read once, and put together rightly."""
+"""The engine over several workers, and on the other model runner: each part is read once, and put together rightly.
+
+All of it, some minutes: `python -m pytest tests/vllm/test_engine_parallel.py -m "wide or not wide"`.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "two tensor-parallel ranks": ({"tensor_parallel_size": 2, "enforce_eager": True}, {"ranks": 2}),
     # Eager pipelines fail in vLLM's own model runner for CPUs.
     "two pipeline stages, compiled": ({"pipeline_parallel_size": 2}, {"ranks": 2}),
-    "model runner V2": ({"enforce_eager": True}, {"v2": True}),
+    "two pipeline stages, model runner V2": (
+        {"pipeline_parallel_size": 2, "enforce_eager": True},
+        {"ranks": 2, "v2": True},
+    ),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if "V2" in case else [pytest.mark.wide]) for case in CASES]
+)
 def test_it_is_the_same_engine(
     case: str,
     model_folder: Callable[[str], Path],
