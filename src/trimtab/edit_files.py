@@ -116,9 +116,7 @@ def read_edit(
     block = take(values, "block", int, place)
     tokens = take(values, "tokens", str, place)
     if not 0 <= block < blocks:
-        raise SteeringError(
-            f"{place}: block {block} is out of range, the model has blocks 0 to {blocks - 1}"
-        )
+        raise SteeringError(f"{place}: block {block} is out of range, the model has blocks 0 to {blocks - 1}")
     if tokens not in get_args(TokenScope):
         raise SteeringError(
             f"{place}: tokens must be one of {', '.join(get_args(TokenScope))}, not {tokens!r:.60}"
