@@ -1,0 +1,475 @@
+"""The real server and the real `openai` client: chat, completions, streams, errors, names, loading and unloading.
+
+Every answer is compared with what the transformers engine writes under the same steering.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from benchmarks.serving.server import Server, running
+from tests.vllm import cases
+
+import trimtab
+from trimtab.steering import Steering
+
+KEY = "the-key"
+TOKENS = 24
+QUESTIONS = ["What grows in spring?", "Tell me about the lighthouse.", "Who lives by the river?"]
+HEADER = "x-trimtab-steering"
+
+
+@pytest.fixture(scope="module")
+def engine(reference: Callable[[str], Any]) -> Any:
+    return reference("nano")
+
+
+@pytest.fixture(scope="module")
+def known(engine: Any) -> dict[str, Steering]:
+    """Six steerings, all scopes, gated ones too; the last two are not in the server's folder."""
+    found = cases.steerings(engine, 6, seed=3)
+    return {f"s{number}": steering for number, steering in enumerate(found.values())}
+
+
+@pytest.fixture(scope="module")
+def folder(known: dict[str, Steering], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    served = {**dict(list(known.items())[:4]), "json": known["s0"]}  # one of them has two names
+    return cases.save(served, tmp_path_factory.mktemp("steerings"))
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    arguments = ["--steerings", str(folder), "--gates", "8"]
+    options = ["--api-key", KEY, "--enforce-eager", "--max-num-seqs", "16", "--max-num-batched-tokens", "64"]
+    environment = {"VLLM_LOGGING_LEVEL": "INFO", "OMP_NUM_THREADS": "1"}
+    with running("nano", log, arguments, options, environment=environment) as started:
+        yield started
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.address}/v1", api_key=KEY, max_retries=0, timeout=120) as made:
+        yield made
+
+
+@pytest.fixture
+def expected(engine: Any, known: dict[str, Steering]) -> Callable[..., str]:
+    """What transformers answers."""
+
+    def answer(question: str, steering: Steering | None = None) -> str:
+        (one,) = engine.generate([question], steering=steering, max_new_tokens=TOKENS)
+        return str(one.text)
+
+    return answer
+
+
+def chat(client: openai.OpenAI, question: str, model: str = "nano", **options: Any) -> Any:
+    """The raw response, with headers."""
+    return client.chat.completions.with_raw_response.create(
+        model=model,
+        messages=[{"role": "user", "content": question}],
+        max_tokens=TOKENS,
+        temperature=0,
+        **options,
+    )
+
+
+def text(raw: Any) -> str:
+    return str(raw.parse().choices[0].message.content)
+
+
+def asks(steering: str, **more: Any) -> dict[str, Any]:
+    return {"vllm_xargs": {"steering": steering}, **more}
+
+
+def request(
+    server: Server, path: str, body: bytes | None = None, method: str | None = None, **headers: str
+) -> Any:
+    """A request without any client library; its answer as JSON or text."""
+    sent = {"authorization": f"Bearer {KEY}", "content-type": "application/json", **headers}
+    asked = urllib.request.Request(server.address + path, body, sent, method=method)
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        content = answer.read().decode()
+        return json.loads(content) if "json" in answer.headers["content-type"] else content
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_chat_by_name_by_argument_and_without(
+    client: openai.OpenAI, known: dict[str, Steering], expected: Callable[..., str]
+) -> None:
+    seen = set()
+    for question in QUESTIONS:
+        plain = chat(client, question)
+        assert text(plain) == expected(question)
+        assert HEADER not in plain.headers
+        for name in ("s0", "s1", "s2", "s3"):
+            steered = expected(question, known[name])
+            assert text(chat(client, question, f"nano:{name}")) == steered
+            raw = chat(client, question, extra_body=asks(name))
+            assert text(raw) == steered
+            assert raw.headers[HEADER] == f"{known[name].digest()}*1"
+            seen.add(steered)
+    assert len(seen) > 8
+
+
+def test_compositions_and_strengths(
+    client: openai.OpenAI, known: dict[str, Steering], expected: Callable[..., str]
+) -> None:
+    both = known["s0"] * 0.5 + known["s1"] * -1.0
+    by_name = chat(client, QUESTIONS[0], "nano:s0*0.5+s1*-1")
+    assert text(by_name) == expected(QUESTIONS[0], both)
+    in_two_places = chat(client, QUESTIONS[0], "nano:s0*0.5", extra_body=asks("s1*-1"))
+    assert text(in_two_places) == text(by_name)
+    assert in_two_places.headers[HEADER] == by_name.headers[HEADER]
+    assert "*-1" in by_name.headers[HEADER]
+    zero = chat(client, QUESTIONS[0], "nano:s0*0")
+    assert text(zero) == expected(QUESTIONS[0])
+    assert HEADER not in zero.headers
+
+
+def test_own_edits(client: openai.OpenAI, known: dict[str, Steering], expected: Callable[..., str]) -> None:
+    case = cases.Case(QUESTIONS[0], (("s0", 0.5),), (known["s5"] * 0.7).edits)
+    raw = chat(client, QUESTIONS[0], extra_body=asks(json.dumps(case.asks()["steering"])))
+    assert text(raw) == expected(QUESTIONS[0], case.steering(known))
+    assert raw.headers[HEADER].count("sha256:") == 2
+
+
+def test_completions(client: openai.OpenAI, engine: Any, known: dict[str, Steering]) -> None:
+    prompts = cases.prompts_of(engine, [cases.Case(question) for question in QUESTIONS])
+    done = client.completions.create(
+        model="nano:s2", prompt=prompts, max_tokens=TOKENS, temperature=0, logprobs=2
+    )
+    generations = engine.generate(QUESTIONS, steering=known["s2"], max_new_tokens=TOKENS)
+    assert [choice.text for choice in done.choices] == [generation.text for generation in generations]
+    assert all(len(choice.logprobs.token_logprobs) > 0 for choice in done.choices)
+
+
+def test_streams_are_the_same_text_in_pieces(
+    client: openai.OpenAI, expected: Callable[..., str], known: Any
+) -> None:
+    with client.chat.completions.with_streaming_response.create(
+        model="nano:s1",
+        messages=[{"role": "user", "content": QUESTIONS[1]}],
+        max_tokens=TOKENS,
+        temperature=0,
+        stream=True,
+    ) as raw:
+        assert raw.headers[HEADER] == f"{known['s1'].digest()}*1"
+        pieces = [part.choices[0].delta.content or "" for part in raw.parse() if part.choices]
+    assert "".join(pieces) == expected(QUESTIONS[1], known["s1"])
+    assert sum(map(bool, pieces)) > 3
+
+
+def test_several_answers_and_log_probabilities(
+    client: openai.OpenAI, expected: Callable[..., str], known: Any
+) -> None:
+    done = chat(client, QUESTIONS[0], "nano:s3", n=2, logprobs=True, top_logprobs=2).parse()
+    steered = expected(QUESTIONS[0], known["s3"])
+    assert [choice.message.content for choice in done.choices] == [steered] * 2
+    own = done.choices[0].logprobs.content
+    plain = chat(client, QUESTIONS[0], logprobs=True).parse().choices[0].logprobs.content
+    assert own[0].logprob != plain[0].logprob or own[0].token != plain[0].token
+
+
+def test_responses_and_anthropics_messages(
+    client: openai.OpenAI, server: Server, expected: Callable[..., str], known: Any
+) -> None:
+    steered = expected(QUESTIONS[1], known["s0"])
+    done = client.responses.create(
+        model="nano:s0", input=QUESTIONS[1], max_output_tokens=TOKENS, temperature=0
+    )
+    assert done.output_text == steered
+    body = {
+        "model": "nano:s0",
+        "max_tokens": TOKENS,
+        "temperature": 0,
+        "messages": [{"role": "user", "content": QUESTIONS[1]}],
+    }
+    assert request(server, "/v1/messages", json.dumps(body).encode())["content"][0]["text"] == steered
+    tokens = request(server, "/tokenize", json.dumps({"model": "nano:s0", "prompt": "Hello"}).encode())
+    assert tokens["count"] > 0
+
+
+def test_a_clients_salt_is_kept_apart(
+    client: openai.OpenAI, expected: Callable[..., str], known: Any
+) -> None:
+    for _ in range(2):
+        for name, steering in (("nano", None), ("nano:s0", known["s0"]), ("nano:s1", known["s1"])):
+            raw = chat(client, QUESTIONS[2], name, extra_body={"cache_salt": "mine"})
+            assert text(raw) == expected(QUESTIONS[2], steering)
+
+
+def test_forty_at_once_are_as_one_by_one(client: openai.OpenAI) -> None:
+    models = ["nano", "nano:s0", "nano:s1", "nano:s2*0.5", "nano:s3+s0", "nano:s3*-1", "nano:s1*0.8+s2"]
+    asked = [(QUESTIONS[number % 3], models[number % 7]) for number in range(40)]
+    alone = [text(chat(client, *one)) for one in asked]
+    assert len(set(alone)) > 15
+    with ThreadPoolExecutor(40) as pool:
+        for _ in range(2):
+            assert list(pool.map(lambda one: text(chat(client, *one)), asked)) == alone
+
+
+def test_the_client_of_the_documentation_runs(
+    server: Server, known: dict[str, Steering], capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    (code,) = re.findall(r"python - <<'EOF'\n(.*?)\nEOF", page, re.DOTALL)
+    code = code.replace("http://127.0.0.1:8000", server.address).replace('"none"', repr(KEY))
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "serving.md", "exec"), namespace)
+    namespace["client"].close()
+    printed = capsys.readouterr().out
+    assert known["s0"].digest() in printed
+    assert printed.count(namespace["raw"].parse().choices[0].message.content) == 3
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_models_are_listed_and_found(client: openai.OpenAI, known: dict[str, Steering]) -> None:
+    names = {model.id for model in client.models.list()}
+    assert {"nano", "nano:s0", "nano:s3"} <= names
+    assert client.models.retrieve("nano").id == "nano"
+    assert client.models.retrieve("nano:s0").root == known["s0"].digest()  # type: ignore[attr-defined]
+    assert client.models.retrieve("nano:s0+s1*0.5").id == "nano:s0+s1*0.5"
+    with pytest.raises(openai.NotFoundError, match="no steering 'nope'"):
+        client.models.retrieve("nano:nope")
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"model": "nano:nope"}, "there is no steering 'nope' here; there are json, s0"),
+    ({"model": "nano:"}, "the steering is empty"),
+    ({"model": "nano:s0**2"}, "cannot be read"),
+    ({"model": "nano:s0*1e99"}, "the strength of 's0'"),
+    ({"extra_body": asks("{nonsense")}, "begins like JSON"),
+    ({"extra_body": {"vllm_xargs": {"steering": 3}}}, "text or an object"),
+    ({"extra_body": asks('{"edits": [{"block": 0, "u": [1, 2], "alpha": 1}]}')}, "width 2"),
+    ({"extra_body": asks('{"edits": [{"block": 99, "u": [1, 2], "alpha": 1}]}')}, "no block 99"),
+    ({"extra_body": asks('{"edits": [{"block": 0, "u": [NaN], "alpha": 1}]}')}, "finite"),
+    ({"extra_body": asks("sha256:" + "0" * 64)}, "digest"),
+    ({"extra_body": {"vllm_xargs": {"trimtab": "{}"}}}, "the server's own"),
+    ({"model": "nano:s0", "extra_body": {"use_beam_search": True}, "n": 2}, "beam search"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), WRONG)
+def test_mistakes_are_one_sentence_and_the_server_lives(
+    client: openai.OpenAI, server: Server, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=re.escape(says)) as caught:
+        chat(client, QUESTIONS[0], **{"model": "nano", **options})
+    assert caught.value.status_code == 400
+    assert caught.value.type == "BadRequestError"
+    assert "\n" not in caught.value.body["message"]  # type: ignore[index]
+    assert server.alive
+
+
+def test_too_many_gates_too_large_and_too_long(client: openai.OpenAI, server: Server, engine: Any) -> None:
+    width = engine.identity.width
+    edit = {"block": 0, "u": [0.1] * width, "alpha": 1}
+    edits = [{**edit, "p": [number / 100] * width} for number in range(9)]
+    with pytest.raises(openai.BadRequestError, match="9 gated edits in one block, and the tables take 8"):
+        chat(client, QUESTIONS[0], extra_body=asks(json.dumps({"edits": edits})))
+    with pytest.raises(openai.APIStatusError) as caught:
+        chat(client, "x" * (65 * 2**20))
+    assert caught.value.status_code == 413
+    with pytest.raises(openai.BadRequestError):  # vLLM's own
+        chat(client, "long " * 600, "nano:s0")
+    assert server.alive
+
+
+def test_an_unknown_model_is_vllms_own_answer(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        chat(client, QUESTIONS[0], "other:s0")
+
+
+def test_paths_past_the_middleware_are_resolved_or_refused_too(
+    server: Server, engine: Any, known: dict[str, Steering]
+) -> None:
+    (prompt,) = cases.prompts_of(engine, [cases.Case(QUESTIONS[0])])
+    (steered,) = engine.generate([QUESTIONS[0]], steering=known["s0"], max_new_tokens=TOKENS)
+
+    def generate(extra: dict[str, Any]) -> Any:
+        sampling = {"max_tokens": TOKENS, "temperature": 0, "extra_args": extra}
+        body = {"model": "nano", "token_ids": prompt, "sampling_params": sampling}
+        return request(server, "/inference/v1/generate", json.dumps(body).encode())
+
+    found = generate({"steering": "s0"})["choices"][0]["token_ids"]
+    assert tuple(found[: len(steered.token_ids)]) == steered.token_ids
+    for extra in ({"trimtab": {"use": []}}, {"steering": "nope"}):
+        with pytest.raises(urllib.request.HTTPError) as caught:
+            generate(extra)
+        assert caught.value.code == 400
+
+
+# --- the key ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_the_key_nothing_is_told(server: Server) -> None:
+    body = json.dumps({"model": "nano:nope", "messages": []}).encode()
+    for path, content in (
+        ("/v1/steerings", None),
+        ("/v1/models/nano:s0", None),
+        ("/v1/chat/completions", body),
+    ):
+        with pytest.raises(urllib.request.HTTPError) as caught:
+            request(server, path, content, authorization="Bearer wrong")
+        assert caught.value.code == 401
+        assert "steering" not in caught.value.read().decode()
+
+
+# --- loading and unloading -------------------------------------------------------------------------------------------
+
+
+def upload(client: openai.OpenAI, name: str, steering: Steering, folder: Path, **more: str) -> Any:
+    """As the documentation says: the two files of a steering, as a form."""
+    steering.save(folder)
+    files = {
+        "document": (folder / "steering.json").read_bytes(),
+        "tensors": (folder / "steering.safetensors").read_bytes(),
+    }
+    return client.post(
+        "/steerings",
+        cast_to=object,
+        body={"name": name, **more},
+        files=files,
+        options={"headers": {"Content-Type": "multipart/form-data"}},
+    )
+
+
+def metric(server: Server, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} ([\d.e+]+)$", request(server, "/metrics"), re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])
+
+
+def test_upload_use_unload(
+    client: openai.OpenAI,
+    server: Server,
+    known: dict[str, Steering],
+    expected: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    card = upload(client, "new", known["s4"], tmp_path / "a")
+    assert (card["name"], card["digest"]) == ("new", known["s4"].digest())  # type: ignore[index]
+    assert "nano:new" in {model.id for model in client.models.list()}
+    steered = expected(QUESTIONS[0], known["s4"])
+    assert text(chat(client, QUESTIONS[0], "nano:new")) == steered
+    assert text(chat(client, QUESTIONS[0], f"nano:{known['s4'].digest()[:30]}")) == steered
+    with pytest.raises(openai.ConflictError, match="another steering named 'new'"):
+        upload(client, "new", known["s5"], tmp_path / "b")
+    upload(client, "new", known["s5"], tmp_path / "b", replace="true")
+    assert text(chat(client, QUESTIONS[0], "nano:new")) == expected(QUESTIONS[0], known["s5"])
+    client.delete("/steerings/new", cast_to=object)
+    for name in ("new", known["s5"].digest(), known["s4"].digest()):
+        with pytest.raises(openai.BadRequestError, match="there is no steering"):
+            chat(client, QUESTIONS[0], f"nano:{name}")
+    with pytest.raises(openai.NotFoundError):
+        client.delete("/steerings/new", cast_to=object)
+
+
+def test_a_request_under_way_keeps_what_is_unloaded(
+    client: openai.OpenAI, server: Server, known: dict[str, Steering], engine: Any, tmp_path: Path
+) -> None:
+    upload(client, "brief", known["s5"], tmp_path)
+    (whole,) = engine.generate([QUESTIONS[0]], steering=known["s5"], max_new_tokens=200)
+    stream = client.chat.completions.create(
+        model="nano:brief",
+        messages=[{"role": "user", "content": QUESTIONS[0]}],
+        max_tokens=200,
+        temperature=0,
+        stream=True,
+    )
+    pieces = [next(stream).choices[0].delta.content or ""]
+    client.delete("/steerings/brief", cast_to=object)
+    pieces += [part.choices[0].delta.content or "" for part in stream if part.choices]
+    assert "".join(pieces) == whole.text
+    upload(client, "brief", known["s5"], tmp_path)
+    raw = chat(client, QUESTIONS[0], "nano:brief")
+    assert whole.text.startswith(text(raw)[:20])
+    client.delete("/steerings/brief", cast_to=object)
+
+
+def test_loading_from_the_servers_folder(
+    client: openai.OpenAI, folder: Path, known: dict[str, Steering], expected: Callable[..., str]
+) -> None:
+    known["s4"].save(folder / "late")
+    card = client.post("/steerings/load", cast_to=object, body={"folder": "late"})
+    assert card["digest"] == known["s4"].digest()  # type: ignore[index]
+    assert text(chat(client, QUESTIONS[1], "nano:late")) == expected(QUESTIONS[1], known["s4"])
+    client.delete("/steerings/late", cast_to=object)
+
+
+def test_damaged_and_foreign_uploads_are_refused(
+    client: openai.OpenAI, server: Server, known: dict[str, Steering], tmp_path: Path
+) -> None:
+    import dataclasses
+
+    original = known["s4"]
+    record = original.record
+    foreign = dataclasses.replace(
+        original, record=dataclasses.replace(record, model=dataclasses.replace(record.model, id="other"))
+    )
+    with pytest.raises(openai.BadRequestError, match="is for other"):
+        upload(client, "bad", foreign, tmp_path / "a")
+    good = original.save(tmp_path / "b")
+    tensors = good / "steering.safetensors"
+    cut = tensors.read_bytes()[:-5]
+    with pytest.raises(openai.BadRequestError, match="damaged"):
+        client.post(
+            "/steerings",
+            cast_to=object,
+            body={"name": "bad"},
+            files={"document": (good / "steering.json").read_bytes(), "tensors": cut},
+            options={"headers": {"Content-Type": "multipart/form-data"}},
+        )
+    assert "nano:bad" not in {model.id for model in client.models.list()}
+    assert server.alive
+
+
+# --- what is told ----------------------------------------------------------------------------------------------------
+
+
+def test_metrics_and_the_log(client: openai.OpenAI, server: Server, known: dict[str, Steering]) -> None:
+    steered = metric(server, 'trimtab_requests_total{outcome="steered"}')
+    refused = metric(server, 'trimtab_refused_total{reason="unknown"}')
+    raw = chat(client, QUESTIONS[0], "nano:s0", extra_headers={"x-request-id": "find-me"})
+    assert "find-me" in raw.parse().id
+    with pytest.raises(openai.BadRequestError):
+        chat(client, QUESTIONS[0], "nano:nope")
+    assert metric(server, 'trimtab_requests_total{outcome="steered"}') == steered + 1
+    assert metric(server, 'trimtab_refused_total{reason="unknown"}') == refused + 1
+    assert metric(server, "trimtab_steerings_loaded") == 5
+    (line,) = [line for line in server.log.read_text().splitlines() if "find-me" in line]
+    assert known["s0"].digest() in line
+    # The workers are asked every few seconds while there is traffic; what was unloaded is forgotten by then.
+    for _ in range(40):
+        if metric(server, 'trimtab_steerings_held{engine="0"}') == 4:
+            break
+        chat(client, QUESTIONS[0], "nano:s0")
+        time.sleep(0.5)
+    assert metric(server, 'trimtab_steerings_held{engine="0"}') == 4
+    assert metric(server, 'trimtab_rows{engine="0"}') == 16
+    assert metric(server, 'trimtab_table_writes_total{engine="0"}') > 5
+
+
+def test_the_servers_processes_are_in_one_group(server: Server) -> None:
+    """So that what ends the server, a Ctrl-C say, ends its workers."""
+    assert os.getpgid(server.process.pid) == server.process.pid
+    assert server.memory() > 100 * 2**20
+    assert trimtab.__version__
