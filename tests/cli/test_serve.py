@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from trimtab.engines.vllm.settings import Settings
 from trimtab.serve import launch
 from trimtab.serve.launch import Launch
 
@@ -29,9 +30,21 @@ def test_serving_starts_what_was_planned(
     (launched,) = started
     assert launched.command[-2:] == ("--max-model-len", "512")
     config = json.loads(launched.command[launched.command.index("--additional-config") + 1])
-    assert config == {"trimtab": {"steerings": str(steering_folder.parent), "gates": 4}}
+    assert Settings(**config["trimtab"]) == Settings(steerings=str(steering_folder.parent))
     assert "shout" in result.stderr
     assert result.stdout == ""
+
+
+def test_settings_reach_the_server(run: Callable[..., Any], started: list[Launch]) -> None:
+    options = ("--gates", 9, "--limit", 20, "--limit-mib", 3, "--table-dtype", "float32")
+    assert run("serve", "nano", *options).exit_code == 0
+    (launched,) = started
+    config = json.loads(launched.command[launched.command.index("--additional-config") + 1])
+    assert Settings(**config["trimtab"]) == Settings(gates=9, limit=20, limit_mib=3, table_dtype="float32")
+    for option, wrong in (("--gates", 65), ("--limit", 0), ("--limit-mib", 0), ("--table-dtype", "int8")):
+        result = run("serve", "nano", option, wrong)
+        assert result.exit_code == 2
+        assert option in result.stderr
 
 
 def test_quiet_says_nothing(run: Callable[..., Any], started: list[Launch]) -> None:

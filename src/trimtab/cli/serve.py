@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from trimtab.cli.output import Output, QuietOption
+
+TableDtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def command(
@@ -42,8 +44,14 @@ def command(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8000,
     gates: Annotated[
-        int, typer.Option("--gates", min=1, help="Gated edits that one request may have in one block.")
+        int,
+        typer.Option("--gates", min=1, max=64, help="Gated edits that one request may have in one block."),
     ] = 4,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most steerings at once.")] = 1000,
+    limit_mib: Annotated[int, typer.Option("--limit-mib", min=1, help="The largest steering, in MiB.")] = 64,
+    table_dtype: Annotated[
+        TableDtype, typer.Option("--table-dtype", help="Of the tables of steerings; auto is the model's.")
+    ] = "auto",
     upload: Annotated[
         bool | None,
         typer.Option(
@@ -67,6 +75,9 @@ def command(
         host=host,
         port=port,
         gates=gates,
+        limit=limit,
+        limit_mib=limit_mib,
+        table_dtype=table_dtype,
         upload=upload,
         options=options or [],
     )

@@ -75,6 +75,9 @@ def plan(
     host: str = "127.0.0.1",
     port: int = 8000,
     gates: int | None = None,
+    limit: int | None = None,
+    limit_mib: int | None = None,
+    table_dtype: str | None = None,
     upload: bool | None = None,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
@@ -88,6 +91,9 @@ def plan(
         host: The address to listen on.
         port: The port to listen on.
         gates: Gated edits that one request may have in one block.
+        limit: The most steerings that can be named at once.
+        limit_mib: The largest steering, in MiB.
+        table_dtype: Of the tables of directions: auto, float32, bfloat16 or float16.
         upload: Whether clients may load and unload steerings; None allows it if only this machine can reach the
             server, or if it asks for an API key.
         options: vLLM's own, as on its command line. They win over all of the above.
@@ -116,11 +122,15 @@ def plan(
         unless_given("--dtype", "float32")
     command += ["--worker-extension-cls", WORKER]
     rest, others = _take_additional_config(options)
-    settings: dict[str, Any] = {}
-    if steerings is not None:
-        settings["steerings"] = str(_folder(steerings))
-    if gates is not None:
-        settings["gates"] = gates
+    folder = None if steerings is None else str(_folder(steerings))
+    asked = {
+        "steerings": folder,
+        "gates": gates,
+        "limit": limit,
+        "limit_mib": limit_mib,
+        "table_dtype": table_dtype,
+    }
+    settings = {setting: value for setting, value in asked.items() if value is not None}
     command += ["--additional-config", json.dumps({**others, "trimtab": settings})]
     command += rest
 
@@ -255,7 +265,9 @@ def _take_additional_config(options: Sequence[str]) -> tuple[list[str], dict[str
     if not isinstance(others, dict):
         raise TrimtabError(f"--additional-config must be a JSON object, not {said!r:.60}")
     if "trimtab" in others:
-        raise TrimtabError("--additional-config: leave 'trimtab' out; use --steerings and --gates for it")
+        raise TrimtabError(
+            "--additional-config: leave 'trimtab' out; use --steerings, --gates and the like for it"
+        )
     return rest, others
 
 

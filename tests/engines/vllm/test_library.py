@@ -172,7 +172,8 @@ def test_there_is_a_limit_to_their_number() -> None:
     library.add("b", steering(scale=2.0))
     for name, given in (("c", steering(scale=3.0)), ("c", steering()), ("a", steering(scale=3.0))):
         with pytest.raises(
-            SteeringError, match="room for 2 steerings, and this would make 3; remove some first"
+            SteeringError,
+            match=r"room for 2 steerings, and this would make 3; remove some first, or .* limit=3",
         ):
             library.add(name, given)
     assert library.get("a") is first
@@ -192,7 +193,9 @@ def test_there_is_a_limit_to_their_size(folder: Path, monkeypatch: pytest.Monkey
         lambda: library.load("json", folder / "json"),
         lambda: library.add("json", steering(gated=6)),
     ):
-        with pytest.raises(SteeringError, match=r"MiB, and one steering may have 0.0 MiB; make it smaller"):
+        with pytest.raises(
+            SteeringError, match=r"MiB, and one steering may have 0.0 MiB; make it smaller, or .* limit_mib"
+        ):
             add()
 
 

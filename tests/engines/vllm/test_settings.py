@@ -38,6 +38,8 @@ def test_what_is_left_out_has_a_default() -> None:
         ({"gates": True}, "gates is a number of gated edits, not True"),
         ({"table_dtype": "int8"}, "table_dtype is one of auto, float32, bfloat16, float16, not 'int8'"),
         ({"record": "yes"}, "record is true or false"),
+        ({"limit": 0}, "limit is a whole number of at least 1, not 0"),
+        ({"limit_mib": 1.5}, "limit_mib is a whole number of at least 1, not 1.5"),
         ({"steerings": 3}, "steerings is the path of a folder, not 3"),
     ],
 )

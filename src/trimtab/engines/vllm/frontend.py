@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab.engines.vllm import requests
-from trimtab.engines.vllm.library import SteeringLibrary
+from trimtab.engines.vllm.library import MIB, SteeringLibrary
 from trimtab.engines.vllm.requests import Use
 from trimtab.engines.vllm.rows import pack
 from trimtab.engines.vllm.runners import INTERNAL
@@ -76,7 +76,13 @@ class Frontend:
         self.settings = settings
         self.identity = served_identity(vllm_config.model_config, tokenizer)
         dtype = settings.dtype(vllm_config.model_config.dtype)
-        self.library = SteeringLibrary(self.identity, gates=settings.gates, dtype=dtype)
+        self.library = SteeringLibrary(
+            self.identity,
+            gates=settings.gates,
+            limit=settings.limit,
+            limit_bytes=settings.limit_mib * MIB,
+            dtype=dtype,
+        )
         if settings.steerings is not None:
             self.library.load_folder(settings.steerings)
 

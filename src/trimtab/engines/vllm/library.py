@@ -283,7 +283,8 @@ class SteeringLibrary:
             count = max(len(names), len(digests))
             if count > self.limit:
                 raise SteeringError(
-                    f"there is room for {self.limit} steerings, and this would make {count}; remove some first"
+                    f"there is room for {self.limit} steerings, and this would make {count}; remove some first, or "
+                    f"start the server with limit={count}"
                 )
             self._names, self._digests = names, digests
 
@@ -300,7 +301,8 @@ class SteeringLibrary:
         if size > self.limit_bytes:
             most = f"{self.limit_bytes / MIB:.1f} MiB"
             raise SteeringError(
-                f"{called} has {size / MIB:.1f} MiB, and one steering may have {most}; make it smaller"
+                f"{called} has {size / MIB:.1f} MiB, and one steering may have {most}; make it smaller, or "
+                "start the server with a higher limit_mib"
             )
 
     def _unknown(self, name: str) -> str:

@@ -31,6 +31,8 @@ class Settings:
         steerings: Folder whose subfolders each hold a saved steering; None for none at the start.
         gates: How many gated edits one request may have in one block. Additions are summed and not limited.
         table_dtype: Of the tables of directions; `"auto"` takes the model's dtype.
+        limit: The most steerings that can be named at once.
+        limit_mib: The largest steering, its two files together, in MiB.
         record: Install what `capture` needs: a copy of the residual stream after every block.
         version: The version of trimtab; always the one installed.
 
@@ -41,6 +43,8 @@ class Settings:
     steerings: str | None = None
     gates: int = 4
     table_dtype: str = "auto"
+    limit: int = 1000
+    limit_mib: int = 64
     record: bool = False
     version: str = __version__
 
@@ -55,6 +59,10 @@ class Settings:
             )
         if self.table_dtype not in TABLE_DTYPES:
             raise ModelError(f"table_dtype is one of {', '.join(TABLE_DTYPES)}, not {self.table_dtype!r}")
+        for name in ("limit", "limit_mib"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ModelError(f"{name} is a whole number of at least 1, not {value!r}")
         if not isinstance(self.record, bool):
             raise ModelError(f"record is true or false, not {self.record!r}")
         object.__setattr__(self, "version", __version__)
