@@ -1,7 +1,7 @@
 """Runs requests on vLLM in a process of its own: `python -m tests.vllm.job JOB RESULT`, both JSON.
 
 A job is a list of runs, done one after the other; each names a model, options of `vllm.LLM`, requests, and how often to
-send them all. Runs can share the process when vLLM's engine runs in it, which saves most of the time of a start.
+send them all (or, as turns, several lists of requests). Runs can share the process when vLLM's engine runs in it, which saves most of the time of a start.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
         **run["options"],
     )
     started = time.monotonic()
-    prompts = [{"prompt_token_ids": request["prompt"]} for request in run["requests"]]
     passes = []
-    for _ in range(run.get("passes", 1)):
+    for requests in run.get("turns") or [run["requests"]] * run.get("passes", 1):
+        prompts = [{"prompt_token_ids": request["prompt"]} for request in requests]
         parameters = [
             SamplingParams(
                 **{"temperature": 0, **run.get("sampling", {}), **request.get("sampling", {})},
                 extra_args=request["extra_args"] or None,
             )
-            for request in run["requests"]
+            for request in requests
         ]
         outputs = llm.generate(prompts, parameters, use_tqdm=False)
         passes.append(

@@ -62,6 +62,14 @@ class Bench:
         changes = {"passes": passes, "requests": run["requests"][::every]}
         return {**run, **changes, "options": {**run["options"], **options}}
 
+    def quoting(self, architecture: str) -> list[dict[str, Any]]:
+        """The requests again, each with its answer at the end of its prompt and a little more."""
+        run, expected = self._case(architecture)
+        return [
+            {**request, "prompt": [*request["prompt"], *answer, *request["prompt"][:20]]}
+            for request, answer in zip(run["requests"], expected, strict=True)
+        ]
+
     def mismatches(
         self, architecture: str, result: dict[str, Any], answers: int = 1, every: int = 1
     ) -> list[str]:
@@ -122,6 +130,10 @@ def eager(bench: Bench, run_job: Callable[..., Any]) -> dict[str, Any]:
     runs["children"] = bench.run("llama", passes=1, **plain)
     # Sampled from the most likely token alone: three answers of one request, all of them that of greedy decoding.
     runs["children"]["sampling"] = {**runs["children"]["sampling"], "n": 3, "temperature": 1.0, "top_k": 1}
+    # What was written is quoted, as every turn of a chat does it, and asked on: once after it was, and once alone.
+    quoted = bench.quoting("llama")
+    runs["after writing"] = {**bench.run("llama", **plain), "turns": [bench.run("llama")["requests"], quoted]}
+    runs["alone"] = {**bench.run("llama", **plain), "turns": [quoted]}
     runs["without salt"] = {**bench.run("llama", **plain), "without_salt": True}
     # The last: what drafting imports keeps vLLM from starting again in this process.
     guessed = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 2, "prompt_lookup_min": 1}
@@ -166,6 +178,15 @@ def test_without_the_salt_answers_are_wrong(eager: dict[str, Any], bench: Bench)
     # The negative control: so it is the salt that keeps the cached blocks of different steerings apart.
     wrong = bench.mismatches("llama", eager["without salt"])
     assert len(wrong) > 10, "the requests would be right without isolation: they test nothing"
+
+
+def test_answers_that_are_quoted(eager: dict[str, Any]) -> None:
+    # Under edits for the prompt only, or for generated tokens only, an answer in the cache is no prompt.
+    written, after = eager["after writing"]["passes"]
+    [alone] = eager["alone"]["passes"]
+    assert after["tokens"] == alone["tokens"]
+    assert sum(after["cached"]) > sum(alone["cached"]) + 1000, "what was written was not found in the cache"
+    assert written["tokens"] != after["tokens"]
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])

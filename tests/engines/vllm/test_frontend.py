@@ -81,7 +81,7 @@ def test_by_name_and_digest(frontend: Frontend, known: tuple[Steering, Path]) ->
     digest = known[0].digest()
     plan = frontend.plan(params(steering="ones*0.5"))
     assert plan.use == ((digest, 0.5),)
-    assert plan.internal == {"use": [[digest, 0.5]]}
+    assert plan.internal == {"use": [[digest, 0.5]], "scoped": True}
     assert frontend.plan(params(steering=f"{digest}*0.5")) == plan
     assert frontend.plan(params(steering="ones*0")) == Plan()
     assert frontend.plan(params(other=1)) == Plan()
@@ -96,6 +96,23 @@ def test_edits_of_the_request_travel_in_it(frontend: Frontend, engine: Any) -> N
     assert plan.internal is not None
     [edit] = unpack(plan.internal["inline"][digest])
     assert (edit.block, edit.alpha, strength) == (2, 2.0, 1.0)
+
+
+@pytest.mark.parametrize("tokens", ["all", "prompt", "generated"])
+def test_edits_that_tell_a_prompt_from_an_answer(frontend: Frontend, engine: Any, tokens: str) -> None:
+    edit = {"block": 2, "u": [1.0] * engine.identity.width, "alpha": 2, "tokens": tokens}
+    plan = frontend.plan(params(steering={"edits": [edit]}))
+    assert plan.internal is not None
+    assert plan.internal.get("scoped", False) == (tokens != "all")
+    growing = request({})
+    growing.resumable = True
+    if tokens == "all":
+        frontend.attach(growing, plan)
+    else:
+        with pytest.raises(
+            SteeringError, match="sent in pieces cannot be steered by edits for the prompt only"
+        ):
+            frontend.attach(growing, plan)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +132,7 @@ def test_refused(frontend: Frontend, extra: dict[str, Any], says: str) -> None:
 
 def test_callers_in_the_process_say_more(frontend: Frontend, engine: Any) -> None:
     plan = frontend.plan(params(steering=Trusted((("sha256:0", 1.0),), prompt_tokens=3)))
-    assert plan.internal == {"use": [["sha256:0", 1.0]], "prompt_tokens": 3}
+    assert plan.internal == {"use": [["sha256:0", 1.0]], "scoped": True, "prompt_tokens": 3}
     assert frontend.plan(params(steering=Trusted())) == Plan()
     with pytest.raises(SteeringError, match="to record requests, serve with"):
         frontend.plan(params(steering=Trusted(record=0)))

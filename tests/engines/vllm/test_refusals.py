@@ -23,8 +23,12 @@ def config(**changes: Any) -> Any:
             "is_encoder_decoder": False,
             "is_diffusion": False,
         },
-        "parallel_config": {"use_ubatching": False, "prefill_context_parallel_size": 1},
-        "compilation_config": {"pass_config": SimpleNamespace()},
+        "parallel_config": {
+            "use_ubatching": False,
+            "prefill_context_parallel_size": 1,
+            "enable_elastic_ep": False,
+            "data_parallel_size": 2,
+        },
         "cache_config": {"kv_sharing_fast_prefill": False},
         "load_config": {"load_format": "auto"},
         "speculative_config": {"enable_adaptive_verification": False},
@@ -32,7 +36,8 @@ def config(**changes: Any) -> Any:
     for path, value in changes.items():
         part, name = path.split("__")
         parts[part][name] = value
-    return SimpleNamespace(**{part: SimpleNamespace(**values) for part, values in parts.items()})
+    made = {part: SimpleNamespace(**values) for part, values in parts.items()}
+    return SimpleNamespace(kv_transfer_config=None, **made)
 
 
 def test_a_plain_configuration_is_served() -> None:
@@ -47,7 +52,7 @@ def test_a_plain_configuration_is_served() -> None:
         ({"model_config__is_diffusion": True}, "some/model writes by diffusion"),
         ({"parallel_config__use_ubatching": True}, "microbatches .* leave them out"),
         ({"parallel_config__prefill_context_parallel_size": 2}, "leave out --prefill-context-parallel-size"),
-        ({"compilation_config__pass_config": SimpleNamespace(enable_sp=True)}, "sequence-parallel pass"),
+        ({"parallel_config__enable_elastic_ep": True}, "leave out --enable-elastic-ep"),
         ({"cache_config__kv_sharing_fast_prefill": True}, "--kv-sharing-fast-prefill skips most tokens"),
         ({"speculative_config__enable_adaptive_verification": True}, "adaptive verification"),
         ({"load_config__load_format": "tensorizer"}, "--load-format tensorizer"),
@@ -56,6 +61,43 @@ def test_a_plain_configuration_is_served() -> None:
 def test_refused_in_one_sentence(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ModelError, match=f"steering cannot be served: .*{says}"):
         check_config(config(**changes))
+
+
+@pytest.mark.parametrize(
+    ("connector", "children", "refused"),
+    [
+        ("OffloadingConnector", [], None),
+        ("MultiConnector", ["NixlConnector", "OffloadingConnector"], None),
+        ("LMCacheConnectorV1", [], "LMCacheConnectorV1"),
+        ("MultiConnector", ["NixlConnector", "ExampleConnector"], "ExampleConnector"),
+    ],
+)
+def test_connectors_that_go_by_tokens_alone(connector: str, children: list[str], refused: str | None) -> None:
+    made = config()
+    made.kv_transfer_config = SimpleNamespace(
+        kv_connector=connector,
+        kv_connector_extra_config={"connectors": [{"kv_connector": child} for child in children]},
+    )
+    if refused is None:
+        check_config(made)
+        return
+    with pytest.raises(ModelError, match=f"the KV connector {refused} may hand"):
+        check_config(made)
+
+
+def test_recording_on_ranks_that_keep_step() -> None:
+    made = config()
+    made.additional_config = {"trimtab": {"record": True}}
+    with pytest.raises(ModelError, match="serve without record"):
+        check_config(made)
+    made.parallel_config.data_parallel_size = 1
+    check_config(made)
+
+
+def test_the_frontend_that_does_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_USE_RUST_FRONTEND", "1")
+    with pytest.raises(ModelError, match="unset VLLM_USE_RUST_FRONTEND"):
+        check_config(config())
 
 
 def test_tables_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trimtab.engines.vllm.engine import VllmEngine
 
-__all__ = ["VllmEngine"]
+__all__ = ["WORKER", "VllmEngine"]
+
+WORKER = "trimtab.engines.vllm.worker.SteeringWorker"
+"""What vLLM's workers are to be extended by: its `worker_extension_cls`."""
 
 
 def __getattr__(name: str) -> Any:

@@ -28,9 +28,9 @@ from torch import Tensor
 from trimtab.edits import Edit
 from trimtab.errors import SteeringError
 
-__all__ = ["Asked", "ask"]
+__all__ = ["ASKED", "Asked", "ask"]
 
-KEY = "steering"
+ASKED = "steering"
 """The entry of a request's `extra_args` (over HTTP, of its `vllm_xargs`)."""
 MOST_STEERINGS = 32
 MOST_EDITS = 256
@@ -73,7 +73,7 @@ def ask(extra_args: Mapping[str, Any] | None) -> Asked | None:
     Raises:
         SteeringError: It cannot be understood, is too much, or not finite.
     """
-    value = None if extra_args is None else extra_args.get(KEY)
+    value = None if extra_args is None else extra_args.get(ASKED)
     if value is None:
         return None
     if isinstance(value, str):

@@ -359,7 +359,8 @@ class VllmEngine(Engine):
 
 
 def _extra(**said: Any) -> dict[str, Any]:
-    from trimtab.engines.vllm.frontend import ASKED, Trusted
+    from trimtab.engines.vllm.asked import ASKED
+    from trimtab.engines.vllm.frontend import Trusted
 
     return {ASKED: Trusted(**said)}
 

@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab.engines.vllm import requests
+from trimtab.engines.vllm.asked import ASKED
 from trimtab.engines.vllm.library import MIB, SteeringLibrary
+from trimtab.engines.vllm.phases import INTERNAL, SCOPED
 from trimtab.engines.vllm.requests import Use
 from trimtab.engines.vllm.rows import pack
-from trimtab.engines.vllm.runners import INTERNAL
 from trimtab.engines.vllm.settings import Settings
 from trimtab.errors import ModelError, SteeringError
 from trimtab.record import ModelIdentity
-
-ASKED = "steering"
-"""The entry of a request's `extra_args` (over HTTP: of `vllm_xargs`) that asks for steering."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +114,10 @@ class Frontend:
             if asked == Trusted():
                 return Plan()
             internal: dict[str, Any] = {"use": [list(part) for part in asked.use]}
+            if asked.use:
+                internal[SCOPED] = (
+                    True  # it may be; nothing is lost where it is not, but quoted answers in the cache
+                )
             if asked.prompt_tokens is not None:
                 internal["prompt_tokens"] = asked.prompt_tokens
             if asked.record is not None:
@@ -128,6 +130,8 @@ class Frontend:
         if not resolved.use:
             return Plan()
         internal = {"use": [list(part) for part in resolved.use]}
+        if resolved.scoped:
+            internal[SCOPED] = True
         if resolved.inline:
             internal["inline"] = {digest: pack(edits) for digest, edits in resolved.inline.items()}
         return Plan(resolved.use, internal)
@@ -138,7 +142,15 @@ class Frontend:
         Args:
             request: A `vllm.v1.engine.EngineCoreRequest`, not yet sent.
             plan: What was decided for it.
+
+        Raises:
+            SteeringError: If its prompt is to grow meanwhile, under edits for which it matters where that ends.
         """
+        if plan.internal is not None and plan.internal.get(SCOPED) and getattr(request, "resumable", False):
+            raise SteeringError(
+                "a prompt that is sent in pieces cannot be steered by edits for the prompt only, or for generated "
+                "tokens only: what was an answer becomes a prompt there; use edits for all tokens"
+            )
         request.cache_salt = requests.salt(request.cache_salt, plan.use)
         params = request.sampling_params
         if params is None or not params.extra_args:

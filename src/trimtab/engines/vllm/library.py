@@ -42,6 +42,7 @@ class Entry:
         bytes: The size of its vectors.
         gated: By block, how many gated edits it has there.
         largest_addition: The largest absolute value that it adds at strength 1, whatever the hidden state.
+        scoped: Whether an edit of it acts on the prompt only, or on generated tokens only.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Entry:
     bytes: int
     gated: Mapping[int, int] = field(default_factory=dict)
     largest_addition: float = 0.0
+    scoped: bool = False
 
     @property
     def gates_used(self) -> int:
@@ -273,6 +275,7 @@ class SteeringLibrary:
             bytes=size,
             gated={block: len(gates.p) for block, gates in row.gates.items()},
             largest_addition=row.largest_addition,
+            scoped=any(edit.tokens != "all" for edit in steering.edits),
         )
 
     def _insert(self, entries: Sequence[Entry]) -> None:

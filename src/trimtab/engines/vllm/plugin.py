@@ -1,9 +1,10 @@
 """The hooks into vLLM. vLLM calls `register` in every process; without steering in its configuration nothing follows.
 
-Four places are wrapped: where a configuration is made (what cannot be served is refused there), where a request is
-taken (`InputProcessor`), where a model is made (`BaseModelLoader.create_model`: every architecture, vLLM's own, those
-of its backend for transformers and those of other plug-ins), and, in workers of model runner V1 that steer, where the
-inputs of a step are prepared. Model runner V2 is told through the model's own `get_model_state_cls`.
+Five places are wrapped: where a configuration is made (what cannot be served is refused there), where a request is
+taken (`InputProcessor`), where the blocks of the prefix cache get their keys, where a model is made
+(`BaseModelLoader.create_model`: every architecture, vLLM's own, those of its backend for transformers and those of
+other plug-ins), and, in workers of model runner V1 that steer, where the inputs of a step are prepared. Model runner V2
+is told through the model's own `get_model_state_cls`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 
+from trimtab.engines.vllm.phases import block_keys
 from trimtab.engines.vllm.settings import Settings
 from trimtab.errors import ModelError, TrimtabError
 
@@ -24,6 +26,8 @@ TESTED = "0.32"
 HOOKS = (
     ("vllm.engine.arg_utils", "EngineArgs", "create_engine_config"),
     ("vllm.v1.engine.input_processor", "InputProcessor", "process_inputs"),
+    # Of the keys of a block, the function that knows which tokens are in it, whoever imported the one that calls it.
+    ("vllm.v1.core.kv_cache_utils", None, "_gen_prompt_embeds_extra_hash_keys"),
     ("vllm.model_executor.model_loader.base_loader", "BaseModelLoader", "create_model"),
 )
 V1_HOOKS = (
@@ -35,7 +39,7 @@ V2_HOOKS = (("vllm.v1.worker.gpu.model_states", None, "resolve_model_state_cls")
 
 def register() -> None:
     """Wraps what steering needs; vLLM's entry point `vllm.general_plugins`. Doing it again changes nothing."""
-    wrappers = (_create_engine_config, _process_inputs, _create_model)
+    wrappers = (_create_engine_config, _process_inputs, _block_keys, _create_model)
     for (module, owner, name), wrapper in zip(HOOKS, wrappers, strict=True):
         found = _find(module, owner, name)
         if found is not None:
@@ -56,6 +60,14 @@ def check_hooks(v2_runner: bool) -> None:
     """
     import vllm
 
+    if not vllm.__version__.startswith(f"{TESTED}."):
+        from vllm.logger import init_logger
+
+        init_logger("vllm.trimtab").warning_once(
+            "trimtab was tested with vLLM %s, and this is %s; what it hooks into is there, but may mean something else",
+            TESTED,
+            vllm.__version__,
+        )
     for module, owner, name in (*HOOKS, *(V2_HOOKS if v2_runner else V1_HOOKS)):
         if _find(module, owner, name) is None:
             place = ".".join(part for part in (module, owner, name) if part)
@@ -69,7 +81,7 @@ def _find(module: str, owner: str | None, name: str) -> Any | None:
     """What has the attribute to be wrapped; None if there is no such thing in this vLLM."""
     try:
         found: Any = import_module(module)
-    except ImportError:
+    except Exception:  # noqa: BLE001 - whatever ails it must not keep a vLLM that steers nothing from starting
         return None
     found = found if owner is None else getattr(found, owner, None)
     return found if hasattr(found, name) else None
@@ -97,12 +109,13 @@ def _create_engine_config(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _make_processor(original: Callable[..., Any]) -> Callable[..., Any]:
     def make(self: Any, *args: Any, **kwargs: Any) -> None:
+        from trimtab.engines.vllm.beams import refuse_beams
         from trimtab.engines.vllm.frontend import Frontend
 
         original(self, *args, **kwargs)
-        Frontend.of(
-            self
-        )  # so that a damaged steering in the folder is told at the start, not to the first client
+        # Now, so that a damaged steering in the folder is told at the start and not to the first client.
+        if Frontend.of(self) is not None:
+            refuse_beams()
 
     return make
 
@@ -125,10 +138,20 @@ def _process_inputs(original: Callable[..., Any]) -> Callable[..., Any]:
         except TrimtabError as error:
             raise VLLMValidationError(str(error)) from error
         request = original(self, request_id, prompt, params, *args, **kwargs)
-        frontend.attach(request, plan)
+        try:
+            frontend.attach(request, plan)
+        except TrimtabError as error:
+            raise VLLMValidationError(str(error)) from error
         return request
 
     return process_inputs
+
+
+def _block_keys(original: Callable[..., Any]) -> Callable[..., Any]:
+    def keys(request: Any, start: int, end: int) -> list[Any]:
+        return [*original(request, start, end), *block_keys(request, start, end)]
+
+    return keys
 
 
 def _create_model(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,11 +203,13 @@ def _install(model: Any, vllm_config: Any, settings: Settings) -> None:
         finally:
             torch.set_default_dtype(dtype)
     if not vllm_config.use_v2_model_runner:
-        for (module, owner, name), wrapper in zip(V1_HOOKS, (_update_states, _prepare_inputs), strict=True):
-            _wrap(_find(module, owner, name), name, wrapper)
+        from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
         from trimtab.engines.vllm import seeds
 
-        seeds.mend(_find(module, owner, name))
+        for (_, _, name), wrapper in zip(V1_HOOKS, (_update_states, _prepare_inputs), strict=True):
+            _wrap(GPUModelRunner, name, wrapper)
+        seeds.mend(GPUModelRunner)
         return
 
     def get_model_state_cls() -> type:

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 
+from trimtab.engines.vllm.settings import Settings
 from trimtab.errors import ModelError
+
+CONNECTORS = frozenset(
+    {
+        "MooncakeConnector",
+        "MooncakeStoreConnector",
+        "MultiConnector",
+        "NixlConnector",
+        "NixlPullConnector",
+        "NixlPushConnector",
+        "OffloadingConnector",
+        "SimpleCPUOffloadConnector",
+    }
+)
+"""The KV connectors of vLLM under which steerings stay apart: what they store goes by block hashes, which cover the
+steering, or they hand it from one request to the very same. Others look it up by tokens, or are not in vLLM."""
 
 
 def check_config(vllm_config: Any) -> None:
@@ -18,7 +35,7 @@ def check_config(vllm_config: Any) -> None:
     Raises:
         ModelError: With the reason, and what to do.
     """
-    for refuse in (_model, _parallelism, _shortcuts, _loading):
+    for refuse in (_model, _parallelism, _shortcuts, _loading, _sharing, _frontend):
         reason = refuse(vllm_config)
         if reason is not None:
             raise ModelError(f"steering cannot be served: {reason}")
@@ -49,9 +66,13 @@ def _parallelism(vllm_config: Any) -> str | None:
             "prefill context parallelism spreads the tokens of one prompt over ranks; leave out "
             "--prefill-context-parallel-size"
         )
-    passes = vllm_config.compilation_config.pass_config
-    if getattr(passes, "enable_sp", False) or getattr(passes, "enable_sequence_parallelism", False):
-        return "the sequence-parallel pass spreads the tokens of a batch over ranks; leave enable_sp out"
+    if parallel.enable_elastic_ep:
+        return (
+            "workers that join later would lack the steerings that were loaded; leave out --enable-elastic-ep"
+        )
+    settings = Settings.from_vllm(vllm_config)
+    if settings is not None and settings.record and parallel.data_parallel_size > 1:
+        return "ranks that only keep step with others would overwrite what is recorded; serve without record"
     return None
 
 
@@ -73,6 +94,27 @@ def _loading(vllm_config: Any) -> str | None:
         return (
             f"--load-format {form} makes the model where steering cannot be put in; use another, such as auto"
         )
+    return None
+
+
+def _sharing(vllm_config: Any) -> str | None:
+    transfer = vllm_config.kv_transfer_config
+    if transfer is None:
+        return None
+    names = [transfer.kv_connector]
+    names += [one.get("kv_connector") for one in transfer.kv_connector_extra_config.get("connectors", [])]
+    if unknown := [str(name) for name in names if name not in CONNECTORS]:
+        return (
+            f"the KV connector {unknown[0]} may hand what was computed under one steering to a request with another: "
+            f"it is not known to tell them apart by vLLM's block hashes or by request; use one of "
+            f"{', '.join(sorted(CONNECTORS))}"
+        )
+    return None
+
+
+def _frontend(_: Any) -> str | None:
+    if os.environ.get("VLLM_USE_RUST_FRONTEND", "0") not in ("", "0"):
+        return "vLLM's frontend in Rust does not ask trimtab what requests may have; unset VLLM_USE_RUST_FRONTEND"
     return None
 
 

@@ -31,10 +31,12 @@ class Resolved:
     Attributes:
         use: Digests and strengths.
         inline: The edits of its own behind the digests of `use` that are not of a steering.
+        scoped: Whether prompt and answer are steered differently.
     """
 
     use: Use
     inline: dict[str, tuple[Edit, ...]] = field(default_factory=dict, compare=False)
+    scoped: bool = False
 
 
 def resolve(asked: Asked, library: SteeringLibrary, *, named: bool = False) -> Resolved:
@@ -72,7 +74,11 @@ def resolve(asked: Asked, library: SteeringLibrary, *, named: bool = False) -> R
         parts.append((digest, 1.0))
     use = use_of(parts)
     _check_room(use, entries, inline, library)
-    return Resolved(use, inline)
+    scoped = any(
+        entries[digest].scoped if digest in entries else any(edit.tokens != "all" for edit in inline[digest])
+        for digest, _ in use
+    )
+    return Resolved(use, inline, scoped)
 
 
 def split_model_name(name: str, served: Collection[str]) -> tuple[str, str | None]:
@@ -108,7 +114,10 @@ def _check_room(
         else:
             counts.update(entries[digest].gated)
             largest += abs(strength) * entries[digest].largest_addition
-    if largest > torch.finfo(library.dtype).max or not all(row.fits(library.dtype) for row in rows.values()):
+    # Not to the last bit: a sum in float32, in another order, may round up.
+    if largest > 0.999 * torch.finfo(library.dtype).max or not all(
+        row.fits(library.dtype) for row in rows.values()
+    ):
         kind = str(library.dtype).removeprefix("torch.")
         raise SteeringError(
             f"the values are too large: what is added leaves the tables' {kind}; lower the strengths"

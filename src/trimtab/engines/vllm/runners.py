@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
+from trimtab.engines.vllm.phases import INTERNAL
 from trimtab.engines.vllm.rows import unpack
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from trimtab.engines.vllm.settings import Settings
     from trimtab.engines.vllm.table import SteeringTable
-
-INTERNAL = "trimtab"
-"""The entry of a request's `extra_args` that the frontend writes and the workers read."""
 
 
 class Recorder(Protocol):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.loading import reason_of, source_of
+from trimtab.engines.vllm import WORKER
 from trimtab.errors import ModelError, TrimtabError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 30.0
 """Seconds that processes get to end by themselves; vLLM's own 5 are short on a busy machine, and it kills them then."""
-WORKER = "trimtab.engines.vllm.worker.SteeringWorker"
 _FORBIDDEN = {
     "model": "it is the first argument",
     "worker_extension_cls": "trimtab's own is there",
