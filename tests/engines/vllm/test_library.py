@@ -199,6 +199,28 @@ def test_there_is_a_limit_to_their_size(folder: Path, monkeypatch: pytest.Monkey
             add()
 
 
+def test_there_is_a_limit_to_all_of_them_together() -> None:
+    size = 4 * WIDTH * 3
+    library = new_library(limit_bytes=size, limit_total_bytes=2 * size)
+    first = library.add("a", steering())
+    library.add("b", steering(scale=2.0))
+    library.add("same", steering())  # one content, counted once
+    with pytest.raises(SteeringError, match=r"room for 0\.0 MiB of steerings in all, .* remove some first"):
+        library.add("c", steering(scale=3.0))
+    library.remove("a")
+    library.remove("same")
+    with pytest.raises(SteeringError, match="in all"):  # on its way out, and still held
+        library.add("c", steering(scale=3.0))
+    library.drop(first.digest)
+    assert library.add("c", steering(scale=3.0)).name == "c"
+
+
+def test_one_of_the_largest_always_has_room() -> None:
+    library = new_library(limit_bytes=10**6, limit_total_bytes=1)
+    assert library.add("a", steering()).name == "a"
+    assert new_library().limit_total_bytes == 2 * 2**30
+
+
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
@@ -335,7 +357,7 @@ def test_a_steering_of_the_hub(hub: SimpleNamespace, offline: bool) -> None:
 def test_a_large_one_is_not_fetched(hub: SimpleNamespace) -> None:
     hub.size = 2**40
     with pytest.raises(
-        SteeringError, match=r"someone/json has 1048576.0 MiB, and one steering may have 64.0 MiB"
+        SteeringError, match=r"'someone/json' has 1048576.0 MiB, and one steering may have 64.0 MiB"
     ):
         new_library().load_hub("someone/json")
     assert len(hub.asked) == 1
@@ -345,7 +367,7 @@ def test_a_repository_without_a_steering(hub: SimpleNamespace, folder: Path) -> 
     shutil.rmtree(folder / "json")
     (folder / "json").mkdir()
     with pytest.raises(
-        SteeringError, match=r"someone/json lacks steering\.json; a steering is steering\.json and"
+        SteeringError, match=r"'someone/json' lacks steering\.json; a steering is steering\.json and"
     ):
         new_library().load_hub("someone/json")
 
@@ -353,18 +375,18 @@ def test_a_repository_without_a_steering(hub: SimpleNamespace, folder: Path) -> 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("RepositoryNotFoundError", "there is no someone/json on the Hub"),
-        ("GatedRepoError", "someone/json is gated: accept its terms"),
-        ("RevisionNotFoundError", "someone/json has no revision v1 on the Hub"),
+        ("RepositoryNotFoundError", "there is no 'someone/json' on the Hub"),
+        ("GatedRepoError", "'someone/json' is gated: accept its terms"),
+        ("RevisionNotFoundError", "'someone/json' has no revision 'v1' on the Hub"),
         (
             "LocalEntryNotFoundError",
-            "someone/json@v1 cannot be fetched from the Hub: LocalEntryNotFoundError: said so",
+            "'someone/json' at 'v1' cannot be fetched from the Hub: LocalEntryNotFoundError: said so",
         ),
-        ("HfHubHTTPError", "someone/json@v1 cannot be fetched from the Hub: HfHubHTTPError: said so"),
-        ("HFValidationError", "there is no someone/json on the Hub"),
+        ("HfHubHTTPError", "'someone/json' at 'v1' cannot be fetched from the Hub: HfHubHTTPError: said so"),
+        ("HFValidationError", "there is no 'someone/json' on the Hub"),
         (
             "OfflineModeIsEnabled",
-            "someone/json@v1 cannot be fetched from the Hub: OfflineModeIsEnabled: said so",
+            "'someone/json' at 'v1' cannot be fetched from the Hub: OfflineModeIsEnabled: said so",
         ),
     ],
 )
@@ -383,9 +405,17 @@ def test_what_the_hub_says(hub: SimpleNamespace, kind: str, message: str) -> Non
 def test_errors_of_the_library_below(hub: SimpleNamespace) -> None:
     hub.error = RuntimeError("the proxy\nsaid no")
     with pytest.raises(
-        SteeringError, match="someone/json cannot be fetched from the Hub: RuntimeError: the proxy said no"
+        SteeringError, match="'someone/json' cannot be fetched from the Hub: RuntimeError: the proxy said no"
     ):
         new_library().load_hub("someone/json")
+
+
+@pytest.mark.parametrize("repo", ["\ud800/x", "a/b/c", "x" * 5000 + "/x", ""])
+def test_a_repository_that_cannot_be_one_is_named_in_letters(repo: str) -> None:
+    with pytest.raises(SteeringError) as caught:
+        new_library().load_hub(repo, name="x")
+    str(caught.value).encode()
+    assert len(str(caught.value)) < 500
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------

@@ -25,7 +25,9 @@ def fetch(repo: str, revision: str | None, check_size: Callable[[int, str], None
     from huggingface_hub import errors, snapshot_download
 
     files = [f"{STEERING.stem}.json", f"{STEERING.stem}.safetensors"]
-    where = repo if revision is None else f"{repo}@{revision}"
+    # Quoted: a client chose it, and what it is may not even be text that can be written.
+    called = f"{repo!r:.200}"
+    where = called if revision is None else f"{called} at {revision!r:.100}"
     try:
         try:
             planned = snapshot_download(repo, revision=revision, allow_patterns=files, dry_run=True)
@@ -34,13 +36,15 @@ def fetch(repo: str, revision: str | None, check_size: Callable[[int, str], None
         check_size(sum(file.file_size or 0 for file in planned), where)
         return Path(snapshot_download(repo, revision=revision, allow_patterns=files))
     except errors.RevisionNotFoundError as error:
-        raise SteeringError(f"{repo} has no revision {revision} on the Hub; look at its page") from error
+        raise SteeringError(
+            f"{called} has no revision {revision!r:.100} on the Hub; look at its page"
+        ) from error
     except errors.GatedRepoError as error:
         raise SteeringError(
-            f"{repo} is gated: accept its terms on its page on the Hub and log in with `hf auth login`"
+            f"{called} is gated: accept its terms on its page on the Hub and log in with `hf auth login`"
         ) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise SteeringError(f"there is no {repo} on the Hub (or it is private); give owner/name") from error
+        raise SteeringError(f"there is no {called} on the Hub (or it is private); give owner/name") from error
     except SteeringError:
         raise
     except Exception as error:  # those of its HTTP library have no common class of Python's

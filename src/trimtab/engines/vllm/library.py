@@ -26,6 +26,7 @@ from trimtab.steering_files import STEERING
 __all__ = ["Entry", "SteeringLibrary"]
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """What a steering may be called: neither a path nor a part of an expression such as `json*0.8+lowercase`."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{12,64}")
@@ -68,6 +69,8 @@ class SteeringLibrary:
         limit: The most steerings.
         limit_bytes: The largest steering, its two files together.
         dtype: Of the tables: what is not finite in it is refused.
+        limit_total_bytes: The vectors of all steerings together, those whose name is gone and that are not dropped
+            yet too; at least one of the largest always has room.
     """
 
     def __init__(
@@ -78,12 +81,14 @@ class SteeringLibrary:
         limit: int = 1000,
         limit_bytes: int = 64 * MIB,
         dtype: torch.dtype = torch.float32,
+        limit_total_bytes: int = 2 * GIB,
     ) -> None:
         self.identity = identity
         self.gates = gates
         self.limit = limit
         self.limit_bytes = limit_bytes
         self.dtype = dtype
+        self.limit_total_bytes = max(limit_total_bytes, limit_bytes)
         self._names: dict[str, Entry] = {}
         self._digests: dict[str, Entry] = {}
         self._lock = threading.Lock()
@@ -223,7 +228,7 @@ class SteeringLibrary:
         """
         called = repo.rpartition("/")[2] if name is None else name
         _check_name(called)
-        return self.add(called, self._read(fetch(repo, revision, self._check_size), repo))
+        return self.add(called, self._read(fetch(repo, revision, self._check_size), f"{repo!r:.200}"))
 
     def upload(self, name: str, document: bytes, tensors: bytes) -> Entry:
         """Add a steering whose files were sent.
@@ -288,6 +293,12 @@ class SteeringLibrary:
                 raise SteeringError(
                     f"there is room for {self.limit} steerings, and this would make {count}; remove some first, or "
                     f"start the server with limit={count}"
+                )
+            total = sum(entry.bytes for entry in digests.values())
+            if total > self.limit_total_bytes:
+                raise SteeringError(
+                    f"there is room for {self.limit_total_bytes / MIB:.1f} MiB of steerings in all, and this would "
+                    f"make {total / MIB:.1f} MiB; remove some first, or make them smaller"
                 )
             self._names, self._digests = names, digests
 
