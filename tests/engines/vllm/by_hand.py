@@ -150,6 +150,23 @@ def with_untouchable(made: Case) -> Case:
     return replace(made, stream=stream)
 
 
+def overflowing(entries: Sequence[int], *, dtype: torch.dtype, gated: bool) -> Case:
+    """A case whose sums leave the dtype: to infinity, and with gates to no number at all."""
+    made = case(entries, dtype=dtype)
+    most = torch.finfo(dtype).max
+    stream = made.stream.clone()
+    stream[[entry > 1 for entry in made.entries]] = most
+    if not gated:
+        return replace(
+            made, stream=stream, added=torch.full_like(made.added, most), strength=0 * made.strength
+        )
+    u = torch.full_like(made.u, most)
+    u[..., ::2] = 0.0  # times infinity
+    return replace(
+        made, stream=stream, p=torch.ones_like(made.p), u=u, strength=torch.full_like(made.strength, 3e38)
+    )
+
+
 @st.composite
 def cases(draw: st.DrawFn, longest: int = 40, most: int = 6) -> Case:
     """Cases of all sizes and dtypes: runs of tokens of one entry, as prompts have them, and single tokens.
@@ -165,7 +182,7 @@ def cases(draw: st.DrawFn, longest: int = 40, most: int = 6) -> Case:
     return case(
         [entry for entry, length in runs for _ in range(length)],
         slots=slots,
-        gates=draw(st.integers(1, 5)),
+        gates=draw(st.integers(0, 5)),
         width=draw(st.sampled_from([1, 3, 16, 33, 64])),
         dtype=draw(st.sampled_from(DTYPES)),
         table_dtype=draw(st.sampled_from(DTYPES)),

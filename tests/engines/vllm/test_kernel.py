@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
-from tests.engines.vllm.by_hand import DTYPES, Case, case, cases, same_bits, with_untouchable
+from tests.engines.vllm.by_hand import DTYPES, Case, case, cases, overflowing, same_bits, with_untouchable
 
 from trimtab.engines.vllm import operation
 
@@ -77,6 +77,7 @@ def test_it_compiles_for_gpus(
         "GATES_PADDED": padded,
         "AT_ONCE": min(padded, kernel._AT_ONCE),
         "PIECE": piece,
+        "MOST": {"fp16": 65504.0, "bf16": 3.3895313892515355e38, "fp32": 3.4028234663852886e38}[dtype],
     }
     if not addend:
         constants["addend"] = None
@@ -137,6 +138,19 @@ def test_tokens_that_are_not_steered_stay_bit_for_bit(dtype: torch.dtype, piece:
     same = [same_bits(*rows) for rows in zip(stream, made.stream, strict=True)]
     assert all(same[token] for token, entry in enumerate(BATCH) if entry < 2)
     assert not all(same)
+
+
+@runs_the_kernel
+@pytest.mark.filterwarnings(
+    "ignore:overflow encountered:RuntimeWarning", "ignore:invalid value:RuntimeWarning"
+)
+@pytest.mark.parametrize("piece", [8192, 16])
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_overflows_stays_finite(dtype: torch.dtype, gated: bool, piece: int) -> None:
+    stream, *others = overflowing(BATCH, dtype=dtype, gated=gated).arguments()
+    _kernel(piece=piece)(stream, *others)
+    assert bool(stream.isfinite().all())  # type: ignore[union-attr]
 
 
 @runs_the_kernel

@@ -66,7 +66,7 @@ class Model(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
 
-def config(blocks: int, **settings: Any) -> Any:
+def config(blocks: int) -> Any:
     model = SimpleNamespace(
         dtype=torch.float32,
         get_total_num_hidden_layers=lambda: blocks,
@@ -87,10 +87,10 @@ def steered(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(__import__("sys").modules, "vllm.logger", logger)
     monkeypatch.setitem(__import__("sys").modules, "vllm", SimpleNamespace(logger=logger))
 
-    def make(model: nn.Module, blocks: int, *edits: Edit) -> Any:
+    def make(model: nn.Module, blocks: int, *edits: Edit, **settings: Any) -> Any:
         import numpy as np
 
-        state = install(model, config(blocks), Settings())
+        state = install(model, config(blocks), Settings(**settings))
         state.table.hold("sha256:a", edits)
         state.table.admit("request", (("sha256:a", 1.0),), TOKENS)
         state.before_step(["request"], np.array([TOKENS]), np.array([0]))
@@ -109,9 +109,8 @@ def test_only_the_language_model_of_several_towers() -> None:
     class Multimodal(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layers = nn.ModuleList(
-                Whole() for _ in range(3)
-            )  # a vision tower, nearer than the language model
+            # A vision tower, nearer than the language model.
+            self.layers = nn.ModuleList(Whole() for _ in range(3))
             self.inner = nn.Module()
             self.inner.language_model = Model(*(Whole() for _ in range(3)))
 
@@ -168,6 +167,20 @@ def test_of_a_pair_the_residual_is_changed(steered: Any) -> None:
     plain, changed = Pair()(hidden.clone(), None), model.model.layers[0](hidden.clone(), None)
     assert torch.equal(changed[0], plain[0])
     torch.testing.assert_close(changed[1], plain[1] + 1)
+
+
+@pytest.mark.parametrize("gates", [0, 1])
+def test_where_there_is_no_room_for_gates_the_other_part_is_left_alone(
+    gates: int, steered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever reads it keeps vLLM from fusing its sum over ranks with the norm.
+    seen = []
+    monkeypatch.setattr(layers.operation, "steer", lambda *arguments: seen.append(arguments[1]))
+    model = Model(Pair())
+    steered(model, 1, gates=gates)
+    first, _ = model.model.layers[0](torch.randn(TOKENS, WIDTH), None)
+    assert [one is None for one in seen] == [gates == 0]
+    assert gates == 0 or torch.equal(seen[0], first)
 
 
 def test_blocks_of_other_ranks_keep_their_numbers(steered: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
-from tests.engines.vllm.by_hand import DTYPES, Case, case, cases, same_bits, with_untouchable
+from tests.engines.vllm.by_hand import DTYPES, Case, case, cases, overflowing, same_bits, with_untouchable
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -92,7 +92,17 @@ def test_additions_alone_are_one_gather_and_one_sum() -> None:
     arguments = made.arguments()
     with _Count() as counted:
         operation._steer_on_cpu(*arguments)  # type: ignore[arg-type]
-    assert counted.names == ["aten::index_select", "aten::add_"]
+    assert counted.names == ["aten::index_select", "aten::add_", "aten::nan_to_num_"]
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_overflows_stays_finite(way: Any, dtype: torch.dtype) -> None:
+    for gated in (True, False):
+        made = overflowing(BATCH, dtype=dtype, gated=gated)
+        got = done(made, way)
+        assert bool(got.isfinite().all())
+        assert gated or float(got.abs().max()) == torch.finfo(dtype).max
 
 
 def test_a_stream_may_have_gaps_between_its_tokens() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
@@ -100,9 +101,13 @@ def test_the_frontend_that_does_not_ask(monkeypatch: pytest.MonkeyPatch) -> None
         check_config(config())
 
 
-def test_tables_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_do_not_fit(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(refusals, "_free", lambda device: 2**30)
+    monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
+    check_memory(2**25, torch.device("cpu"), slots=4, gates=2)
+    assert caplog.messages == []
     check_memory(2**30, torch.device("cpu"), slots=4, gates=2)
+    assert "take 1.0 of 1.0 GiB, which the cache will not have: for 4 requests" in caplog.text
     with pytest.raises(
         ModelError, match=r"for 4 requests at once with 2 gated edits each take 2.0 GiB, and 1.0 GiB"
     ):

@@ -33,7 +33,7 @@ def test_what_is_left_out_has_a_default() -> None:
     [
         (True, "holds the settings of steering, not True"),
         ({"gate": 3}, "has no setting gate; there are steerings, gates"),
-        ({"gates": 0}, "between 1 and 64"),
+        ({"gates": -1}, "between 0 and 64"),
         ({"gates": "4"}, "gates is a number of gated edits, not '4'"),
         ({"gates": True}, "gates is a number of gated edits, not True"),
         ({"table_dtype": "int8"}, "table_dtype is one of auto, float32, bfloat16, float16, not 'int8'"),

@@ -11,6 +11,7 @@ It runs on CUDA, ROCm and XPU, and on CPU tensors under Triton's interpreter (`T
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -66,6 +67,7 @@ def steer(
         GATES_PADDED=triton.next_power_of_2(max(gates, 1)),
         AT_ONCE=min(triton.next_power_of_2(max(gates, 1)), _AT_ONCE),
         PIECE=piece,
+        MOST=torch.finfo(stream.dtype).max,
         num_warps=warps_of(piece),
     )
 
@@ -73,6 +75,12 @@ def steer(
 def warps_of(piece: int) -> int:
     """Eight values for each thread: one load of 16 bytes. At most 16 warps, which is all that ROCm has."""
     return max(1, min(piece // 256, 16))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _finite(values, MOST: tl.constexpr):  # type: ignore[no-untyped-def]
+    values = tl.where(values == values, values, 0.0)
+    return tl.minimum(tl.maximum(values, -MOST), MOST)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -91,6 +99,7 @@ def _steer(  # type: ignore[no-untyped-def]
     GATES_PADDED: tl.constexpr,
     AT_ONCE: tl.constexpr,
     PIECE: tl.constexpr,
+    MOST: tl.constexpr,
 ):
     token = tl.program_id(0).to(tl.int64)
     entry = tl.load(index + token).to(tl.int64)
@@ -122,7 +131,7 @@ def _steer(  # type: ignore[no-untyped-def]
                     h += tl.load(addend + place, mask=inside, other=0.0).to(tl.float32)
                 amounts = coefficients * tl.sum(gates * h[None, :], axis=1)
                 change += tl.sum(amounts[:, None] * directions, axis=0)
-        tl.store(stream + place, old + change, mask=inside)
+        tl.store(stream + place, _finite(old + change, MOST), mask=inside)
     else:
         number = tl.arange(0, GATES_PADDED)
         amounts = tl.zeros([GATES_PADDED], tl.float32)
@@ -147,4 +156,4 @@ def _steer(  # type: ignore[no-untyped-def]
                 amount = tl.sum(tl.where(number == k, amounts, 0.0), axis=0)
                 if amount != 0.0:
                     new += amount * tl.load(u + k * WIDTH + place, mask=inside, other=0.0).to(tl.float32)
-            tl.store(stream + place, new, mask=inside)
+            tl.store(stream + place, _finite(new, MOST), mask=inside)

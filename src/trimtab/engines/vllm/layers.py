@@ -185,7 +185,7 @@ def _steered_class(layer: Any, stream: Stream) -> type[nn.Module]:
             target, addend = _parts(output, stream, layer.__name__)
             operation.steer(
                 target,
-                addend,
+                addend if self.trimtab_p.shape[1] else None,
                 self.trimtab_index,
                 self.trimtab_added,
                 self.trimtab_p,
@@ -205,7 +205,8 @@ def _parts(output: Any, stream: Stream, name: str) -> tuple[Tensor, Tensor | Non
     """What is changed in a layer's output, and what must be added to it for the whole stream; both `[tokens, d]`.
 
     Of a pair, the second part is changed: the first is often still to be summed over tensor-parallel ranks together
-    with the norm that follows, a fusion that a change of it would break.
+    with the norm that follows, a fusion of vLLM's that a change of it would break. Gates read it, which breaks that
+    too; where there is no room for any (`gates=0`), it is left alone.
     """
     second = None
     if isinstance(output, tuple | list):

@@ -5,7 +5,9 @@ For every token, all reading the same `h = stream + addend`:
     stream  <-  stream + added[entry] + sum_k strength[entry, k] * <p[slot, k], h> * u[slot, k]
 
 with `entry = index[token] = 2 * slot + phase` (phase 0 in the prompt, 1 in what the model wrote) and slot 0 for
-nothing: its tokens are left bit for bit. Sums are taken in float32 and rounded once. Both are operators of torch,
+nothing: its tokens are left bit for bit. Sums are taken in float32 and rounded once. What overflows becomes the largest
+number there is, and what is no number 0, so that one request's edits never spoil what others share with it: scales that
+quantized layers take over a whole batch, blocks of the cache that it had before them. Both are operators of torch,
 opaque to `torch.compile` and safe inside a CUDA graph: buffers keep their addresses, and on a GPU nothing is read
 back.
 
@@ -146,10 +148,13 @@ def _steer_by_formula(
     coefficients = strength.index_select(0, entries)
     for k in range(p.shape[1]):
         coefficient = coefficients[:, k]
-        slot = torch.where(coefficient != 0, slots, 0)
-        amount = (p[:, k].index_select(0, slot) * h).sum(1) * coefficient
+        used = coefficient != 0
+        slot = torch.where(used, slots, 0)
+        # A stream so large that its product overflows must not meet a coefficient of 0.
+        amount = torch.where(used, (p[:, k].index_select(0, slot) * h).sum(1) * coefficient, 0.0)
         change = change + amount[:, None] * u[:, k].index_select(0, slot)
-    stream.copy_(torch.where((slots > 0)[:, None], old + change, old))
+    new = (old + change).to(stream.dtype).nan_to_num(nan=0.0)
+    stream.copy_(torch.where((slots > 0)[:, None], new, stream))
 
 
 @dataclass(frozen=True)
@@ -224,11 +229,12 @@ def _steer_alike(
     """All tokens have one entry: `H + (H P^T * C) U + A`."""
     slot, used = entry >> 1, strength[entry].nonzero()[:, 0]
     if not len(used):
-        stream.add_(added[entry])
+        stream.add_(added[entry]).nan_to_num_(nan=0.0)
         return
     h = stream.float() if addend is None else stream.float() + addend
     amounts = (h @ p[slot, used].float().T) * strength[entry, used]
-    stream.add_(torch.addmm(added[entry].float(), amounts, u[slot, used].float()))
+    change = torch.addmm(added[entry].float(), amounts, u[slot, used].float())
+    stream.add_(change).nan_to_num_(nan=0.0)
 
 
 def _steer_each(
@@ -239,7 +245,7 @@ def _steer_each(
     used = [int(k) for k in np.flatnonzero(coefficients.any(0))]
     change = added.index_select(0, plan.rows)
     if not used:
-        stream.add_(change)
+        stream.add_(change).nan_to_num_(nan=0.0)
         return
     new = stream.float() if stream.dtype != torch.float32 else stream.clone()
     h = stream.float() if addend is None else addend.float() + new
@@ -258,4 +264,4 @@ def _steer_each(
             rows = torch.from_numpy(which)
             amounts = torch.linalg.vecdot(h.index_select(0, rows), gate).mul_(torch.from_numpy(own[which]))
             change.index_add_(0, rows, direction.mul_(amounts[:, None]))
-    stream.copy_(new.add_(change))
+    stream.copy_(new.add_(change)).nan_to_num_(nan=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -9,6 +10,10 @@ import torch
 
 from trimtab.engines.vllm.settings import Settings
 from trimtab.errors import ModelError
+
+_MUCH = 0.05
+"""The share of the free memory from which on the size of the tables is worth a warning."""
+_log = logging.getLogger("vllm.trimtab")  # below vLLM's own logger, which has the handlers
 
 CONNECTORS = frozenset(
     {
@@ -119,7 +124,7 @@ def _frontend(_: Any) -> str | None:
 
 
 def check_memory(needed: int, device: torch.device, *, slots: int, gates: int) -> None:
-    """Refuses tables that do not fit beside the weights.
+    """Refuses tables that do not fit beside the weights, and tells when they take a good part of what is left.
 
     Args:
         needed: Their size in bytes.
@@ -135,6 +140,15 @@ def check_memory(needed: int, device: torch.device, *, slots: int, gates: int) -
         raise ModelError(
             f"steering cannot be served: its tables for {slots} requests at once with {gates} gated edits each take "
             f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; lower --max-num-seqs or gates"
+        )
+    if free is not None and needed > _MUCH * free:
+        _log.warning(
+            "the tables of steering take %.1f of %.1f GiB, which the cache will not have: for %d requests at once with "
+            "%d gated edits each; --max-num-seqs and gates make them smaller",
+            needed / 2**30,
+            free / 2**30,
+            slots,
+            gates,
         )
 
 

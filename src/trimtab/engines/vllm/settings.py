@@ -29,7 +29,8 @@ class Settings:
 
     Attributes:
         steerings: Folder whose subfolders each hold a saved steering; None for none at the start.
-        gates: How many gated edits one request may have in one block. Additions are summed and not limited.
+        gates: How many gated edits one request may have in one block; 0 for additions only, which are summed and not
+            limited.
         table_dtype: Of the tables of directions; `"auto"` takes the model's dtype.
         limit: The most steerings that can be named at once.
         limit_mib: The largest steering, its two files together, in MiB.
@@ -53,9 +54,9 @@ class Settings:
             raise ModelError(f"steerings is the path of a folder, not {self.steerings!r}")
         if isinstance(self.gates, bool) or not isinstance(self.gates, int):
             raise ModelError(f"gates is a number of gated edits, not {self.gates!r}")
-        if not 1 <= self.gates <= MOST_GATES:
+        if not 0 <= self.gates <= MOST_GATES:
             raise ModelError(
-                f"gates={self.gates}: a request can have between 1 and {MOST_GATES} gated edits in a block"
+                f"gates={self.gates}: a request can have between 0 and {MOST_GATES} gated edits in a block"
             )
         if self.table_dtype not in TABLE_DTYPES:
             raise ModelError(f"table_dtype is one of {', '.join(TABLE_DTYPES)}, not {self.table_dtype!r}")
