@@ -16,10 +16,10 @@ import typer
 from benchmarks.serving.material import KINDS, make_model, make_steerings
 from benchmarks.serving.rounds import Way, measure
 from benchmarks.serving.served import Load, Served
+from benchmarks.serving.table import MarkdownOption, show
 from benchmarks.shapes import shape_names
-from rich.table import Table
 
-from trimtab.cli.output import JsonOption, Output, QuietOption, write_text
+from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.errors import TrimtabError
 
 HEADER = ("vLLM", "tokens/s", "ratio", "from", "to", "CPU time", "other answers")
@@ -70,9 +70,7 @@ def command(
     work: Annotated[
         Path, typer.Option(help="Folder for the model, the steerings and what vLLM prints.")
     ] = Path("build/serving"),
-    markdown: Annotated[
-        Path | None, typer.Option(help="Write the table as Markdown to this file too.", show_default=False)
-    ] = None,
+    markdown: MarkdownOption = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -105,18 +103,7 @@ def command(
             with Served(work / shape, load, work / f"steerings-{shape}", work / "with.log") as steered:
                 base = measure(plain, steered, ways, rounds, on_run)
     rows = rows_of(base, ways, requests * (prompt_tokens + new_tokens))
-    caption = _caption(identity.blocks, identity.width, load, rounds)
-    table = Table(box=None, pad_edge=False)
-    for number, title in enumerate(rows[0]):
-        table.add_column(title, justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows[1:]:
-        table.add_row(*row)
-    output.print(table)
-    output.print(caption)
-    if markdown is not None:
-        rule = ["---", *["---:"] * (len(HEADER) - 1)]
-        body = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]])
-        write_text(markdown, f"{body}\n\n{caption}\n")
+    show(output, rows, _caption(identity.blocks, identity.width, load, rounds), markdown)
     output.result(
         {
             "shape": shape,

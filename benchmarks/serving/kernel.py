@@ -3,7 +3,7 @@
 One step of a batch in which every token is of another request with another steering: the matrix products of all blocks
 (attention's projections and the feed-forward part; nothing else of a model, which is the strictest base), the operation
 behind each block alone, and both together. On a GPU each is one captured CUDA graph; on a CPU the operation alone is
-called from Python, and together they are compiled, as vLLM does it there. Repeats are interleaved, ratios are taken
+called from Python, and together they are compiled, block by block. Repeats are interleaved, ratios are taken
 within a repeat, and what is shown is the median.
 """
 
@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
 import torch
 import typer
+from benchmarks.serving.table import MarkdownOption, show
 from benchmarks.shapes import SHAPES, shape_names
-from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import linear
 
-from trimtab.cli.output import JsonOption, Output, QuietOption, write_text
+from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.engines.vllm.operation import steer
 from trimtab.errors import TrimtabError
 
@@ -115,30 +114,31 @@ class Blocks:
             for kind, used in KINDS.items()
         }
 
-    def products(self, block: int) -> Tensor:
-        """The matrix products of one block; what stands between them is left out."""
-        to_attention, from_attention, up, down = self.weights[block]
+    def products(self, weights: Sequence[Tensor]) -> Tensor:
+        """The matrix products of a block; what stands between them is left out."""
+        to_attention, from_attention, up, down = weights
         attended = linear(linear(self.input, to_attention)[:, : self.attended], from_attention)
         return linear(linear(attended, up)[:, : self.feed_forward], down)
 
-    def step(self, kind: str | None, *, products: bool) -> Step:
+    def step(self, kind: str | None, *, products: bool, compiled: bool = False) -> Step:
         """One step through all blocks.
 
         Args:
             kind: Which of `KINDS`; None leaves the operation out.
             products: Whether the matrix products are computed; else the operation stands alone.
+            compiled: Whether a block is compiled, as vLLM does it on a CPU from one attention to the next.
         """
         index = None if kind is None else self.steered if KINDS[kind] is not None else self.steered * 0
+        strength = None if kind is None else self.strength[kind]
 
-        def run() -> list[Tensor]:
-            outputs = []
-            for block in range(self.count):
-                outputs.append(self.products(block) if products else self.input)
-                if index is not None and kind is not None:
-                    steer(self.stream, outputs[-1], index, *self.tables[block], self.strength[kind])
-            return outputs
+        def block(weights: Sequence[Tensor], tables: Sequence[Tensor]) -> Tensor:
+            output = self.products(weights) if products else self.input
+            if index is not None:
+                steer(self.stream, output, index, *tables, strength)
+            return output
 
-        return run
+        call = torch.compile(block, fullgraph=True) if compiled else block
+        return lambda: [call(*one) for one in zip(self.weights, self.tables, strict=True)]
 
 
 def measure(
@@ -152,12 +152,15 @@ def measure(
         steps: Steps in one measurement.
         on_step: Told what begins.
     """
-    ready = _captured if blocks.stream.device.type == "cuda" else _called
+    cuda = blocks.stream.device.type == "cuda"
+    ready = _captured if cuda else _called
     on_step("preparing")
-    runs: dict[tuple[str, str], Run] = {("base", ""): ready(blocks.step(None, products=True), steps, True)}
+    runs: dict[tuple[str, str], Run] = {
+        ("base", ""): ready(blocks.step(None, products=True, compiled=not cuda), steps)
+    }
     for kind in KINDS:
-        runs["alone", kind] = ready(blocks.step(kind, products=False), steps, False)
-        runs["together", kind] = ready(blocks.step(kind, products=True), steps, True)
+        runs["alone", kind] = ready(blocks.step(kind, products=False), steps)
+        runs["together", kind] = ready(blocks.step(kind, products=True, compiled=not cuda), steps)
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     with torch.inference_mode():
         for repeat in range(repeats + 1):
@@ -172,7 +175,7 @@ def measure(
     )
 
 
-def _captured(step: Step, steps: int, _: bool) -> Run:
+def _captured(step: Step, steps: int) -> Run:
     """A step as a CUDA graph, timed by the GPU's own clock."""
     with torch.inference_mode():
         side = torch.cuda.Stream()
@@ -198,15 +201,14 @@ def _captured(step: Step, steps: int, _: bool) -> Run:
     return run
 
 
-def _called(step: Step, steps: int, compiled: bool) -> Run:
-    """A step on a CPU; one of a model is compiled."""
-    call = torch.compile(step, fullgraph=True) if compiled else step
+def _called(step: Step, steps: int) -> Run:
+    """A step on a CPU."""
 
     def run() -> float:
-        call()
+        step()
         start = time.perf_counter()
         for _ in range(steps):
-            call()
+            step()
         return (time.perf_counter() - start) / steps
 
     return run
@@ -233,9 +235,7 @@ def command(
         str, typer.Option(help="Of weights, stream and tables: bfloat16, float16, float32.")
     ] = "bfloat16",
     device: Annotated[str, typer.Option(help="cuda, cuda:1, cpu.")] = "cuda",
-    markdown: Annotated[
-        Path | None, typer.Option(help="Write the table as Markdown to this file too.", show_default=False)
-    ] = None,
+    markdown: MarkdownOption = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -266,17 +266,7 @@ def command(
         f"own, tables for {gates} gated edits.\nAlone: time of the operation over that of the matrix products. "
         f"Together: how much longer both take than those. Medians of {repeats}.\n{where}, torch {torch.__version__}"
     )
-    table, texts = Table(box=None, pad_edge=False), rows_of(measured, blocks.count)
-    for number, title in enumerate(texts[0]):
-        table.add_column(title, justify="left" if number == 0 else "right")
-    for row in texts[1:]:
-        table.add_row(*row)
-    output.print(table)
-    output.print(caption)
-    if markdown is not None:
-        rule = ["---", *["---:"] * (len(texts[0]) - 1)]
-        body = "\n".join("| " + " | ".join(row) + " |" for row in [texts[0], rule, *texts[1:]])
-        write_text(markdown, f"{body}\n\n{caption}\n")
+    show(output, rows_of(measured, blocks.count), caption, markdown)
     output.result(_as_json(name, blocks, batch, gates, dtype, where, measured))
 
 

@@ -21,7 +21,7 @@ def test_the_matrices_are_those_of_the_shape() -> None:
     blocks = _tiny()
     assert (blocks.count, blocks.width) == (3, 32)
     assert [tuple(one.shape) for one in blocks.weights[0]] == [(64, 32), (32, 32), (96, 32), (32, 48)]
-    assert blocks.products(0).shape == (3, 32)
+    assert blocks.products(blocks.weights[0]).shape == (3, 32)
 
 
 def test_every_token_is_steered_differently_in_every_block_and_idle_means_none() -> None:

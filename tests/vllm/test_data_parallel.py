@@ -8,61 +8,40 @@ With the second engine in a process tree of its own, as on a second machine:
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from benchmarks.serving.server import form, free_port, running, started, starting
 from tests.vllm import cases
+from tests.vllm.conftest import ROOT
 
 from trimtab.prompts import prompt_ids
 
 TOKENS = 12
-ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "0|1",
     "VLLM_LOGGING_LEVEL": "WARNING",
-    "VLLM_NO_USAGE_STATS": "1",
     "PYTHONPATH": str(ROOT),
 }
 OPTIONS = ["--dtype=float32", "--enforce-eager", "--max-model-len=384", "--max-num-seqs=16"]
 OPTIONS += ["--max-num-batched-tokens=64", "--block-size=32"]
 
 
-class Server:
-    """A server at an address of this machine."""
+class Client:
+    """What is asked of a server.
 
-    def __init__(self, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
+    Args:
+        http: A client of its address.
+    """
 
-    def get(self, path: str) -> str:
-        """The body of an answer."""
-        with urllib.request.urlopen(self.address + path, timeout=30) as answer:
-            text: str = answer.read().decode()
-            return text
-
-    def post(self, path: str, body: bytes, kind: str = "application/json") -> Any:
-        """The JSON of an answer; a refusal fails the test with its text."""
-        request = urllib.request.Request(self.address + path, body, {"content-type": kind})
-        try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            pytest.fail(f"{path}: {error.code} {error.read().decode()[:1000]}")
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
 
     def complete(self, prompt: list[int], steering: str | None) -> list[int]:
         """The tokens that follow a prompt."""
@@ -75,97 +54,43 @@ class Server:
         }
         if steering is not None:
             body["vllm_xargs"] = {"steering": steering}
-        [choice] = self.post("/v1/completions", json.dumps(body).encode())["choices"]
+        answer = self._http.post("/v1/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        [choice] = answer.json()["choices"]
         found: list[int] = choice["token_ids"]
         return found
 
     def upload(self, name: str, folder: Path) -> None:
         """Sends the two files of a steering."""
-        parts = [("name", None, name.encode())]
-        parts += [
-            (key, file, (folder / file).read_bytes())
-            for key, file in (("document", "steering.json"), ("tensors", "steering.safetensors"))
-        ]
-        body = b""
-        for key, file, content in parts:
-            named = f'; filename="{file}"' if file else ""
-            body += f'--part\r\nContent-Disposition: form-data; name="{key}"{named}\r\n\r\n'.encode()
-            body += content + b"\r\n"
-        self.post("/v1/steerings", body + b"--part--\r\n", "multipart/form-data; boundary=part")
+        answer = self._http.post("/v1/steerings", **form(name, folder))
+        assert answer.status_code == 200, answer.text
 
     def finished(self) -> dict[str, float]:
         """How many requests each engine has finished."""
         counts: dict[str, float] = {}
         pattern = r'^vllm:request_success_total\{engine="(\d+)".*\} ([\d.e+]+)$'
-        for engine, count in re.findall(pattern, self.get("/metrics"), re.MULTILINE):
+        for engine, count in re.findall(pattern, self._http.get("/metrics").text, re.MULTILINE):
             counts[engine] = counts.get(engine, 0) + float(count)
         return counts
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-@contextmanager
-def process(command: list[str], log: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command and all that it starts, ended at the end."""
-    with log.open("wb") as output:
-        started = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            env={**os.environ, **ENVIRONMENT, **more},
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield started
-    finally:
-        for sent in (signal.SIGTERM, signal.SIGKILL):
-            if started.poll() is None:
-                os.killpg(started.pid, sent)
-                try:
-                    started.wait(20)
-                except subprocess.TimeoutExpired:
-                    continue
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)  # what it left behind
-
-
-def wait_until_ready(server: Server, running: list[tuple[subprocess.Popen[bytes], Path]]) -> None:
-    """Waits for the server; fails with what the processes printed if one ends."""
-    for _ in range(600):
-        for one, log in running:
-            if one.poll() is not None:
-                pytest.fail(f"it ended with {one.returncode}:\n{log.read_text()[-6000:]}")
-        try:
-            server.get("/health")
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    pytest.fail(f"it did not start:\n{running[0][1].read_text()[-6000:]}")
-
-
-def check(server: Server, asked: dict[str, Any]) -> None:
+def check(address: str, asked: dict[str, Any]) -> None:
     """Many requests at once are answered by both engines, as transformers answers them, an uploaded steering too."""
-    uploaded = asked["uploaded"]
-    server.upload(uploaded, asked["apart"] / uploaded)
-    with ThreadPoolExecutor(16) as pool:
-        for _ in range(2):
-            answers = list(pool.map(server.complete, asked["prompts"], asked["steerings"]))
-            assert answers == asked["answers"]
-    counts = server.finished()
-    assert set(counts) == {"0", "1"}
-    assert min(counts.values()) > len(answers) / 4, f"one engine did nearly all: {counts}"
-    # Alone, each engine in turn: the same steering from both, also where nothing is cached.
-    number = asked["steerings"].index(uploaded)
-    again = [server.complete(asked["prompts"][number], uploaded) for _ in range(4)]
-    assert again == [asked["answers"][number]] * 4
+    with httpx.Client(base_url=address, timeout=120) as http:
+        server = Client(http)
+        uploaded = asked["uploaded"]
+        server.upload(uploaded, asked["apart"] / uploaded)
+        with ThreadPoolExecutor(16) as pool:
+            for _ in range(2):
+                answers = list(pool.map(server.complete, asked["prompts"], asked["steerings"]))
+                assert answers == asked["answers"]
+        counts = server.finished()
+        assert set(counts) == {"0", "1"}
+        assert min(counts.values()) > len(answers) / 4, f"one engine did nearly all: {counts}"
+        # Alone, each engine in turn: the same steering from both, also where nothing is cached.
+        number = asked["steerings"].index(uploaded)
+        again = [server.complete(asked["prompts"][number], uploaded) for _ in range(4)]
+        assert again == [asked["answers"][number]] * 4
 
 
 @pytest.fixture(scope="module")
@@ -195,16 +120,17 @@ def asked(reference: Callable[[str], Any], tmp_path_factory: pytest.TempPathFact
     }
 
 
+def arguments(asked: dict[str, Any]) -> list[str]:
+    return ["--name=tiny", "--upload", f"--steerings={asked['folder']}", f"--gates={cases.GATES}"]
+
+
 def test_two_engines_behind_one_address(
     asked: dict[str, Any], model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    port, log = free_port(), tmp_path / "server.txt"
-    command = ["trimtab", "serve", str(model_folder("llama")), "--name=tiny", f"--port={port}", "--upload"]
-    command += [f"--steerings={asked['folder']}", f"--gates={cases.GATES}", "--", *OPTIONS]
-    with process([*command, "--data-parallel-size=2"], log) as one:
-        server = Server(port)
-        wait_until_ready(server, [(one, log)])
-        check(server, asked)
+    options = [*OPTIONS, "--data-parallel-size=2"]
+    model, log = str(model_folder("llama")), tmp_path / "server.txt"
+    with running(model, log, arguments(asked), options, environment=ENVIRONMENT) as server:
+        check(server.address, asked)
 
 
 @pytest.mark.wide
@@ -212,27 +138,18 @@ def test_the_second_engine_on_another_machine(
     asked: dict[str, Any], model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """As over two machines: the second knows only the first's address, and its own options."""
-    port, ranks = free_port(), free_port()
-    options = [*OPTIONS, "--data-parallel-size=2", "--data-parallel-size-local=1"]
-    options += ["--data-parallel-address=127.0.0.1", f"--data-parallel-rpc-port={ranks}"]
     model = str(model_folder("llama"))
-    first = ["trimtab", "serve", model, "--name=tiny", f"--port={port}", "--upload"]
-    first += [f"--steerings={asked['folder']}", f"--gates={cases.GATES}", "--", *options]
+    options = [*OPTIONS, "--data-parallel-size=2", "--data-parallel-size-local=1"]
+    options += ["--data-parallel-address=127.0.0.1", f"--data-parallel-rpc-port={free_port()}"]
     settings = {"trimtab": {"steerings": str(asked["folder"]), "gates": cases.GATES}}
-    second = [
-        "tests.vllm.headless",
-        f"--model={model}",
-        "--headless",
-        "--data-parallel-start-rank=1",
-        *options,
-    ]
-    second += ["--worker-extension-cls=trimtab.engines.vllm.worker.SteeringWorker"]
+    second = ["tests.vllm.headless", f"--model={model}", "--headless", "--data-parallel-start-rank=1"]
+    second += [*options, "--worker-extension-cls=trimtab.engines.vllm.worker.SteeringWorker"]
     second += [f"--additional-config={json.dumps(settings)}"]
-    logs = tmp_path / "first.txt", tmp_path / "second.txt"
+    of_first = {**ENVIRONMENT, "VLLM_CPU_OMP_THREADS_BIND": "0"}
+    of_second = {**ENVIRONMENT, "VLLM_CPU_OMP_THREADS_BIND": "1", "VLLM_PLUGINS": "trimtab"}
     with (
-        process(first, logs[0], VLLM_CPU_OMP_THREADS_BIND="0") as one,
-        process(second, logs[1], VLLM_CPU_OMP_THREADS_BIND="1", VLLM_PLUGINS="trimtab") as other,
+        starting(model, tmp_path / "first.txt", arguments(asked), options, environment=of_first) as server,
+        started(second, tmp_path / "second.txt", of_second) as other,
     ):
-        server = Server(port)
-        wait_until_ready(server, [(one, logs[0]), (other, logs[1])])
-        check(server, asked)
+        server.wait_until_ready(beside=[other])
+        check(server.address, asked)
