@@ -47,9 +47,13 @@ class Metrics:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.steerings = -1
+        self.steered = 0
 
-    def request(self, *, steered: bool) -> None:
-        self.counts["steered" if steered else "unsteered"] += 1
+    def steers(self) -> None:
+        self.steered += 1
+
+    def request(self, outcome: str) -> None:
+        self.counts[outcome] += 1
 
     def refused(self, reason: str) -> None:
         self.counts[reason] += 1
@@ -77,6 +81,8 @@ class Worker:
         self.held[digest] = unpack(packed)
 
     def trimtab_forget(self, digest: str) -> None:
+        if self.fails:
+            raise RuntimeError("no answer")
         self.calls.append(("forget", digest))
         self.held.pop(digest, None)
 
@@ -115,7 +121,13 @@ class Engines:
         return [[getattr(worker, method)(*arguments) for worker in engine] for engine in self.workers]
 
 
-def serving(made: SteeringLibrary, engines: Engines | None = None, *, may_change: bool = True) -> Serving:
+def serving(
+    made: SteeringLibrary,
+    engines: Engines | None = None,
+    *,
+    may_change: bool = True,
+    has_key: bool = False,
+) -> Serving:
     """What the middleware and the routes work with."""
     engines = engines or Engines()
     return Serving(
@@ -125,6 +137,7 @@ def serving(made: SteeringLibrary, engines: Engines | None = None, *, may_change
         running=lambda: engines.running,
         metrics=Metrics(),  # type: ignore[arg-type]
         may_change=may_change,
+        has_key=has_key,
     )
 
 
@@ -155,17 +168,23 @@ class Answer:
 class Echo:
     """The end of the chain: remembers what it got, and answers in two parts."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
         self.scopes: list[Any] = []
         self.bodies: list[bytes] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scopes.append(scope)
         if scope["type"] == "http":
-            self.bodies.append((await receive())["body"])
-            await send(
-                {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
-            )
+            message = await receive()
+            body = message["body"]
+            while message.get("more_body", False):
+                message = await receive()
+                assert message["type"] == "http.request"
+                body += message["body"]
+            self.bodies.append(body)
+            headers = [(b"content-type", b"text/plain")]
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
             await send({"type": "http.response.body", "body": b"one ", "more_body": True})
             await send({"type": "http.response.body", "body": b"two"})
 

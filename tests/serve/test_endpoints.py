@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,11 +19,11 @@ from fastapi.testclient import TestClient
 from tests.serve.fakes import Engines, library, steering
 
 from trimtab import Steering
-from trimtab.errors import ModelError
+from trimtab.engines.vllm import WORKER
+from trimtab.errors import ModelError, TrimtabError
 from trimtab.record import ModelIdentity
 from trimtab.serve import endpoints
 from trimtab.serve.endpoints import SteeringEndpoints
-from trimtab.serve.launch import WORKER
 from trimtab.serve.metrics import Metrics
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the client that comes with fastapi
@@ -210,7 +211,71 @@ def test_no_other_place_than_the_folder(client: Any, name: str) -> None:
     "body", [b"", b"{", b"[]", b"{}", b'{"hub": "a/b", "folder": "x"}', b'{"folder": 3}', b'{"hub": null}']
 )
 def test_a_load_that_makes_no_sense(client: Any, body: bytes) -> None:
-    assert client.post("/v1/steerings/load", content=body).status_code == 400
+    headers = {"content-type": "application/json"}
+    assert client.post("/v1/steerings/load", content=body, headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+def test_a_load_is_json_and_says_so(client: Any, kind: str | None) -> None:
+    """What is not is what a page may send to any server without asking it."""
+    headers = {} if kind is None else {"content-type": kind}
+    answer = client.post("/v1/steerings/load", content=b'{"folder": "later"}', headers=headers)
+    assert answer.status_code == 415
+    assert "Content-Type: application/json" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("hub", ["\ud800/x", "a/\ud800", "\ud800"])
+def test_text_that_cannot_be_written_is_refused_like_any_other(client: Any, hub: str) -> None:
+    for body in ({"hub": hub}, {"hub": hub, "name": "x"}, {"folder": hub}, {"folder": "later", "name": hub}):
+        content, headers = json.dumps(body).encode(), {"content-type": "application/json"}
+        answer = client.post("/v1/steerings/load", content=content, headers=headers)
+        assert answer.status_code in (400, 404), answer.text
+        assert "\\ud800" in answer.json()["error"]["message"]
+
+
+FOREIGN: list[dict[str, str]] = [
+    {"origin": "https://elsewhere.example"},
+    {"origin": "http://testserver:9"},
+    {"origin": "http://localhost"},
+    {"origin": "null"},
+    {"origin": "http://["},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"origin": "http://evil.example", "host": "evil.example"},  # a name that its owner made lead here
+]
+OWN: list[dict[str, str]] = [
+    {},
+    {"sec-fetch-site": "same-origin"},
+    {"sec-fetch-site": "none"},
+    {"origin": "http://127.0.0.1:8000", "host": "127.0.0.1:8000"},
+    {"origin": "http://localhost:8000", "host": "localhost:8000"},
+    {"origin": "http://[::1]:8000", "host": "[::1]:8000"},
+    {"origin": "https://mine.example"},
+]
+
+
+def test_pages_of_other_sites_change_nothing(client: Any, tmp_path: Path) -> None:
+    client.server.app.state.trimtab.origins = frozenset({"https://mine.example"})
+    content = saved(tmp_path, steering(5))
+    for number, headers in enumerate(FOREIGN):
+        form = {"name": "json", "replace": "true"}
+        for answer in (
+            client.post("/v1/steerings", data=form, files=content, headers=headers),
+            client.post("/v1/steerings/load", json={"folder": "later"}, headers=headers),
+            client.delete("/v1/steerings/json", headers=headers),
+        ):
+            assert (number, answer.status_code) == (number, 403)
+            assert "another site" in answer.json()["error"]["message"]
+        assert [card["digest"] for card in client.get("/v1/steerings", headers=headers).json()["data"]] == [
+            steering(0).digest()
+        ]
+    for headers in OWN:
+        assert client.post("/v1/steerings/load", json={"folder": "later"}, headers=headers).status_code == 200
+    client.server.app.state.trimtab.has_key = True  # who has the key is no page that was led here
+    headers = {"origin": "http://evil.example", "host": "evil.example"}
+    assert client.post("/v1/steerings/load", json={"folder": "later"}, headers=headers).status_code == 200
 
 
 def test_the_hub_is_asked_for_what_was_named(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,8 +308,13 @@ def test_models_are_listed_with_their_steerings(client: Any) -> None:
     assert (listed[1]["parent"], listed[1]["root"]) == ("tiny", steering(0).digest())
     assert client.get("/v1/models/tiny").json() == listed[0]
     assert client.get("/v1/models/tiny:json*0.5").json()["parent"] == "tiny"
+    composed = client.get("/v1/models/tiny:json*0.5").json()
+    assert (composed["id"], composed["root"]) == ("tiny:json*0.5", steering(0).digest() + "*0.5")
+    assert client.get("/v1/models/tiny:json").json()["root"] == steering(0).digest()
     for name in ("nope", "tiny:nope", "tiny:json*"):
         assert client.get(f"/v1/models/{name}").status_code == 404
+    client.server.library.add("json", steering(7))
+    assert client.get(f"/v1/models/tiny:{steering(0).digest()}").status_code == 404  # on its way out
 
 
 def test_the_middleware_stands_behind_what_vllm_adds_later() -> None:
@@ -284,7 +354,73 @@ def test_several_server_processes_are_noticed_in_the_engines_settings() -> None:
         asyncio.run(server.begin())
 
 
-def test_a_server_without_steering_says_so() -> None:
+@pytest.mark.parametrize(
+    ("said", "arguments", "environment", "allowed"),
+    [
+        ("1", {"host": None}, {}, True),
+        ("0", {"host": "127.0.0.1"}, {}, False),
+        (None, {"host": "127.0.0.1"}, {}, False),
+        ("auto", {"host": "127.0.0.1"}, {}, True),
+        ("auto", {"host": None}, {}, False),
+        ("auto", {"host": "0.0.0.0", "uds": "/socket"}, {}, True),
+        ("auto", {"host": "0.0.0.0"}, {}, False),
+        ("auto", {"host": "0.0.0.0", "api_key": ["k"]}, {}, True),
+        ("auto", {"host": "0.0.0.0", "api_key": [""]}, {}, False),
+        ("auto", {"host": "0.0.0.0", "api_key": [""]}, {"VLLM_API_KEY": "k"}, False),
+        ("auto", {"host": "0.0.0.0", "api_key": None}, {"VLLM_API_KEY": "k"}, True),
+        ("auto", {"host": "0.0.0.0", "api_key": None}, {"VLLM_API_KEY": ""}, False),
+    ],
+)
+def test_who_may_load_is_decided_by_what_vllm_understood(
+    said: str | None,
+    arguments: dict[str, Any],
+    environment: dict[str, str],
+    allowed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"TRIMTAB_UPLOAD": said, "VLLM_API_KEY": environment.get("VLLM_API_KEY")}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    server = Server()
+    asyncio.run(server.begin(**arguments))
+    assert server.app.state.trimtab.may_change == allowed
+    keys = arguments.get("api_key") or [environment.get("VLLM_API_KEY")]
+    assert server.app.state.trimtab.has_key == any(keys)
+
+
+def test_sites_that_may_load_are_those_of_vllms_command_line() -> None:
+    server = Server()
+    asyncio.run(server.begin(allowed_origins=["*", "https://mine.example"]))
+    assert server.app.state.trimtab.origins == {"https://mine.example"}
+
+
+def test_what_would_answer_mistakes_unsteered_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_SKIP_MODEL_NAME_VALIDATION", "1")
+    with pytest.raises(TrimtabError, match="VLLM_SKIP_MODEL_NAME_VALIDATION"):
+        asyncio.run(Server().begin())
+
+
+def test_steering_that_was_lost_on_the_way_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIMTAB_UPLOAD", "auto")
+    server = Server()
+    server.engine_client.input_processor = SimpleNamespace(vllm_config=SimpleNamespace(additional_config={}))
+    with pytest.raises(ModelError, match="no steering in its --additional-config"):
+        asyncio.run(server.begin())
+
+
+def test_what_runs_in_the_background_ends_with_the_server() -> None:
+    server = Server(json=steering(0))
+
+    with TestClient(server.app) as made:
+        made.portal.call(server.begin)
+        (task,) = server.app.state.trimtab._tasks
+        assert not task.done()
+    assert task.cancelled()
+
+
+def test_a_server_without_steering_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRIMTAB_UPLOAD", raising=False)
     server = Server()
     server.engine_client.input_processor = SimpleNamespace(vllm_config=SimpleNamespace(additional_config={}))
     asyncio.run(server.begin())

@@ -13,7 +13,8 @@ from tests.serve.fakes import steering
 from trimtab import nano
 from trimtab.errors import TrimtabError
 from trimtab.serve import launch
-from trimtab.serve.launch import WORKER, Launch, plan
+from trimtab.engines.vllm import WORKER
+from trimtab.serve.launch import Launch, plan
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,18 @@ def test_another_additional_config_is_joined(form: list[str]) -> None:
         (["--grpc"], "HTTP"),
         (["--headless"], "cluster"),
         (["--enable-elastic-ep"], "join later"),
+        (["--config", "all.yaml"], "write its options"),
+        (["--config=all.yaml"], "write its options"),
+        (["--api-key", ""], "--api-key is empty"),
+        (["--api-key="], "--api-key is empty"),
+        (["--api_key", "good", "", "--port", "9"], "--api-key is empty"),
+        (["--hos", "0.0.0.0"], "--hos is short for --host; write it out"),
+        (["--worker_extension=mine"], "short for --worker-extension-cls"),
+        (["--api-server-coun", "2"], "short for --api-server-count"),
+        (["--additional-conf", "{}"], "short for --additional-config"),
+        (["--additional-conf.trimtab.gates", "9"], "short for --additional-config"),
+        (["--api", "k"], "short for --api-key or --api-server-count"),
+        (["-as", "2"], "short for -asc"),
         (["--additional-config", "[]"], "must be a JSON object"),
         (["--additional-config"], "must be a JSON object"),
         (["--additional-config", "{"], "must be a JSON object"),
@@ -114,17 +127,44 @@ def test_one_server_process_may_be_said() -> None:
     assert planned("--api-server-count", "1").command[-2:] == ("--api-server-count", "1")
 
 
+def test_what_begins_like_an_option_and_is_another_passes() -> None:
+    options = (
+        "--config-format",
+        "auto",
+        "--data-parallel-size",
+        "-1",
+        "--api-key",
+        "a",
+        "b",
+        "--hf-token",
+        "",
+    )
+    assert planned(*options).command[-len(options) :] == options
+
+
+@pytest.mark.parametrize("value", ["1", "true", " True "])
+def test_names_of_models_must_be_looked_at(value: str) -> None:
+    with pytest.raises(TrimtabError, match="VLLM_SKIP_MODEL_NAME_VALIDATION cannot be set"):
+        planned(environment={"VLLM_SKIP_MODEL_NAME_VALIDATION": value})
+    assert planned(environment={"VLLM_SKIP_MODEL_NAME_VALIDATION": "0"})
+
+
 @pytest.mark.parametrize(
     ("options", "environment", "allowed"),
     [
-        ([], {}, "1"),
-        (["--host", "0.0.0.0"], {}, "0"),
-        (["--host", "0.0.0.0", "--api-key", "k"], {}, "1"),
-        (["--host", "0.0.0.0"], {"VLLM_API_KEY": "k"}, "1"),
+        ([], {}, True),
+        (["--host", "0.0.0.0"], {}, False),
+        (["--host", "0.0.0.0", "--api-key", "k"], {}, True),
+        (["--host", "0.0.0.0", "--api-key=k"], {}, True),
+        (["--host", "0.0.0.0"], {"VLLM_API_KEY": "k"}, True),
+        (["--host", "0.0.0.0"], {"VLLM_API_KEY": ""}, False),
+        (["--host", "0.0.0.0", "--uds", "/socket"], {}, True),
     ],
 )
-def test_who_may_load(options: list[str], environment: dict[str, str], allowed: str) -> None:
-    assert planned(*options, environment=environment).environment["TRIMTAB_UPLOAD"] == allowed
+def test_who_may_load(options: list[str], environment: dict[str, str], allowed: bool) -> None:
+    made = planned(*options, environment=environment)
+    assert made.environment["TRIMTAB_UPLOAD"] == "auto"  # the server decides, by what vLLM understood
+    assert ("clients may load and unload steerings" in made.notes) == allowed
     assert planned(*options, environment=environment, upload=False).environment["TRIMTAB_UPLOAD"] == "0"
     assert planned(*options, environment=environment, upload=True).environment["TRIMTAB_UPLOAD"] == "1"
 

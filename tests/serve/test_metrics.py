@@ -28,15 +28,17 @@ def test_requests_are_counted_by_outcome(registry: Any) -> None:
     metrics = Metrics(registry)
     assert [
         value(registry, "trimtab_requests_total", outcome=outcome)
-        for outcome in ("steered", "unsteered", "refused")
-    ] == [0, 0, 0]
-    metrics.request(steered=True)
-    metrics.request(steered=False)
-    metrics.request(steered=False)
+        for outcome in ("steered", "unsteered", "refused", "failed")
+    ] == [0, 0, 0, 0]
+    metrics.request("steered")
+    metrics.request("unsteered")
+    metrics.request("unsteered")
+    metrics.request("failed")
     metrics.refused("unknown")
     assert value(registry, "trimtab_requests_total", outcome="steered") == 1
     assert value(registry, "trimtab_requests_total", outcome="unsteered") == 2
     assert value(registry, "trimtab_requests_total", outcome="refused") == 1
+    assert value(registry, "trimtab_requests_total", outcome="failed") == 1
     assert value(registry, "trimtab_refused_total", reason="unknown") == 1
 
 
@@ -72,14 +74,14 @@ def test_the_workers_are_asked_only_while_there_is_steered_traffic(registry: Any
         watching = asyncio.create_task(metrics.watch(ask, 0.01))
         await asyncio.sleep(0.1)
         assert asked == 1  # once at the start
-        metrics.request(steered=False)
+        metrics.request("unsteered")
         await asyncio.sleep(0.1)
         assert asked == 1
-        metrics.request(steered=True)
+        metrics.steers()
         await asyncio.sleep(0.1)
         assert asked == 2  # an error ends neither the task nor the server
         in_use = 1
-        metrics.request(steered=True)
+        metrics.steers()
         await asyncio.sleep(0.1)
         assert asked > 4  # as long as a row is in use
         in_use = 0

@@ -70,7 +70,8 @@ def test_a_model_name_chooses(server: Serving, echo: Echo, path: str) -> None:
     expected = sorted([(digest(server, "json"), 0.5), (digest(server, "lowercase"), 1.0)])
     assert list(use_of(server, echo.bodies[0])) == expected
     assert echo.headers[b"content-length"] == str(len(echo.bodies[0])).encode()
-    assert answer.headers["x-trimtab-steering"] == ", ".join(f"{d}*{s:g}" for d, s in expected)
+    (one, of_one), (other, of_other) = [(d, "" if s == 1 else f"*{s:g}") for d, s in expected]
+    assert answer.headers["x-trimtab-steering"] == f"{one}{of_one}+{other}{of_other}"
     assert server.metrics.counts == {"steered": 1}
 
 
@@ -112,6 +113,15 @@ def test_own_edits_arrive_to_the_last_bit(server: Serving, echo: Echo) -> None:
     own = ask({"steering": said})
     assert own is not None
     assert resolve(passed, server.library).use == resolve(own, server.library).use
+
+
+def test_what_the_header_says_can_be_asked_for(server: Serving, echo: Echo) -> None:
+    said = "json*0.1+lowercase*-1e-07"
+    answer = post(echo, server, {"model": "tiny", "vllm_xargs": {"steering": said}})
+    header = answer.headers["x-trimtab-steering"]
+    assert header.count("+") == 1
+    post(echo, server, {"model": "tiny", "vllm_xargs": {"steering": header}})
+    assert use_of(server, echo.bodies[1]) == use_of(server, echo.bodies[0])
 
 
 def test_strength_zero_is_unsteered(server: Serving, echo: Echo) -> None:
@@ -162,7 +172,7 @@ def test_a_long_composition_has_a_short_header(echo: Echo) -> None:
     ]  # one part of its own
     body = {"model": "tiny:" + "+".join(names), "vllm_xargs": {"steering": json.dumps({"edits": extra})}}
     header = post(echo, server, body).headers["x-trimtab-steering"]
-    assert header.endswith("and 1 more")
+    assert header.endswith(" and 1 more")
     assert header.count("sha256:") == 8
 
 
@@ -192,7 +202,7 @@ def test_an_unknown_model_is_left_to_vllm(server: Serving, echo: Echo) -> None:
     ("method", "path", "kind"),
     [
         ("GET", CHAT, b"application/json"),
-        ("POST", "/v1/embeddings", b"application/json"),
+        ("POST", "/v1/steerings/load", b"application/json"),
         ("POST", CHAT, b"text/plain"),
     ],
 )
@@ -212,6 +222,7 @@ def test_a_server_without_steering_is_left_alone(echo: Echo) -> None:
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
 def test_other_connections_pass(server: Serving, echo: Echo, kind: str) -> None:
     connection = {**scope("/x", server), "type": kind}
+    del connection["method"]
     asyncio.run(exchange(SteeringMiddleware(echo), connection))
     assert [seen["type"] for seen in echo.scopes] == [kind]
 
@@ -290,18 +301,94 @@ def test_a_name_that_is_gone_is_refused_and_so_is_its_digest(server: Serving, ec
     assert post(echo, server, {"model": f"tiny:{entry.digest}"}).status == 400
 
 
-def test_an_announced_size_is_refused_unread(server: Serving, echo: Echo) -> None:
-    answer = post(echo, server, {"model": "tiny", "x": "y" * 1000}, most_bytes=1000)
-    assert answer.status == 413
+@pytest.mark.parametrize(
+    "path", ["/generative_scoring", "/v1/systemone", "/cohere/v2/chat", "/v1/embeddings"]
+)
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({"model": "tiny:json"}, "model"),
+        ({"model": "tiny:nope"}, "model"),
+        ({"vllm_xargs": {"steering": "json"}}, "vllm_xargs"),
+        ({"model": "tiny", "vllm_xargs": {"steering": ""}}, "vllm_xargs"),
+    ],
+)
+def test_where_it_would_be_answered_unsteered_it_is_refused(
+    server: Serving, echo: Echo, path: str, body: dict[str, Any], parameter: str
+) -> None:
+    answer = post(echo, server, body, path)
+    assert (answer.status, answer.json["error"]["param"], echo.bodies) == (400, parameter, [])
+    assert f"'{path}' takes no steering" in answer.json["error"]["message"]
+    assert server.metrics.counts == {"elsewhere": 1}
+    plain = b' {"model": "tiny", "vllm_xargs": {"steering": null, "session_id": "s"}}'
+    assert post(echo, server, plain, path).status == 200
+    assert echo.bodies == [plain]
+
+
+def test_where_steering_is_read_further_on_it_passes(server: Serving, echo: Echo) -> None:
+    """The sampling parameters of tokens are resolved in vLLM, and rendering hands the arguments on."""
+    generate, render = "/inference/v1/generate", "/v1/chat/completions/render"
+    tokens = {"model": "tiny", "token_ids": [1], "sampling_params": {"extra_args": {"steering": "json"}}}
+    assert post(echo, server, tokens, generate).status == 200
+    said = {"model": "tiny", "vllm_xargs": {"steering": "json"}}
+    assert post(echo, server, said, render).status == 200
+    assert [json.loads(body) for body in echo.bodies] == [tokens, said]
+    assert "extra_args" in post(echo, server, said, generate).json["error"]["message"]
+    assert "vllm_xargs" in post(echo, server, {"model": "tiny:json"}, render).json["error"]["message"]
+
+
+def test_no_steering_in_the_background(server: Serving, echo: Echo) -> None:
+    for value, status in ((True, 400), ("yes", 400), (False, 200), (None, 200)):
+        body = {"model": "tiny:json", "background": value}
+        assert post(echo, server, body, "/v1/responses").status == status
+    assert post(echo, server, {"model": "tiny", "background": True}, "/v1/responses").status == 200
+    assert post(echo, server, {"model": "tiny:json", "background": True}).status == 200  # means nothing there
+    assert server.metrics.counts["background"] == 2
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/invocations"])
+def test_where_no_key_is_asked_for_no_names_are_told(echo: Echo, path: str) -> None:
+    server = serving(library(json=steering(0)), has_key=True)
+    for name in ("jsno", "nope", "sha256:000000000000"):
+        answer = post(echo, server, {"model": f"tiny:{name}"}, path)
+        assert answer.status == 400
+        assert answer.json["error"]["message"] == f"there is no steering '{name}' here"
+        assert "json" in post(echo, server, {"model": "tiny:nope"}).json["error"]["message"]
+    assert post(echo, server, {"model": "tiny:json"}, path).status == 200
+    open_to_all = serving(library(json=steering(0)))
+    assert "json" in post(echo, open_to_all, {"model": "tiny:nope"}, path).json["error"]["message"]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/inference/v1/generate", "/tokenize"])
+@pytest.mark.parametrize("announced", [True, False])
+def test_what_is_too_large_to_be_read_is_left_to_vllm(
+    server: Serving, echo: Echo, path: str, announced: bool
+) -> None:
+    parts = [b'{"model": "tiny:json", "x": "', b"y" * 600, b"y" * 600, b'"}']
+    length = [(b"content-length", str(sum(map(len, parts))).encode())] if announced else []
+    middleware = SteeringMiddleware(echo, 1000)
+    answer = asyncio.run(exchange(middleware, scope(path, server, headers=length), *parts))
+    assert (answer.status, echo.bodies) == (200, [b"".join(parts)])
+    assert "x-trimtab-steering" not in answer.headers
+    answer = asyncio.run(exchange(middleware, scope(path, server), b"[" * 600, b"[" * 600))
+    assert echo.bodies[1] == b"[" * 1200
+
+
+@pytest.mark.parametrize("path", ["/generative_scoring", "/invocations"])
+def test_what_is_too_large_to_be_judged_is_refused(echo: Echo, path: str) -> None:
+    server = serving(library(), has_key=True)
+    answer = post(echo, server, {"model": "tiny", "x": "y" * 1000}, path, most_bytes=1000)
+    assert (answer.status, echo.bodies) == (413, [])
     assert "1000 bytes" in answer.json["error"]["message"]
     assert server.metrics.counts == {"too_large": 1}
 
 
-def test_a_size_that_was_not_announced_is_refused_on_the_way(server: Serving, echo: Echo) -> None:
-    middleware = SteeringMiddleware(echo, 1000)
-    answer = asyncio.run(exchange(middleware, scope(CHAT, server), b"[" * 600, b"[" * 600, b"[" * 600))
-    assert answer.status == 413
-    assert echo.bodies == []
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_what_vllm_refuses_is_not_steered(server: Serving, status: int) -> None:
+    answer = post(Echo(status), server, {"model": "tiny:json"})
+    assert answer.status == status
+    assert "x-trimtab-steering" not in answer.headers
+    assert server.metrics.counts == {"failed": 1}
 
 
 def test_a_body_in_parts(server: Serving, echo: Echo) -> None:
@@ -358,7 +445,7 @@ def test_a_hang_up_is_told_to_vllm(server: Serving) -> None:
     assert [message["type"] for message in seen] == ["http.request", "http.disconnect"]
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/embeddings", "/inference/v1/generate"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/steerings/load", "/inference/v1/generate"])
 def test_a_request_is_in_flight_until_it_ends_also_badly(server: Serving, path: str) -> None:
     counted = []
 
@@ -367,9 +454,11 @@ def test_a_request_is_in_flight_until_it_ends_also_badly(server: Serving, path: 
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        asyncio.run(exchange(SteeringMiddleware(app), scope(path, server), b'{"model": "tiny:json"}'))
+        body = b'{"model": "tiny:json"}' if path == CHAT else b"{}"
+        asyncio.run(exchange(SteeringMiddleware(app), scope(path, server), body))
     assert counted == [1]
     assert len(server.in_flight) == 0
+    assert server.metrics.counts["failed"] == (path == CHAT)
 
 
 # --- whatever comes --------------------------------------------------------------------------------------------------

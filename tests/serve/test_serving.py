@@ -81,17 +81,54 @@ def test_a_steering_is_named_only_after_every_worker_holds_it() -> None:
     run(scenario)
 
 
-def test_a_worker_that_fails_leaves_nothing_named() -> None:
+def test_a_worker_that_fails_leaves_nothing_named_and_nothing_held() -> None:
     async def scenario(server: Serving, engines: Engines) -> None:
+        server.patience = 0.05
         engines.workers[1][1].fails = True
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RefusedError, match="cannot take the steering 'json'") as caught:
             await server.load(apart(server, "json", JSON))
-        assert server.library.names() == []
+        assert (caught.value.status, server.library.names()) == (503, [])
+        assert [JSON.digest() in worker.held for worker in engines.all] == [True, True, True, False]
+        await settle()
         engines.workers[1][1].fails = False
+        await settle()
+        assert [dict(worker.held) for worker in engines.all] == [{}] * 4
         await server.load(apart(server, "json", JSON))
+        await settle()
         assert server.library.names() == ["json"]
+        assert all(JSON.digest() in worker.held for worker in engines.all)
 
     run(scenario)
+
+
+def test_a_worker_that_fails_to_forget_is_asked_again() -> None:
+    async def scenario(server: Serving, engines: Engines) -> None:
+        server.patience = 0.2
+        engines.workers[1][0].fails = True
+        await server.unload("json")
+        await settle()
+        assert not all(forgotten(engines, JSON.digest()))
+        engines.workers[1][0].fails = False
+        await settle()
+        await settle()
+        assert all(forgotten(engines, JSON.digest()))
+
+    run(scenario, json=JSON)
+
+
+def test_what_is_loaded_again_before_a_worker_forgot_it_stays() -> None:
+    async def scenario(server: Serving, engines: Engines) -> None:
+        server.patience = 0.1
+        engines.workers[0][0].fails = True
+        await server.unload("json")
+        await settle()
+        engines.workers[0][0].fails = False
+        await server.load(apart(server, "json", JSON))
+        await settle()
+        assert all(JSON.digest() in worker.held for worker in engines.all)
+        assert not any(forgotten(engines, JSON.digest()))
+
+    run(scenario, json=JSON)
 
 
 def test_the_same_again_changes_nothing_and_another_is_a_conflict() -> None:

@@ -1,7 +1,7 @@
 """The routes about steerings, as a plugin of vLLM's server (`vllm.endpoint_plugins`).
 
-It also puts the middleware in, innermost: behind the check of the API key, so that only those who may use the server
-learn what it holds.
+It also puts the middleware in, innermost: behind the check of the API key where vLLM has one. There are paths without
+(`/tokenize`, `/invocations`); the middleware tells no names there.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ import logging
 import os
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.datastructures import FormData, State, UploadFile
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import State
 from starlette.middleware import Middleware
 
+from trimtab.engines.vllm import WORKER
 from trimtab.engines.vllm.frontend import Frontend
 from trimtab.engines.vllm.library import NAME, Entry
-from trimtab.engines.vllm.requests import ask, canonical, resolve, split_model_name
+from trimtab.engines.vllm.requests import ask, resolve, split_model_name
 from trimtab.errors import ModelError, SteeringError
-from trimtab.serve.launch import UPLOAD, WORKER
+from trimtab.serve.choosing import expression
+from trimtab.serve.incoming import check_permission, file_of, form_of, json_of, too_large
+from trimtab.serve.launch import AUTO, UPLOAD, may_change
 from trimtab.serve.metrics import Metrics
 from trimtab.serve.middleware import SteeringMiddleware
+from trimtab.serve.options import check_environment
 from trimtab.serve.refusal import RefusedError
 from trimtab.serve.serving import Serving, unknown
 
 _log = logging.getLogger("vllm.trimtab")
 
-_ROOM_FOR_FORM = 2**20  # what a form needs beside its files, and more than any JSON of these routes
-
 Route = Callable[[Request], Awaitable[Any]]
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
 class SteeringEndpoints:
@@ -55,6 +56,7 @@ class SteeringEndpoints:
             app.add_api_route(path, _answering(route), methods=[method], include_in_schema=True)
         # add_middleware would put it outside of what is there, and vLLM's check of the API key comes later still.
         app.user_middleware.append(Middleware(SteeringMiddleware))
+        app.router.lifespan_context = _ending(app.router.lifespan_context)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Reach the workers, and begin to serve.
@@ -70,6 +72,11 @@ class SteeringEndpoints:
         state.trimtab = None
         frontend = None if engine_client is None else Frontend.of(engine_client.input_processor)
         if frontend is None:
+            if engine_client is not None and UPLOAD in os.environ:
+                raise ModelError(
+                    "vLLM has no steering in its --additional-config: an option that `trimtab serve` was given took it "
+                    "out; leave that option out"
+                )
             return
         _check(engine_client.vllm_config, args)
         models = state.openai_serving_models
@@ -81,13 +88,17 @@ class SteeringEndpoints:
             )
             return results
 
+        # As vLLM reads them: with an empty key it asks for none.
+        has_key = any(getattr(args, "api_key", None) or [os.environ.get("VLLM_API_KEY")])
         serving = Serving(
             frontend.library,
             call,
             served=lambda: {*(path.name for path in models.base_model_paths), *models.lora_requests},
             running=lambda: list(engine_client.output_processor.request_states),
             metrics=Metrics(),
-            may_change=os.environ.get(UPLOAD) == "1",
+            may_change=_may_change(args, has_key),
+            has_key=has_key,
+            origins=set(getattr(args, "allowed_origins", ())) - {"*"},
         )
         await serving.begin()
         state.trimtab = serving
@@ -99,7 +110,32 @@ class SteeringEndpoints:
         )
 
 
+def _ending(lifespan: Lifespan) -> Lifespan:
+    """The lifespan of an app, at whose end what steering runs in the background is stopped."""
+
+    @asynccontextmanager
+    async def ending(app: FastAPI) -> AsyncIterator[Any]:
+        async with lifespan(app) as state:
+            try:
+                yield state
+            finally:
+                serving = getattr(app.state, "trimtab", None)
+                if serving is not None:
+                    await serving.end()
+
+    return ending
+
+
+def _may_change(args: Namespace, has_key: bool) -> bool:
+    """Whether clients may load and unload, by what vLLM made of its command line."""
+    said = os.environ.get(UPLOAD)
+    if said != AUTO:
+        return said == "1"
+    return may_change(getattr(args, "host", None), has_key=has_key, uds=getattr(args, "uds", None))
+
+
 def _check(vllm_config: Any, args: Namespace) -> None:
+    check_environment(os.environ)
     parallel = vllm_config.parallel_config
     extension = parallel.worker_extension_cls
     if extension != WORKER:
@@ -118,22 +154,27 @@ def _check(vllm_config: Any, args: Namespace) -> None:
 def _answering(route: Callable[[Serving, Request], Awaitable[Any]]) -> Route:
     """A route whose mistakes become answers in OpenAI's shape."""
 
-    async def answer(request: Request) -> JSONResponse:
+    async def answer(request: Request) -> Response:
         try:
             serving = getattr(request.app.state, "trimtab", None)
             if serving is None:
                 raise RefusedError(
                     "this server serves no steering; start it with `trimtab serve`", reason="off", status=404
                 )
-            return JSONResponse(await route(serving, request))
+            return _json_answer(await route(serving, request))
         except RefusedError as refusal:
-            return JSONResponse(refusal.to_dict(), status_code=refusal.status)
+            return _json_answer(refusal.to_dict(), refusal.status)
         except SteeringError as error:
-            return JSONResponse(RefusedError(error, reason="unsuitable").to_dict(), status_code=400)
+            return _json_answer(RefusedError(error, reason="unsuitable").to_dict(), 400)
 
     answer.__name__ = route.__name__.strip("_")
     answer.__doc__ = route.__doc__
     return answer
+
+
+def _json_answer(content: Any, status: int = 200) -> Response:
+    # In ASCII: text of a client may have characters that UTF-8 cannot write.
+    return Response(json.dumps(content), status, media_type="application/json")
 
 
 async def _list_steerings(serving: Serving, request: Request) -> Any:
@@ -156,17 +197,17 @@ async def _get_steering(serving: Serving, request: Request) -> Any:
 
 async def _upload_steering(serving: Serving, request: Request) -> Any:
     """Load a steering from its two files, sent as a form: name, document, tensors, replace."""
-    _check_permission(serving)
+    check_permission(serving, request)
     most = serving.library.limit_bytes
-    async with _form(request, most) as form:
+    async with form_of(request, most) as form:
         name, replace = form.get("name"), form.get("replace", "")
         if not isinstance(name, str):
             raise RefusedError(
                 "the form lacks 'name'; give the steering one", reason="malformed", parameter="name"
             )
-        document, tensors = await _file(form, "document"), await _file(form, "tensors")
+        document, tensors = await file_of(form, "document"), await file_of(form, "tensors")
     if len(document) + len(tensors) > most:
-        raise _too_large(most)
+        raise too_large(most)
     entry = await asyncio.to_thread(serving.apart().upload, name, document, tensors)
     replaces = str(replace).lower() in ("true", "1", "yes")
     return _card(request, await serving.load(entry, replace=replaces))
@@ -174,8 +215,8 @@ async def _upload_steering(serving: Serving, request: Request) -> Any:
 
 async def _load_steering(serving: Serving, request: Request) -> Any:
     """Load a steering of the Hub, or of the folder that the server was started with."""
-    _check_permission(serving)
-    asked = await _json(request)
+    check_permission(serving, request)
+    asked = await json_of(request)
     for key in ("hub", "folder", "revision", "name"):
         if not isinstance(asked.get(key), str | None):
             raise RefusedError(f"{key} must be text", reason="malformed", parameter=key)
@@ -196,7 +237,7 @@ async def _load_steering(serving: Serving, request: Request) -> Any:
 
 async def _unload_steering(serving: Serving, request: Request) -> Any:
     """Unload a steering; requests that have it already are finished with it."""
-    _check_permission(serving)
+    check_permission(serving, request)
     entry = await serving.unload(request.path_params["name"])
     return {"object": "steering", "name": entry.name, "digest": entry.digest, "deleted": True}
 
@@ -217,19 +258,19 @@ async def _get_model(serving: Serving, request: Request) -> Any:
     wanted = request.path_params["model"]
     models = (await request.app.state.openai_serving_models.show_available_models()).model_dump()
     by_name = {model["id"]: model for model in models["data"]}
-    base, expression = split_model_name(wanted, by_name)
+    base, said = split_model_name(wanted, by_name)
     if base not in by_name:
         raise RefusedError(
             f"the model {wanted!r:.100} does not exist", reason="unknown", status=404, parameter="model"
         )
-    if expression is None:
+    if said is None:
         return by_name[base]
     try:
-        asked = ask({"steering": expression})
-        use = () if asked is None else resolve(asked, serving.library).use
+        asked = ask({"steering": said})
+        use = () if asked is None else resolve(asked, serving.library, named=True).use
     except SteeringError as error:
         raise RefusedError(error, reason="unknown", status=404, parameter="model") from error
-    return {**by_name[base], "id": wanted, "parent": base, "root": canonical(use)}
+    return {**by_name[base], "id": wanted, "parent": base, "root": expression(use)}
 
 
 def _card(request: Request, entry: Entry) -> dict[str, Any]:
@@ -249,15 +290,6 @@ def _card(request: Request, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _check_permission(serving: Serving) -> None:
-    if not serving.may_change:
-        raise RefusedError(
-            "this server was started without --upload: its steerings are those it was started with",
-            reason="not_allowed",
-            status=403,
-        )
-
-
 def _subfolder(folder: str | None, name: str) -> Path:
     """A subfolder of the server's folder, and no other place: clients choose the name."""
     if folder is None:
@@ -268,66 +300,6 @@ def _subfolder(folder: str | None, name: str) -> Path:
     if NAME.fullmatch(name) is None or not path.is_dir():
         raise unknown(f"the server's folder of steerings has no {name!r:.100}")
     return path
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    try:
-        asked = json.loads(await _body(request, _ROOM_FOR_FORM))
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(f"the body is not JSON ({error})", reason="malformed") from error
-    if not isinstance(asked, dict):
-        raise RefusedError("the body must be a JSON object", reason="malformed")
-    return asked
-
-
-@asynccontextmanager
-async def _form(request: Request, most: int) -> AsyncIterator[FormData]:
-    """The form that a request brings, its files of at most so many bytes together."""
-    body = await _body(request, most + _ROOM_FOR_FORM)
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    try:
-        form = await Request(request.scope, receive).form(max_files=2, max_fields=8)
-    except HTTPException as error:  # its parser's own
-        raise RefusedError(
-            f"the body is no form with files ({error.detail}); send it as multipart/form-data",
-            reason="malformed",
-        ) from error
-    try:
-        yield form
-    finally:
-        await form.close()
-
-
-async def _file(form: FormData, key: str) -> bytes:
-    part = form.get(key)
-    if isinstance(part, UploadFile):
-        content: bytes = await part.read()
-        return content
-    raise RefusedError(
-        f"the form lacks the file '{key}'; send steering.json as 'document' and steering.safetensors as 'tensors'",
-        reason="malformed",
-        parameter=key,
-    )
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """The body of a request, refused as soon as it has more bytes than it may."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise _too_large(most)
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _too_large(most: int) -> RefusedError:
-    return RefusedError(
-        f"what was sent is larger than {most // 2**20} MiB; make it smaller", reason="too_large", status=413
-    )
 
 
 _ROUTES = (

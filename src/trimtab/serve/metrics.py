@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 _log = logging.getLogger("vllm.trimtab")
 
@@ -31,7 +31,7 @@ class Metrics:
         registry = REGISTRY if registry is None else registry
         self._requests = Counter(
             "trimtab_requests",
-            "Requests by what became of them: steered, unsteered, refused.",
+            "Requests by what became of them: steered, unsteered, refused, failed.",
             ["outcome"],
             registry=registry,
         )
@@ -65,13 +65,20 @@ class Metrics:
         }
         self._seen: dict[tuple[str, str], int] = {}
         self._traffic = False
-        for outcome in ("steered", "unsteered", "refused"):
-            self._requests.labels(outcome)  # so that all three are there from the start
+        for outcome in ("steered", "unsteered", "refused", "failed"):
+            self._requests.labels(outcome)  # so that all are there from the start
 
-    def request(self, *, steered: bool) -> None:
-        """Count a request that was passed on."""
-        self._requests.labels("steered" if steered else "unsteered").inc()
-        self._traffic = self._traffic or steered
+    def steers(self) -> None:
+        """Tell that a steered request is passed on: the tables are worth a look."""
+        self._traffic = True
+
+    def request(self, outcome: Literal["steered", "unsteered", "failed"]) -> None:
+        """Count a request that was passed on.
+
+        Args:
+            outcome: How it was answered; failed if vLLM refused it, or nobody waited for the answer.
+        """
+        self._requests.labels(outcome).inc()
 
     def refused(self, reason: str) -> None:
         """Count a request that was refused for what it asked of steering."""

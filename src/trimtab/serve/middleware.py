@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from trimtab.serve.choosing import GENERATING, NAMING, Chosen, choose
+from trimtab.serve.choosing import GENERATING, INFERENCE, NAMING, Chosen, check_elsewhere, choose
 from trimtab.serve.refusal import RefusedError
 
 if TYPE_CHECKING:
@@ -28,7 +28,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 HEADER = "x-trimtab-steering"
 """The header of a steered answer: digests and strengths."""
 MOST_BYTES = 64 * 2**20
-"""What a request's body may take; pictures as base64 included."""
+"""What of a request's body is read here; a larger one, of many pictures say, is vLLM's to read."""
+
+_OWN = "/v1/steerings"
+_GUARDED = ("/v1", "/v2", "/inference", "/cohere")
+"""Where vLLM asks for the API key, if it has one."""
+_UNREAD = GENERATING | NAMING | {INFERENCE}
+"""Where vLLM may read a body that was not read here: what `vllm_xargs` asks for is then resolved or refused by the hooks
+of trimtab in vLLM, and a steering in the name of the model makes it one that vLLM does not know."""
 
 _LARGE = 2**18
 
@@ -48,7 +55,7 @@ class SteeringMiddleware:
         self.most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection; everything but requests that may be steered passes through.
+        """Handle one connection; everything but requests that say something in JSON passes through.
 
         Args:
             scope: The connection.
@@ -60,50 +67,80 @@ class SteeringMiddleware:
             await self.app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if scope.get("method") != "POST" or path not in GENERATING | NAMING or not _is_json(scope):
+        may_ask = scope["type"] == "http" and scope["method"] == "POST" and not path.startswith(_OWN)
+        if not may_ask or not is_json(scope):
             # A way into vLLM that is not known here may still be steered: it counts until it ends.
             with serving.in_flight.request():
                 await self.app(scope, receive, send)
             return
         try:
-            body = await _read(scope, receive, self.most_bytes)
-            if body is None:
-                return  # the client hung up
-            with serving.in_flight.request():
-                if len(body) < _LARGE:
-                    chosen = _choose(path, body, serving)
-                else:  # others need not wait for it
-                    chosen = await asyncio.to_thread(_choose, path, body, serving)
-                await self._pass_on(path, body, chosen, serving, scope, receive, send)
+            await self._judge(path, serving, scope, receive, send)
         except RefusedError as refusal:
             serving.metrics.refused(refusal.reason)
             await reply(send, refusal.status, refusal.to_dict(path))
 
+    async def _judge(self, path: str, serving: Serving, scope: Scope, receive: Receive, send: Send) -> None:
+        discreet = serving.has_key and not path.startswith(_GUARDED)
+        read = await _read(scope, receive, self.most_bytes)
+        if read is None:
+            return  # the client hung up
+        body, more, is_whole = read
+        with serving.in_flight.request():
+            if not is_whole:
+                # What cannot be read here is vLLM's to read, wherever it either steers rightly or knows no such model.
+                if path not in _UNREAD or (discreet and path in GENERATING):
+                    raise RefusedError(
+                        f"the request is larger than {self.most_bytes} bytes, and cannot be judged; make it smaller",
+                        reason="too_large",
+                        status=413,
+                    )
+                await self.app(scope, _replay(body, receive, more), send)
+                return
+            if len(body) < _LARGE:
+                chosen = _choose(path, body, serving, discreet)
+            else:  # others need not wait for it
+                chosen = await asyncio.to_thread(_choose, path, body, serving, discreet)
+            if chosen.body is not None:
+                body = json.dumps(chosen.body).encode()
+                _set_header(scope, "content-length", str(len(body)))
+                _remove_header(scope, "transfer-encoding")
+            replay, steering = _replay(body, receive, more=False), str(chosen)
+            del read, body, chosen  # it may be large, and the answer long
+            await self._pass_on(path, steering, serving, scope, replay, send)
+
     async def _pass_on(
-        self,
-        path: str,
-        body: bytes,
-        chosen: Chosen,
-        serving: Serving,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
+        self, path: str, steering: str, serving: Serving, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        if chosen.body is not None:
-            body = json.dumps(chosen.body).encode()
-            _set_header(scope, "content-length", str(len(body)))
-            _remove_header(scope, "transfer-encoding")
-        if path in GENERATING:
-            serving.metrics.request(steered=bool(chosen.use))
-        if chosen.use:
+        if path not in GENERATING:
+            await self.app(scope, receive, send)
+            return
+        if steering:
+            serving.metrics.steers()
             request_id = _header(scope, "x-request-id")
             if request_id is None:
                 request_id = uuid.uuid4().hex
                 _set_header(scope, "x-request-id", request_id)  # vLLM takes it into its own
-            steering = str(chosen)
             _log.info("request %.80r is steered by %s", request_id, steering)
-            send = _with_header(send, HEADER, steering)
-        await self.app(scope, _replay(body, receive), send)
+        answered = False
+
+        async def sending(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start" and not answered:
+                answered = True
+                if message["status"] >= 400:
+                    serving.metrics.request("failed")
+                else:
+                    serving.metrics.request("steered" if steering else "unsteered")
+                    if steering:
+                        header = (HEADER.encode(), steering.encode("latin-1"))
+                        message = {**message, "headers": [*message.get("headers", ()), header]}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        finally:
+            if not answered:
+                serving.metrics.request("failed")
 
 
 def _serving(scope: Scope) -> Serving | None:
@@ -111,27 +148,29 @@ def _serving(scope: Scope) -> Serving | None:
     return getattr(getattr(scope.get("app"), "state", None), "trimtab", None)
 
 
-def _choose(path: str, content: bytes, serving: Serving) -> Chosen:
+def _choose(path: str, content: bytes, serving: Serving, discreet: bool) -> Chosen:
     """What a body asks for; one that is no JSON object is left to vLLM, which says what is wrong with it."""
+    nothing = Chosen(None, (), named=False)
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
-        return Chosen(None, (), named=False)
+        return nothing
     if not isinstance(body, dict):
-        return Chosen(None, (), named=False)
-    return choose(path, body, serving.served(), serving.library)
+        return nothing
+    if path in GENERATING | NAMING:
+        return choose(path, body, serving.served(), serving.library, discreet=discreet)
+    check_elsewhere(path, body, serving.served())
+    return nothing
 
 
-async def _read(scope: Scope, receive: Receive, most: int) -> bytes | None:
-    """The body of a request; None if the client hung up before its end."""
-    too_large = RefusedError(
-        f"the request is larger than {most} bytes; send fewer messages, or load the steering and name it",
-        reason="too_large",
-        status=413,
-    )
+async def _read(scope: Scope, receive: Receive, most: int) -> tuple[bytes, bool, bool] | None:
+    """The body of a request, or its beginning if it is larger than it may be; None if the client hung up before.
+
+    With it, whether more of it follows, and whether this is all and not too large.
+    """
     announced = _header(scope, "content-length")
     if announced is not None and announced.isdigit() and int(announced) > most:
-        raise too_large
+        return b"", True, False
     parts: list[bytes] = []
     size = 0
     while True:
@@ -140,35 +179,24 @@ async def _read(scope: Scope, receive: Receive, most: int) -> bytes | None:
             return None
         part = message.get("body", b"")
         size += len(part)
-        if size > most:
-            raise too_large
         parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
+        more = message.get("more_body", False)
+        if not more or size > most:
+            return b"".join(parts), more, size <= most
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _replay(body: bytes, receive: Receive, more: bool) -> Receive:
     """A `receive` that gives this body first; afterwards what the network says, which is how a hang-up is noticed."""
-    waiting = True
+    waiting: bytes | None = body
 
     async def again() -> Message:
         nonlocal waiting
-        if waiting:
-            waiting = False
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await receive()
+        if waiting is None:
+            return await receive()
+        content, waiting = waiting, None
+        return {"type": "http.request", "body": content, "more_body": more}
 
     return again
-
-
-def _with_header(send: Send, name: str, value: str) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = [*message.get("headers", ()), (name.encode(), value.encode("latin-1"))]
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return sending
 
 
 async def reply(send: Send, status: int, content: Any) -> None:
@@ -185,7 +213,8 @@ async def reply(send: Send, status: int, content: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _is_json(scope: Scope) -> bool:
+def is_json(scope: Scope) -> bool:
+    """Whether a request says that its body is JSON."""
     kind = _header(scope, "content-type") or ""
     return kind.split(";", 1)[0].strip().lower() == "application/json"
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vllm.trimtab")
 
+_PATIENCE = 30.0
+"""Seconds until workers that failed to forget a steering are asked again."""
+
 Call = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
 """Calls a method on every worker: `await call("trimtab_hold", digest, packed)`; results by engine and worker."""
 
@@ -43,6 +46,8 @@ class Serving:
         running: Gives the ids of the requests that the engine has not finished.
         metrics: Where requests are counted.
         may_change: Whether clients may load and unload.
+        has_key: Whether vLLM asks for an API key.
+        origins: Sites whose pages may load and unload, besides the server's own.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class Serving:
         running: Callable[[], Collection[str]],
         metrics: Metrics,
         may_change: bool,
+        has_key: bool = False,
+        origins: Collection[str] = (),
     ) -> None:
         self.library = library
         self.call = call
@@ -61,7 +68,10 @@ class Serving:
         self.running = running
         self.metrics = metrics
         self.may_change = may_change
+        self.has_key = has_key
+        self.origins = frozenset(origins)
         self.in_flight = InFlight()
+        self.patience = _PATIENCE
         self._changing = asyncio.Lock()
         # Digests without a name, each with a mark of when it lost the last one.
         self._leaving: dict[str, object] = {}
@@ -108,7 +118,7 @@ class Serving:
             replace: Whether it may take the place of another of its name.
 
         Raises:
-            RefusedError: There is another of its name.
+            RefusedError: There is another of its name, or a worker failed to take it.
             SteeringError: The library is full.
         """
         async with self._changing:
@@ -122,10 +132,10 @@ class Serving:
                     status=409,
                     parameter="name",
                 )
-            await self._hold(new)
             try:
+                await self._hold(new)
                 entry = await asyncio.to_thread(self.library.add, new.name, new.steering)
-            except SteeringError:
+            except BaseException:  # some workers may hold it
                 self._let_go(new.digest)
                 raise
             self._leaving.pop(entry.digest, None)
@@ -175,7 +185,16 @@ class Serving:
 
     async def _hold(self, entry: Entry) -> None:
         packed = await asyncio.to_thread(pack, entry.steering.edits)
-        await self.call("trimtab_hold", entry.digest, packed)
+        try:
+            await self.call("trimtab_hold", entry.digest, packed)
+        except Exception as error:
+            _log.exception("a worker cannot take the steering %r", entry.name)
+            raise RefusedError(
+                f"the workers cannot take the steering '{entry.name}' ({type(error).__name__}), so it is not loaded; the "
+                "server's log says why",
+                reason="workers",
+                status=503,
+            ) from error
 
     def _named(self, name: str) -> Entry | None:
         return next((entry for entry in self.library.entries() if entry.name == name), None)
@@ -196,11 +215,19 @@ class Serving:
                 return
             self.library.drop(digest)
         await self._quiet()
-        async with self._changing:
-            if self._leaving.get(digest) is mark:
-                del self._leaving[digest]
-                await self.call("trimtab_forget", digest)
-                _log.info("steering %s is forgotten", digest)
+        while True:
+            async with self._changing:
+                if self._leaving.get(digest) is not mark:
+                    return
+                try:
+                    await self.call("trimtab_forget", digest)
+                except Exception:  # noqa: BLE001 - whatever it was may be over the next time
+                    _log.exception("the workers hold steering %s still; they are asked again", digest)
+                else:
+                    del self._leaving[digest]
+                    _log.info("steering %s is forgotten", digest)
+                    return
+            await asyncio.sleep(self.patience)
 
     async def _quiet(self) -> None:
         """Wait until whatever is being answered now has ended, in the engine too.

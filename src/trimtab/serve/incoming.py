@@ -1,0 +1,144 @@
+"""What a request to the routes about steerings brings: whose page it is from, its JSON, its form and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from trimtab.serve.middleware import is_json
+from trimtab.serve.refusal import RefusedError
+from trimtab.serve.serving import Serving
+
+_ROOM_FOR_FORM = 2**20  # what a form needs beside its files, and more than any JSON of these routes
+
+
+def check_permission(serving: Serving, request: Request) -> None:
+    """Refuses a request to load or unload where that is not allowed, or from another site's page.
+
+    Raises:
+        RefusedError: It is.
+    """
+    if not serving.may_change:
+        raise RefusedError(
+            "this server was started without --upload: its steerings are those it was started with",
+            reason="not_allowed",
+            status=403,
+        )
+    if not _is_own_site(serving, request):
+        raise RefusedError(
+            "a page of another site may not load or unload steerings; name that site in vLLM's --allowed-origins, or "
+            "ask without a browser",
+            reason="not_allowed",
+            status=403,
+        )
+
+
+def _is_own_site(serving: Serving, request: Request) -> bool:
+    """Whether no page of another site asks: browsers send forms wherever a page wants, and say whose page it was."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    if origin in serving.origins:
+        return True
+    try:
+        site = urlsplit(origin)
+        name = site.hostname or ""
+    except ValueError:
+        return False
+    if site.netloc != request.headers.get("host"):
+        return False
+    # A name can be made to lead here by whoever owns it, and its page would then be of this very host.
+    return serving.has_key or name == "localhost" or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def json_of(request: Request) -> dict[str, Any]:
+    """The JSON object that a request brings.
+
+    Raises:
+        RefusedError: It brings none.
+    """
+    if not is_json(request.scope):
+        raise RefusedError(
+            "the body must be JSON; send it with the header Content-Type: application/json",
+            reason="malformed",
+            status=415,
+        )
+    try:
+        asked = json.loads(await body_of(request, _ROOM_FOR_FORM))
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"the body is not JSON ({error})", reason="malformed") from error
+    if not isinstance(asked, dict):
+        raise RefusedError("the body must be a JSON object", reason="malformed")
+    return asked
+
+
+@asynccontextmanager
+async def form_of(request: Request, most: int) -> AsyncIterator[FormData]:
+    """The form that a request brings, its files of at most so many bytes together."""
+    body = await body_of(request, most + _ROOM_FOR_FORM)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    try:
+        form = await Request(request.scope, receive).form(max_files=2, max_fields=8)
+    except HTTPException as error:  # its parser's own
+        raise RefusedError(
+            f"the body is no form with files ({error.detail}); send it as multipart/form-data",
+            reason="malformed",
+        ) from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+async def file_of(form: FormData, key: str) -> bytes:
+    """The content of a file of a form.
+
+    Raises:
+        RefusedError: There is none.
+    """
+    part = form.get(key)
+    if isinstance(part, UploadFile):
+        content: bytes = await part.read()
+        return content
+    raise RefusedError(
+        f"the form lacks the file '{key}'; send steering.json as 'document' and steering.safetensors as 'tensors'",
+        reason="malformed",
+        parameter=key,
+    )
+
+
+async def body_of(request: Request, most: int) -> bytes:
+    """The body of a request, refused as soon as it has more bytes than it may."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise too_large(most)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def too_large(most: int) -> RefusedError:
+    """The refusal of what has more bytes than it may."""
+    return RefusedError(
+        f"what was sent is larger than {most // 2**20} MiB; make it smaller", reason="too_large", status=413
+    )
