@@ -187,6 +187,17 @@ def read_tensors(content: bytes, where: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_metadata(content: bytes) -> dict[str, str]:
+    """What a safetensors file says of itself; its own library tells it of files on a disk only.
+
+    Args:
+        content: The whole file, which `read_tensors` found sound.
+    """
+    length = int.from_bytes(content[:8], "little")  # of the header, which follows
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return metadata
+
+
 def finite_vector(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], where: str | Path) -> Tensor:
     """Take a float32 tensor of a known shape out of a file's tensors, or say what is wrong with it."""
     tensor = tensors.get(name)

@@ -24,6 +24,7 @@ from trimtab.engines.base import Capture, Positions
 from trimtab.engines.fingerprint import fingerprint
 from trimtab.engines.statistics import CaptureStatistics
 from trimtab.errors import ModelError
+from trimtab.steering_files import read_metadata
 
 if TYPE_CHECKING:
     import numpy as np
@@ -322,8 +323,6 @@ def _packed(tensors: Mapping[str, Tensor], said: Mapping[str, Any]) -> bytes:
 
 
 def _unpacked(packed: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    length = int.from_bytes(packed[:8], "little")
-    header = json.loads(packed[8 : 8 + length])
     tensors = load(packed)
     tensors.pop("none")
-    return tensors, json.loads(header["__metadata__"]["trimtab"])
+    return tensors, json.loads(read_metadata(packed)["trimtab"])

@@ -25,7 +25,7 @@ from torch import Tensor
 from trimtab.edit_files import edits_document, edits_tensors, read_edit
 from trimtab.edits import Edit
 from trimtab.errors import SteeringError
-from trimtab.steering_files import read_tensors, take
+from trimtab.steering_files import read_metadata, read_tensors, take
 
 __all__ = ["Gates", "Row", "combine", "digest_of", "fold", "pack", "row_of", "unpack"]
 
@@ -196,12 +196,8 @@ def unpack(content: bytes) -> tuple[Edit, ...]:
         SteeringError: It is something else, damaged, or its content is not what was packed.
     """
     tensors = read_tensors(content, _PACKED)
-    length = int.from_bytes(
-        content[:8], "little"
-    )  # safetensors' own: the length of the header, then the header
-    header = json.loads(content[8 : 8 + length])
     try:
-        document = json.loads(header.get("__metadata__", {})[_FORMAT])
+        document = json.loads(read_metadata(content)[_FORMAT])
     except (KeyError, ValueError, RecursionError) as error:
         raise SteeringError(f"{_PACKED} does not say what it is ({error!r}); pack the edits again") from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
