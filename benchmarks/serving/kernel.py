@@ -131,9 +131,9 @@ class Blocks:
         index = None if kind is None else self.steered if KINDS[kind] is not None else self.steered * 0
         strength = None if kind is None else self.strength[kind]
 
-        def block(weights: Sequence[Tensor], tables: Sequence[Tensor]) -> Tensor:
+        def block(weights: Sequence[Tensor], tables: tuple[Tensor, Tensor, Tensor]) -> Tensor:
             output = self.products(weights) if products else self.input
-            if index is not None:
+            if index is not None and strength is not None:
                 steer(self.stream, output, index, *tables, strength)
             return output
 
