@@ -1,7 +1,8 @@
 """Runs requests on vLLM in a process of its own: `python -m tests.vllm.job JOB RESULT`, both JSON.
 
 A job is a list of runs, done one after the other; each names a model, options of `vllm.LLM`, requests, and how often to
-send them all (or, as turns, several lists of requests). Runs can share the process when vLLM's engine runs in it, which saves most of the time of a start.
+send them all (or, as turns, several lists of requests). Runs can share the process when vLLM's engine runs in it, which
+saves most of the time of a start.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 
 def main(job: Path, result: Path) -> None:
@@ -46,14 +50,15 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
     from vllm import LLM, SamplingParams
 
     begun = time.monotonic()
-    llm = LLM(
-        model=run["model"],
-        dtype="float32",
-        seed=0,
-        disable_log_stats=False,
-        worker_extension_cls="trimtab.engines.vllm.worker.SteeringWorker",
-        **run["options"],
-    )
+    with scheduling_ahead(bool(run.get("asynchronous"))):
+        llm = LLM(
+            model=run["model"],
+            dtype="float32",
+            seed=0,
+            disable_log_stats=False,
+            worker_extension_cls="trimtab.engines.vllm.worker.SteeringWorker",
+            **run["options"],
+        )
     started = time.monotonic()
     passes = []
     for requests in run.get("turns") or [run["requests"]] * run.get("passes", 1):
@@ -80,10 +85,26 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
         "drafts": counts.get("vllm:spec_decode_num_drafts", 0),
         "start_seconds": started - begun,
         "run_seconds": time.monotonic() - started,
+        "asynchronous": llm.llm_engine.vllm_config.scheduler_config.async_scheduling,
         "runner": "v2" if llm.llm_engine.vllm_config.use_v2_model_runner else "v1",
     }
     llm.llm_engine.engine_core.shutdown()
     return result
+
+
+@contextmanager
+def scheduling_ahead(wanted: bool) -> Iterator[None]:
+    """Whether a step is scheduled while one runs, as on GPUs; vLLM's CPU platform forbids it, and it works."""
+    from vllm.platforms.cpu import CpuPlatform
+
+    original = CpuPlatform.check_and_update_config
+
+    def check_and_update_config(vllm_config: Any) -> None:
+        original(vllm_config)
+        vllm_config.scheduler_config.async_scheduling = wanted
+
+    with patch.object(CpuPlatform, "check_and_update_config", staticmethod(check_and_update_config)):
+        yield
 
 
 def written(answer: Any) -> list[int]:

@@ -57,7 +57,7 @@ class Bench:
         self._made: dict[str, tuple[dict[str, Any], list[list[int]]]] = {}
 
     def run(self, architecture: str, passes: int = 2, every: int = 1, **options: Any) -> dict[str, Any]:
-        """A run for `tests.vllm.job`, of all requests or every so manieth."""
+        """A run for `tests.vllm.job`, of all requests, or of every seventh, say."""
         run, _ = self._case(architecture)
         changes = {"passes": passes, "requests": run["requests"][::every]}
         return {**run, **changes, "options": {**run["options"], **options}}
@@ -127,6 +127,7 @@ def eager(bench: Bench, run_job: Callable[..., Any]) -> dict[str, Any]:
     # So few blocks, and answers so long, that the requests which run take blocks from each other.
     runs["preempted"] = bench.run("llama", **plain, num_gpu_blocks_override=18)
     runs["preempted"]["sampling"] = {**runs["preempted"]["sampling"], "max_tokens": 4 * TOKENS}
+    runs["asynchronous"] = {**runs["preempted"], "asynchronous": True}
     runs["children"] = bench.run("llama", passes=1, **plain)
     # Sampled from the most likely token alone: three answers of one request, all of them that of greedy decoding.
     runs["children"]["sampling"] = {**runs["children"]["sampling"], "n": 3, "temperature": 1.0, "top_k": 1}
@@ -164,6 +165,14 @@ def test_preempted_requests(eager: dict[str, Any], bench: Bench) -> None:
     assert eager["preempted"]["preemptions"] > 0, "the cache was not small enough to preempt anyone"
 
 
+def test_asynchronous_scheduling(eager: dict[str, Any], bench: Bench) -> None:
+    # The next step is scheduled while one runs, and requests are preempted meanwhile.
+    assert bench.mismatches("llama", eager["asynchronous"]) == []
+    assert eager["asynchronous"]["asynchronous"]
+    assert eager["asynchronous"]["preemptions"] > 0
+    assert not eager["preempted"]["asynchronous"]
+
+
 def test_several_answers_of_a_request(eager: dict[str, Any], bench: Bench) -> None:
     assert bench.mismatches("llama", eager["children"], answers=3) == []
 
@@ -189,20 +198,38 @@ def test_answers_that_are_quoted(eager: dict[str, Any]) -> None:
     assert written["tokens"] != after["tokens"]
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
-def test_compiled(architecture: str, bench: Bench, run_job: Callable[..., Any]) -> None:
-    [result] = run_job([bench.run(architecture)])
-    assert bench.mismatches(architecture, result) == []
+COMPILED = ("llama", "gemma2", "mixtral", "nano")
 
 
-# Triton's interpreter takes a second for what a GPU does in microseconds: some of the requests must do.
-INTERPRETED = 6
+@pytest.fixture(scope="module")
+def compiled(bench: Bench, run_job: Callable[..., Any]) -> dict[str, Any]:
+    """What came back of compiled models."""
+    results = run_job([bench.run(architecture) for architecture in COMPILED], separate=False, seconds=600)
+    return dict(zip(COMPILED, results, strict=True))
+
+
+@pytest.mark.parametrize("architecture", COMPILED)
+def test_compiled(architecture: str, compiled: dict[str, Any], bench: Bench) -> None:
+    assert bench.mismatches(architecture, compiled[architecture]) == []
+
+
+# Triton's interpreter takes a second for what a GPU does in microseconds: some of the requests must do. Among them are
+# gated edits, compositions and edits of a request's own.
+INTERPRETED = 7
+
+
+def test_some_of_the_requests_are_of_every_kind(bench: Bench) -> None:
+    asked = [one["extra_args"].get("steering") for one in bench.run("llama", every=INTERPRETED)["requests"]]
+    assert any(isinstance(one, dict) for one in asked)
+    assert any(isinstance(one, str) and "+" in one for one in asked)
+    assert None in asked
 
 
 def test_model_runner_v2(bench: Bench, run_job: Callable[..., Any]) -> None:
-    [result] = run_job([bench.run("llama", every=INTERPRETED, enforce_eager=True)], v2=True)
+    run = {**bench.run("llama", every=INTERPRETED, enforce_eager=True), "asynchronous": True}
+    [result] = run_job([run], v2=True, separate=False)
     assert bench.mismatches("llama", result, every=INTERPRETED) == []
-    assert result["runner"] == "v2"
+    assert (result["runner"], result["asynchronous"]) == ("v2", True)
 
 
 def test_tensor_parallel(bench: Bench, run_job: Callable[..., Any]) -> None:
