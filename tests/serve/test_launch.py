@@ -11,9 +11,9 @@ import pytest
 from tests.serve.fakes import steering
 
 from trimtab import nano
+from trimtab.engines.vllm import WORKER
 from trimtab.errors import TrimtabError
 from trimtab.serve import launch
-from trimtab.engines.vllm import WORKER
 from trimtab.serve.launch import Launch, plan
 
 

@@ -453,8 +453,8 @@ def test_a_request_is_in_flight_until_it_ends_also_badly(server: Serving, path: 
         counted.append(len(server.in_flight))
         raise RuntimeError
 
+    body = b'{"model": "tiny:json"}' if path == CHAT else b"{}"
     with pytest.raises(RuntimeError):
-        body = b'{"model": "tiny:json"}' if path == CHAT else b"{}"
         asyncio.run(exchange(SteeringMiddleware(app), scope(path, server), body))
     assert counted == [1]
     assert len(server.in_flight) == 0

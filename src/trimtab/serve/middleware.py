@@ -34,8 +34,8 @@ _OWN = "/v1/steerings"
 _GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 """Where vLLM asks for the API key, if it has one."""
 _UNREAD = GENERATING | NAMING | {INFERENCE}
-"""Where vLLM may read a body that was not read here: what `vllm_xargs` asks for is then resolved or refused by the hooks
-of trimtab in vLLM, and a steering in the name of the model makes it one that vLLM does not know."""
+"""Where vLLM may read what was not read here: what `vllm_xargs` asks for is resolved or refused by the hooks in vLLM,
+and with a steering in its name a model is one that vLLM does not know."""
 
 _LARGE = 2**18
 

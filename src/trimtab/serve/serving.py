@@ -190,8 +190,8 @@ class Serving:
         except Exception as error:
             _log.exception("a worker cannot take the steering %r", entry.name)
             raise RefusedError(
-                f"the workers cannot take the steering '{entry.name}' ({type(error).__name__}), so it is not loaded; the "
-                "server's log says why",
+                f"the workers cannot take the steering '{entry.name}' ({type(error).__name__}), so it is not loaded; "
+                "the server's log says why",
                 reason="workers",
                 status=503,
             ) from error
