@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,3 +93,35 @@ def run_job(
         return results
 
     return run
+
+
+@pytest.fixture(scope="session")
+def quiet() -> Iterator[None]:
+    """For engines that tests start from their own process: quiet, one thread, little memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "OMP_NUM_THREADS": "1",
+        }.items():
+            patch.setenv(name, value)
+        yield
+
+
+SMALL: dict[str, Any] = {
+    "enforce_eager": True,
+    "max_num_seqs": 8,
+    "max_num_batched_tokens": 32,
+    "use_tqdm_on_load": False,
+    "gates": 8,
+}
+"""Options of an engine that takes prompts in chunks, several steps each, and few requests at once."""
+
+
+@pytest.fixture(scope="session")
+def nano(quiet: None) -> Iterator[Any]:
+    """The engine over vLLM for nano; the last test of tests/vllm/test_engine_commands.py closes it."""
+    import trimtab
+
+    with trimtab.load("nano", engine="vllm", **SMALL) as engine:
+        yield engine

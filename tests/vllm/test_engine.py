@@ -1,6 +1,7 @@
 """The engine over vLLM keeps the contract: what it reads, writes and scores is what the transformers engine does.
 
-One engine of nano for most, in processes of its own; one of a tiny random Gemma 2, whose vLLM runs in this process.
+One engine of nano for most, in processes of its own, which the commands use too; one of a tiny random Gemma 2, whose
+vLLM runs in this process.
 Prompts come in chunks, several steps each, and more steerings are in use than vLLM runs requests at once.
 """
 
@@ -11,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from tests.tiny import PROMPTS, random_steering, tokens_of
+from tests.vllm.conftest import SMALL
 
 import trimtab
 from trimtab import condition
@@ -27,31 +28,6 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 LONG = "Tell me about the river and the city, in three sentences, and be kind to the reader. " * 3
 ASKED = [*PROMPTS, LONG]
-SMALL: dict[str, Any] = {
-    "enforce_eager": True,
-    "max_num_seqs": 4,
-    "max_num_batched_tokens": 32,
-    "use_tqdm_on_load": False,
-    "gates": 8,
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_LOGGING_LEVEL": "ERROR",
-            "OMP_NUM_THREADS": "1",
-        }.items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture(scope="module")
-def nano(quiet: None) -> Iterator[VllmEngine]:
-    with trimtab.load("nano", engine="vllm", **SMALL) as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")
@@ -391,24 +367,3 @@ class TestAnother:
     def test_what_was_not_asked_for_is_refused(self, gemma: VllmEngine) -> None:
         with pytest.raises(ModelError, match="record=False"):
             gemma.capture(["hi"])
-
-
-def test_closing_ends_all_processes(nano: VllmEngine) -> None:
-    """The last of this module: nano's engine is gone after it."""
-    processes = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if "resource_tracker" not in " ".join(process.cmdline())
-    ]
-    assert processes
-    nano.close()
-    nano.close()
-    assert not [process for process in processes if process.is_running()]
-    for call in (
-        lambda: nano.generate(["hi"]),
-        lambda: nano.capture(["hi"]),
-        lambda: nano.score(["hi"], ["a"]),
-        lambda: next(nano.stream("hi")),
-    ):
-        with pytest.raises(ModelError, match="this engine is closed"):
-            call()

@@ -1,6 +1,6 @@
 """The commands with `--engine vllm`: what they print and save is what they do with transformers.
 
-Two run as a user runs them, in a process of their own that must leave none behind; the others share one engine.
+One runs as a user runs it, in a process of its own that must leave none behind; the others share one engine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +21,23 @@ from typer.testing import CliRunner
 import trimtab
 from trimtab.cli.app import app
 from trimtab.engines.vllm.engine import VllmEngine
+from trimtab.errors import ModelError
 from trimtab.steering import Steering
 
 # What vLLM and what it imports warn of is not ours to mend.
 pytestmark = pytest.mark.filterwarnings("default")
 
-OPTIONS = {"enforce_eager": True, "max_num_seqs": 16, "gates": 8}
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[VllmEngine]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_LOGGING_LEVEL": "ERROR",
-            "OMP_NUM_THREADS": "1",
-        }.items():
-            patch.setenv(name, value)
-        with trimtab.load("nano", engine="vllm", use_tqdm_on_load=False, **OPTIONS) as engine:
-            yield engine
-
 
 @pytest.fixture
-def both(
-    shared: VllmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[Any, Any]]:
+def both(nano: VllmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Any]]:
     """Runs a command with vLLM, which must then be closed, and with transformers; gives what both say as JSON."""
     load, closed = trimtab.load, []
 
     def fake(name: Any, *, engine: str = "transformers", **options: Any) -> Any:
-        return shared if engine == "vllm" else load(name, **options)
+        return nano if engine == "vllm" else load(name, **options)
 
     monkeypatch.setattr(trimtab, "load", fake)
-    monkeypatch.setattr(shared, "close", lambda: closed.append(True))
+    monkeypatch.setattr(nano, "close", lambda: closed.append(True))
     monkeypatch.chdir(tmp_path)
 
     def run(command: str, exits: int | None = 0) -> tuple[Any, Any]:
@@ -202,40 +186,26 @@ class TestMistakes:
 
 
 def test_as_a_user_runs_it(tmp_path: Path) -> None:
-    """In processes of their own, of which none is left; results alone are on standard output."""
+    """In a process of its own, of which none is left; the result alone is on standard output."""
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("VLLM_LOGGING_LEVEL", None)
     steering = tmp_path / "steering"
-    learn = "learn lowercase --method mean_difference --block 2 --strength 2 --apply add --pairs 8 --quiet --json -"
-    for command in (
-        [*learn.split(), "-o", str(steering)],
-        ["generate", "What is Ashley?", "--steering", str(steering), "--max-new-tokens", "24"],
-    ):
-        with subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "trimtab",
-                *command,
-                "--engine",
-                "vllm",
-                "--engine-options",
-                json.dumps(OPTIONS),
-            ],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            output, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        psutil.wait_procs(_of_session(process.pid), timeout=30)  # Python's own tracker of resources goes last
-        assert not _of_session(process.pid)
-        if "learn" in command:
-            assert json.loads(output)["digest"] == Steering.load(steering).digest()
-        else:
-            assert output.startswith("ashley ")  # unsteered, with a capital
+    command = "learn lowercase --method mean_difference --block 2 --strength 2 --apply add --pairs 8 --quiet --json -"
+    command += f" --out {steering} --engine vllm --engine-options"
+    options = json.dumps({"enforce_eager": True, "max_num_seqs": 16})
+    with subprocess.Popen(
+        [sys.executable, "-m", "trimtab", *command.split(), options],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    psutil.wait_procs(_of_session(process.pid), timeout=30)  # Python's own tracker of resources goes last
+    assert not _of_session(process.pid)
+    assert json.loads(output)["digest"] == Steering.load(steering).digest()
 
 
 def _of_session(leader: int) -> list[psutil.Process]:
@@ -248,3 +218,24 @@ def _of_session(leader: int) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, ProcessLookupError):
             continue
     return found
+
+
+def test_closing_ends_all_processes(nano: VllmEngine) -> None:
+    """The last of those that share the engine: it is gone after this."""
+    processes = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "resource_tracker" not in " ".join(process.cmdline())
+    ]
+    assert processes
+    nano.close()
+    nano.close()
+    assert not [process for process in processes if process.is_running()]
+    for call in (
+        lambda: nano.generate(["hi"]),
+        lambda: nano.capture(["hi"]),
+        lambda: nano.score(["hi"], ["a"]),
+        lambda: next(nano.stream("hi")),
+    ):
+        with pytest.raises(ModelError, match="this engine is closed"):
+            call()
