@@ -12,6 +12,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # vLLM wants other versions of many packages, so it has an environment of its own.
 VLLM := .venv-vllm
 VLLM_TESTS := tests/vllm tests/engines/vllm tests/serve tests/deploy
+# Two files of tests at once, because a start of vLLM keeps little more than one core busy. WORKERS=0, one after the
+# other, takes less memory and more time.
+WORKERS ?= 2
 VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
 ARGS ?=
 # Which Python makes the environment: the first that runs. `make demo PYTHON=/path/to/python` chooses another.
@@ -105,11 +108,13 @@ test-main: lint
 	@echo "==> pytest $(ARGS)"
 	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(ARGS)
 
-# What needs a running vLLM, and again what needs a part of it only. Each worker is given its memory by the tests.
+# What needs a running vLLM, and again what needs a part of it only. Each worker is given its memory by the tests, and
+# vLLM is kept from binding its threads to cores: it would choose the same core for all that run at once.
+test-vllm: VLLM_ARGS = $(or $(ARGS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not wide' $(VLLM_TESTS))
 test-vllm: $(VLLM)/test.stamp
-	@echo "==> pytest on vLLM: $(or $(ARGS),-m 'not wide' $(VLLM_TESTS))"
-	@OMP_WAIT_POLICY=passive VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1 \
-	  $(VLLM)/bin/python -m pytest $(or $(ARGS),-m 'not wide' $(VLLM_TESTS))
+	@echo "==> pytest on vLLM: $(VLLM_ARGS)"
+	@OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=1 \
+	  VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 $(VLLM)/bin/python -m pytest $(VLLM_ARGS)
 
 lint: $(VENV)/dev.stamp
 	@echo "==> ruff check, ruff format --check, mypy --strict"
