@@ -45,7 +45,12 @@ def command(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8000,
     gates: Annotated[
         int,
-        typer.Option("--gates", min=1, max=64, help="Gated edits that one request may have in one block."),
+        typer.Option(
+            "--gates",
+            min=0,
+            max=64,
+            help="Gated edits that one request may have in one block; 0 for additions only.",
+        ),
     ] = 4,
     limit: Annotated[int, typer.Option("--limit", min=1, help="The most steerings at once.")] = 1000,
     limit_mib: Annotated[int, typer.Option("--limit-mib", min=1, help="The largest steering, in MiB.")] = 64,
