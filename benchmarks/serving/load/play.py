@@ -115,15 +115,16 @@ async def play(
                 _count(outcome, "valid, its steering gone" if missed else ask.kind, str(status))
 
         async def come_and_go() -> None:
+            def tell(answer: httpx.Response) -> None:
+                _count(outcome, "loads and unloads", str(answer.status_code))
+
             for name in itertools.cycle(known):
-                for change in (
-                    http.delete(f"/v1/steerings/{name}"),
-                    _upload(http, name, known[name]),
-                    _upload(http, CHANGING, others[chance.randrange(len(others))]),
-                ):
-                    answer = await change
-                    _count(outcome, "loads and unloads", str(answer.status_code))
-                    await asyncio.sleep(0.05)
+                tell(await http.delete(f"/v1/steerings/{name}"))
+                await asyncio.sleep(0.05)
+                tell(await _upload(http, name, known[name]))
+                await asyncio.sleep(0.05)
+                tell(await _upload(http, CHANGING, others[chance.randrange(len(others))]))
+                await asyncio.sleep(0.05)
 
         async def watch() -> None:
             while True:
