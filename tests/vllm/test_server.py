@@ -179,7 +179,7 @@ def test_streams_are_the_same_text_in_pieces(
         assert raw.headers[HEADER] == known["s1"].digest()
         pieces = [part.choices[0].delta.content or "" for part in raw.parse() if part.choices]
     assert "".join(pieces) == expected(QUESTIONS[1], known["s1"])
-    assert sum(map(bool, pieces)) > 3
+    assert sum(map(bool, pieces)) > 1
 
 
 def test_several_answers_and_log_probabilities(
@@ -230,7 +230,7 @@ def test_anthropics_messages(
     parts = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     pieces = [part["delta"]["text"] for part in parts if part["type"] == "content_block_delta"]
     assert "".join(pieces) == steered
-    assert len(pieces) > 3
+    assert len(pieces) > 1
 
 
 def test_counting_tokens_takes_the_same_names(server: Server) -> None:
