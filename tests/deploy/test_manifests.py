@@ -248,7 +248,7 @@ def test_the_options_of_trimtab_serve_exist(where: str, tmp_path: Path) -> None:
         return
     assert result.exit_code == 0, result.output
     command = shlex.split(result.stdout)
-    start = command.index("vllm.entrypoints.openai.api_server")
+    start = command.index("trimtab.serve.server")
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 

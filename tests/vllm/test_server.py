@@ -22,6 +22,7 @@ from benchmarks.serving.server import Server, running
 from tests.vllm import cases
 
 import trimtab
+from trimtab.errors import TrimtabError
 from trimtab.steering import Steering
 
 KEY = "the-key"
@@ -565,3 +566,20 @@ def test_the_servers_processes_are_in_one_group(server: Server) -> None:
     assert os.getpgid(server.process.pid) == server.process.pid
     assert server.memory() > 100 * 2**20
     assert trimtab.__version__
+
+
+def test_a_damaged_steering_stops_the_start_with_one_line(known: dict[str, Steering], tmp_path: Path) -> None:
+    folder = cases.save({"whole": known["s1"], "damaged": known["s0"]}, tmp_path / "steerings")
+    tensors = folder / "damaged" / "steering.safetensors"
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    log = tmp_path / "log.txt"
+    with (
+        pytest.raises(TrimtabError, match="the server ended with 2"),
+        running("nano", log, ["--steerings", str(folder)], ["--enforce-eager"]),
+    ):
+        pass
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("error: 1 of the 2 steerings in ")

@@ -26,7 +26,7 @@ UPLOAD = "TRIMTAB_UPLOAD"
 by which the server decides with `may_change` once vLLM has read its command line."""
 AUTO = "auto"
 
-_SERVER = "vllm.entrypoints.openai.api_server"
+_SERVER = "trimtab.serve.server"
 _GROUPS = (
     "vllm.general_plugins",
     "vllm.platform_plugins",
