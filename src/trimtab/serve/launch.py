@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from trimtab import nano
 from trimtab.engines.vllm import WORKER
+from trimtab.engines.vllm.cache import bytes_on_cpu
 from trimtab.errors import ModelError, TrimtabError
 from trimtab.serve.options import check_environment, keys, names, refuse, take_additional_config, value
 
@@ -127,6 +128,9 @@ def plan(
     if built_in:
         # Its steerings were learned in float32, and "auto" would take half precision.
         unless_given("--dtype", "float32")
+    in_python = {option.removeprefix("--").replace("-", "_") for option in given}
+    if on_cpu and (cache := bytes_on_cpu(in_python, environment, built_in=built_in)) is not None:
+        unless_given("--kv-cache-memory-bytes", cache)
     command += ["--worker-extension-cls", WORKER]
     rest, others = take_additional_config(options)
     folder = None if steerings is None else str(_folder(steerings))
@@ -147,9 +151,6 @@ def plan(
         has_key = bool(keys(options) or environment.get("VLLM_API_KEY"))
         upload = may_change(address, has_key=has_key, uds=value(options, "--uds"))
     planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: said}
-    if on_cpu and not environment.get("VLLM_CPU_KVCACHE_SPACE"):
-        # Otherwise vLLM takes most of the machine's memory for the cache.
-        planned["VLLM_CPU_KVCACHE_SPACE"] = "1" if built_in else "4"
     notes = _notes(steerings, address, value(options, "--port") or str(port), upload)
     return Launch(tuple(command), planned, notes)
 

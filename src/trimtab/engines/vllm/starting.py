@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.loading import reason_of, source_of
 from trimtab.engines.vllm import WORKER
+from trimtab.engines.vllm.cache import bytes_on_cpu
 from trimtab.errors import ModelError, TrimtabError
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def start(
         model_id,
         {
             "load_format": "safetensors",  # like the other engine: unpickling can run code
+            **_cache(options, built_in=bool(built_in)),
             **options,
             **loading,
             "model": source,
@@ -194,6 +196,13 @@ def _frontend(llm: Any) -> Frontend:
             "vllm runs without trimtab's plug-in; install trimtab where vLLM's processes run, not only beside it"
         )
     return frontend
+
+
+def _cache(options: Mapping[str, Any], *, built_in: bool) -> dict[str, int]:
+    from vllm.platforms import current_platform
+
+    size = bytes_on_cpu(options, os.environ, built_in=built_in) if current_platform.is_cpu() else None
+    return {} if size is None else {"kv_cache_memory_bytes": size}
 
 
 def _dtype(dtype: Any, config: Any) -> str:
