@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # vLLM wants other versions of many packages, so it has an environment of its own.
 VLLM := .venv-vllm
-VLLM_TESTS := tests/vllm tests/engines/vllm tests/serve tests/deploy
+VLLM_TESTS := tests/on_vllm tests/vllm tests/serve tests/deploy
 # Two files of tests at once, because a start of vLLM keeps little more than one core busy. WORKERS=0, one after the
 # other, takes less memory and more time.
 WORKERS ?= 2
@@ -29,7 +29,7 @@ help: ## Show this list
 	@echo "make bench    compare trimtab with other libraries on the built-in model (a quarter of an hour)"
 	@echo "make test     lint, types and all tests; those on vLLM in .venv-vllm (half an hour in all)"
 	@echo "make test ARGS=\"tests/cli -x\"                lint, types and these tests, without vLLM"
-	@echo "make test-vllm [ARGS=\"tests/vllm -x\"]       only the tests on vLLM, or these of them"
+	@echo "make test-vllm [ARGS=\"tests/on_vllm -x\"]       only the tests on vLLM, or these of them"
 	@echo "make lint     ruff and mypy only"
 	@echo "make format   let ruff mend layout and what it can"
 	@echo "make docs     build the documentation into site/"

@@ -32,18 +32,12 @@ from trimtab import instructions as catalogue
 from trimtab import learn, nano
 from trimtab.cli.models import open_engine
 from trimtab.cli.output import JsonOption, Output, QuietOption
-from trimtab.composing import compose, share_followed
-from trimtab.evaluate.conditions import (
-    CONDITIONS,
-    Response,
-    Row,
-    evaluate_instruction,
-    respond,
-    respond_baseline,
-)
+from trimtab.learn.compose import compose, share_followed
+from trimtab.measure.responses import Response, respond, respond_baseline
+from trimtab.measure.rows import CONDITIONS, Row, evaluate_instruction
 from trimtab.nano.vocabulary import listed_words, word_split
-from trimtab.prompts import make_pairs
-from trimtab.steering import Steering
+from trimtab.prompts.pairs import make_pairs
+from trimtab.steering.steering import Steering
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine

@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from trimtab.evaluate.conditions import CONDITIONS
+from trimtab.measure.rows import CONDITIONS
 
 
 def tables(found: dict[str, Any]) -> list[Table]:

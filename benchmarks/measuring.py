@@ -12,10 +12,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trimtab import instructions, learn, nano, prompts
-from trimtab.edits import Edit
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import TrimtabError
-from trimtab.steering import Record, Steering
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 KINDS = ("vector", "gated", "per row")
 """One added vector per block; one gated edit per block; the same with another steering in every row of the batch."""

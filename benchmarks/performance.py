@@ -21,7 +21,12 @@ from benchmarks.measuring import KINDS, Plan, measure
 from benchmarks.shapes import random_engine, shape_names
 from rich.table import Table
 
-from trimtab.cli.output import JsonOption, Output, QuietOption, write_text
+from trimtab.cli.output import (
+    JsonOption,
+    Output,
+    QuietOption,
+    write_text,
+)
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import TrimtabError
 

@@ -7,8 +7,8 @@ key/value cache, as `format/find_best_layer.py` of https://github.com/microsoft/
 writing of that, with a hook of its own. Three ways are measured in one run, one after the other:
 
 - `loop`: every candidate on every question, and the check of every answer;
-- `grid`: `trimtab.tune.search` told to try every candidate on every question;
-- `search`: `trimtab.tune.search` as it is, with successive halving.
+- `grid`: `trimtab.tune.grid.search` told to try every candidate on every question;
+- `search`: `trimtab.tune.grid.search` as it is, with successive halving.
 
 `grid` and `search` also write the plain and the instructed answers and score the perplexity, repetition and facts of
 every answer, which the loop does not. Every steered answer of both is compared with the loop's, token for token.
@@ -38,14 +38,15 @@ from benchmarks.running import run
 
 import trimtab
 from trimtab import learn, nano, prompts, tune
-from trimtab.candidates import Choice
 from trimtab.engines.base import Generation
-from trimtab.engines.blocks import hidden_of, with_hidden
+from trimtab.engines.chat import prompt_ids
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import TrimtabError
-from trimtab.evaluate import specs
 from trimtab.instructions import Instruction
+from trimtab.instructions import spelling as specs
 from trimtab.learn import Directions
+from trimtab.steering.blocks import hidden_of, with_hidden
+from trimtab.tune.guard import Choice
 
 Answers = dict[tuple[Choice, str], tuple[int, ...]]
 
@@ -125,7 +126,7 @@ def answer_alone(
 
     ends = engine.model.generation_config.eos_token_id
     ends = {ends} if isinstance(ends, int) else set(ends or ())
-    prompt = prompts.prompt_ids(engine.tokenizer, query)
+    prompt = prompt_ids(engine.tokenizer, query)
     written: list[int] = []
     handle = engine.decoder_blocks.blocks[block].register_forward_hook(hook)
     try:

@@ -13,9 +13,9 @@ from tests.evaluate.fakes import FakeEngine, steering
 
 import trimtab
 from trimtab import instructions
-from trimtab.condition import Matches
 from trimtab.engines.base import Generation
 from trimtab.errors import InstructionError, PromptError, SteeringError
+from trimtab.steering.when import Matches
 
 PLAIN = instructions.get("no_commas")
 SHORT = instructions.get("sentences", at_most=1)

@@ -96,8 +96,8 @@ def random_steering(
 
     Its size goes by the residual stream of the model, so that it means the same on every architecture.
     """
-    from trimtab.edits import Edit
-    from trimtab.steering import Record, Steering
+    from trimtab.steering.edits import Edit
+    from trimtab.steering.steering import Record, Steering
 
     identity = engine.identity
     size = engine.capture(["how large is the residual stream?"], keep=True).activations.norm(dim=-1)[0]
@@ -135,8 +135,8 @@ def inputs_of(engine: Any, prompts: list[Any]) -> dict[str, torch.Tensor]:
     """What the model takes for formatted prompts: left-padded ids, mask and, where they are known, positions."""
     import inspect
 
+    from trimtab.engines.chat import prompt_ids
     from trimtab.engines.decoding import left_padded
-    from trimtab.prompts import prompt_ids
 
     ids, mask = left_padded([prompt_ids(engine.tokenizer, prompt) for prompt in prompts], 0, engine.device)
     inputs = {"input_ids": ids, "attention_mask": mask}
@@ -155,7 +155,7 @@ def logits_of(engine: Any, prompts: list[Any], steering: Any = None) -> torch.Te
 @torch.no_grad()
 def outputs_of(engine: Any, prompt: Any, steering: Any = None) -> list[torch.Tensor]:
     """The output `[1, tokens, d]` of every block for one prompt, after its edits."""
-    from trimtab.engines.blocks import hidden_of
+    from trimtab.steering.blocks import hidden_of
 
     outputs: list[torch.Tensor] = []
     with engine.steered(steering):

@@ -17,7 +17,12 @@ from trimtab.cli.models import (
     facts_of,
     open_engine,
 )
-from trimtab.cli.output import JsonOption, Output, QuietOption, write_text
+from trimtab.cli.output import (
+    JsonOption,
+    Output,
+    QuietOption,
+    write_text,
+)
 from trimtab.errors import TrimtabError
 
 INSTRUCTIONS = "sentences(at_most=2),no_commas,json,include(dragon)"
@@ -63,8 +68,8 @@ def command(
     from benchmarks.compare.task import Settings, Task
 
     from trimtab.engines.transformers import TransformersEngine
-    from trimtab.evaluate.conditions import Response
-    from trimtab.evaluate.specs import parse_instructions
+    from trimtab.instructions.spelling import parse_instructions
+    from trimtab.measure.responses import Response
 
     start = time.perf_counter()
     # In a file or a pipe no line is folded; a terminal folds the names of the methods where it must.

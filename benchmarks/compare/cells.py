@@ -23,7 +23,8 @@ from benchmarks.compare.task import Candidate, Method, NativeEngine, Task
 
 import trimtab
 from trimtab.cli.output import to_json, write_text
-from trimtab.evaluate.conditions import Response, Row, judge
+from trimtab.measure.responses import Response
+from trimtab.measure.rows import Row, judge
 
 
 @dataclass(frozen=True)

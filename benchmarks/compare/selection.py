@@ -1,4 +1,4 @@
-"""One rule of choice for all methods: the score of `trimtab.candidates` on validation questions.
+"""One rule of choice for all methods: the score of `trimtab.tune.guard` on validation questions.
 
 Good answers (that follow the instruction, come to an end, don't repeat themselves and aren't empty) count for a
 candidate, lost facts and perplexity out of the usual range against it, and what writes degenerate text is rejected. All
@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.compare.task import Candidate, NativeEngine, Task
 
-from trimtab import candidates as scoring
-from trimtab.evaluate.conditions import Response, respond
+from trimtab.measure.responses import Response, respond
+from trimtab.tune import guard as scoring
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from benchmarks.compare.task import Settings
 from rich.table import Table
 from rich.text import Text
 
-from trimtab.evaluate.statistics import mean
+from trimtab.measure.statistics import mean
 
 _BEGIN, _END = "<!-- the table of benchmarks/compare -->", "<!-- end of the table -->"
 

@@ -9,13 +9,18 @@ from functools import cached_property
 from typing import Any
 
 from trimtab import learn, prompts
-from trimtab.engines.base import Capture, Engine, Generation, Prompt
+from trimtab.engines.base import (
+    Capture,
+    Engine,
+    Generation,
+    Prompt,
+)
 from trimtab.engines.transformers import TransformersEngine
-from trimtab.evaluate.conditions import Response, respond, respond_baseline
-from trimtab.evaluate.quality import FactCheck
 from trimtab.instructions import Instruction
-from trimtab.prompts import PromptPair
-from trimtab.steering import Steering
+from trimtab.measure.quality import FactCheck
+from trimtab.measure.responses import Response, respond, respond_baseline
+from trimtab.prompts.pairs import PromptPair
+from trimtab.steering.steering import Steering
 
 
 @dataclass(frozen=True)

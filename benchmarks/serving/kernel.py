@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from trimtab.cli.output import JsonOption, Output, QuietOption
-from trimtab.engines.vllm.operation import steer
 from trimtab.errors import TrimtabError
+from trimtab.vllm.worker.operation import steer
 
 KINDS = {"idle": None, "additions": 0, "1 gated edit": 1, "2 gated edits": 2}
 """What is steered, and with how many gated edits in every block; None for nobody."""

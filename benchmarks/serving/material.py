@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from benchmarks.shapes import SHAPES, random_model, random_tokenizer
 
-from trimtab.edits import Edit
-from trimtab.engines.loading import model_identity, name_and_revision
-from trimtab.record import ModelIdentity, Record
-from trimtab.steering import Steering
+from trimtab.engines.names import model_identity, name_and_revision
+from trimtab.steering.edits import Edit
+from trimtab.steering.record import ModelIdentity, Record
+from trimtab.steering.steering import Steering
 
 KINDS = ("additions", "gated edits")
 """One added vector in every block; one gated edit in every block, with a constant part as learned ones have."""

@@ -18,7 +18,7 @@ llm_config = LLMConfig(
         "tensor_parallel_size": 1,
         # What `trimtab serve` would set. Every node must see the folder under this path.
         "additional_config": {"trimtab": {"steerings": "/steerings", "gates": 4}},
-        "worker_extension_cls": "trimtab.engines.vllm.worker.SteeringWorker",
+        "worker_extension_cls": "trimtab.vllm.worker.worker.SteeringWorker",
     },
     # Workers load the plug-in by themselves. If you set VLLM_PLUGINS, trimtab must be in it.
     runtime_env={"env_vars": {"VLLM_PLUGINS": "trimtab"}},

@@ -11,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 from trimtab._version import __version__
 
 if TYPE_CHECKING:
-    from trimtab import condition, edits, engines, evaluate, instructions, learn, nano, prompts, tune
-    from trimtab.composing import Composed, compose
-    from trimtab.edits import Edit
+    from trimtab import engines, evaluate, instructions, learn, measure, nano, prompts, reproduce, tune
     from trimtab.engines.base import Capture, Engine, Generation
     from trimtab.engines.loading import load
     from trimtab.engines.transformers import TransformersEngine
-    from trimtab.engines.vllm.engine import VllmEngine
-    from trimtab.errors import InstructionError, ModelError, PromptError, SteeringError, TrimtabError
+    from trimtab.errors import (
+        InstructionError,
+        ModelError,
+        PromptError,
+        SteeringError,
+        TrimtabError,
+    )
     from trimtab.following import Followed, follow
-    from trimtab.steering import ModelIdentity, Record, Steering
-    from trimtab.transferring import Transferred, transfer
+    from trimtab.learn.compose import Composed, compose
+    from trimtab.steering import edits, when
+    from trimtab.steering.edits import Edit
+    from trimtab.steering.steering import ModelIdentity, Record, Steering
+    from trimtab.transferring.move import Transferred, transfer
+    from trimtab.vllm.engine import VllmEngine
 
 __all__ = [
     "__version__",
@@ -46,32 +53,35 @@ __all__ = [
     "ModelError",
     "PromptError",
     "SteeringError",
-    "condition",
     "edits",
     "engines",
     "evaluate",
     "instructions",
     "learn",
+    "linear_map",
+    "measure",
     "nano",
     "prompts",
+    "reproduce",
     "tune",
+    "when",
 ]
 
 _HOMES = {
     "load": "trimtab.engines.loading",
     "follow": "trimtab.following",
     "Followed": "trimtab.following",
-    "compose": "trimtab.composing",
-    "Composed": "trimtab.composing",
-    "transfer": "trimtab.transferring",
-    "Transferred": "trimtab.transferring",
-    "Steering": "trimtab.steering",
-    "ModelIdentity": "trimtab.steering",
-    "Record": "trimtab.steering",
-    "Edit": "trimtab.edits",
+    "compose": "trimtab.learn.compose",
+    "Composed": "trimtab.learn.compose",
+    "transfer": "trimtab.transferring.move",
+    "Transferred": "trimtab.transferring.move",
+    "Steering": "trimtab.steering.steering",
+    "ModelIdentity": "trimtab.steering.steering",
+    "Record": "trimtab.steering.steering",
+    "Edit": "trimtab.steering.edits",
     "Engine": "trimtab.engines.base",
     "TransformersEngine": "trimtab.engines.transformers",
-    "VllmEngine": "trimtab.engines.vllm.engine",
+    "VllmEngine": "trimtab.vllm.engine",
     "Capture": "trimtab.engines.base",
     "Generation": "trimtab.engines.base",
     "TrimtabError": "trimtab.errors",
@@ -80,14 +90,30 @@ _HOMES = {
     "PromptError": "trimtab.errors",
     "SteeringError": "trimtab.errors",
 }
-_MODULES = frozenset(
-    {"condition", "edits", "engines", "evaluate", "instructions", "learn", "nano", "prompts", "tune"}
-)
+_MODULES = {
+    "edits": "trimtab.steering.edits",
+    "when": "trimtab.steering.when",
+    "linear_map": "trimtab.transferring.linear_map",
+    **{
+        name: f"trimtab.{name}"
+        for name in (
+            "engines",
+            "evaluate",
+            "instructions",
+            "learn",
+            "measure",
+            "nano",
+            "prompts",
+            "reproduce",
+            "tune",
+        )
+    },
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f"trimtab.{name}")
+        return import_module(_MODULES[name])
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
         globals()[name] = value  # the next use finds it here

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from trimtab.condition import prompt_text
 from trimtab.engines.base import Generation, prompt_list
 from trimtab.errors import PromptError, SteeringError
-from trimtab.wanted import wanted_of
+from trimtab.following_wanted import wanted_of
+from trimtab.steering.when import prompt_text
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Progress, Prompt
     from trimtab.instructions import Instruction
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 STRENGTHS = (1.0, 1.5, 2.0)
 """Multiples of the steering that are tried, in order."""

@@ -21,9 +21,9 @@ from benchmarks.compare.task import Candidate, Method, NativeEngine, Settings, T
 from tests.tiny import hooks_of, tokens_of
 
 from trimtab import instructions, nano
-from trimtab.edits import Edit
 from trimtab.errors import TrimtabError
-from trimtab.steering import Record, Steering
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 SMALL = Settings(pairs=6, validation=2, test=2, max_new_tokens=16, first=1, keep=2)
 

@@ -10,7 +10,7 @@ from tests.tiny import tiny_engine
 
 from benchmarks import search
 from trimtab import instructions, learn
-from trimtab.prompts import make_pairs
+from trimtab.prompts.pairs import make_pairs
 
 LOWER = instructions.get("lowercase")
 QUERIES = ["name a rocket", "hi", "tell me of the sea"]

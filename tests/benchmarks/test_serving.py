@@ -12,7 +12,7 @@ from benchmarks.serving import __main__ as command
 from benchmarks.serving import material, rounds
 from benchmarks.serving.served import Run
 
-from trimtab.steering import Steering
+from trimtab.steering.steering import Steering
 
 
 class Clock:

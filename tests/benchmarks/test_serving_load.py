@@ -1,4 +1,4 @@
-"""The load test of a server judges what it says it does; tests/vllm/test_server_load.py runs it."""
+"""The load test of a server judges what it says it does; tests/on_vllm/test_server_load.py runs it."""
 
 from __future__ import annotations
 

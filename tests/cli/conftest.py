@@ -11,9 +11,9 @@ import torch
 from typer.testing import CliRunner
 
 from trimtab.cli.app import app
-from trimtab.edits import Edit
 from trimtab.engines.base import Engine
-from trimtab.steering import Record, Steering
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 WORDS = "what is a the river city name of and say it in one two words . , ? ! who where tell me about".split()
 TEMPLATE = (

@@ -1,4 +1,4 @@
-"""`trimtab architectures` without vLLM; tests/engines/vllm/test_architectures.py has what it says with it."""
+"""`trimtab architectures` without vLLM; tests/vllm/test_architectures.py has what it says with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trimtab.engines.vllm import architectures
+from trimtab.vllm import architectures
 
 
 def test_without_vllm_it_says_so(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

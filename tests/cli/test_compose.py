@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from trimtab.edits import Edit
 from trimtab.engines.base import Engine
-from trimtab.steering import Record, Steering
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 # Words that a model of a few dozen others cannot say.
 ABSENT = ({"name": "exclude", "params": {"word": "zeppelin"}}, {"name": "exclude", "params": {"word": "owl"}})

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from trimtab.condition import Matches, Resembles
 from trimtab.engines.base import Engine
-from trimtab.steering import Steering
+from trimtab.steering.steering import Steering
+from trimtab.steering.when import Matches, Resembles
 
 RIVER, CITY = "what is the name of the river ?", "tell me about the city ."
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.evaluate.fakes import FakeEngine
-from tests.evaluate.html_check import check
+from tests.report.html_check import check
 from typer.testing import CliRunner, Result
 
 from trimtab.cli import demo as cli
 from trimtab.cli.app import app
-from trimtab.evaluate.conditions import CONDITIONS
-from trimtab.steering import Steering
+from trimtab.measure.rows import CONDITIONS
+from trimtab.steering.steering import Steering
 
 SMALL = [
     "--pairs",

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from tests.evaluate.endpoint import serving
 from tests.evaluate.fakes import FakeEngine, steering
-from tests.evaluate.html_check import check
+from tests.report.html_check import check
 from typer.testing import CliRunner
 
 from trimtab.cli import evaluate as cli
 from trimtab.cli.app import app
-from trimtab.evaluate.conditions import CONDITIONS
+from trimtab.measure.rows import CONDITIONS
 
 Run = Callable[..., Any]
 

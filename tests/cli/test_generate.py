@@ -11,7 +11,7 @@ import pytest
 from trimtab.cli import generate
 from trimtab.engines.base import Engine
 from trimtab.errors import ModelError
-from trimtab.steering import Steering
+from trimtab.steering.steering import Steering
 
 PROMPT = "what is the name of the river ?"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trimtab import instructions, learn, prompts
 from trimtab.cli.inspect import bar
 from trimtab.engines.base import Engine
-from trimtab.steering import Steering
+from trimtab.steering.steering import Steering
 
 
 def test_the_card_names_model_edits_and_norms(run: Callable[..., Any], steering_folder: Path) -> None:

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from trimtab import instructions, learn, prompts
-from trimtab.edits import Edit
 from trimtab.engines.base import Engine
 from trimtab.instructions.registry import REGISTER
 from trimtab.learn import Directions, Distilled, Schedule
-from trimtab.learn.distilled import Trial
-from trimtab.learn.lessons import Lesson, Lessons
-from trimtab.learn.schedule import Step
-from trimtab.learn.sizes import Size
-from trimtab.steering import Record, Steering
+from trimtab.learn.distillation.distilled import Trial
+from trimtab.learn.distillation.lessons import Lesson, Lessons
+from trimtab.learn.distillation.schedule import Step
+from trimtab.learn.distillation.sizes import Size
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 QUERIES = [
     f"{start} the {noun} {end}"
@@ -356,7 +356,7 @@ def test_the_defaults_that_help_shows_are_those_of_a_distillation(run: Callable[
     import inspect
 
     from trimtab.cli import learn as door
-    from trimtab.learn.distill import distill
+    from trimtab.learn.distillation.distill import distill
 
     shown = {
         name: parameter.annotation

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from trimtab.engines.vllm.settings import Settings
-from trimtab.serve import launch
-from trimtab.serve.launch import Launch
+from trimtab.vllm.server import launch
+from trimtab.vllm.server.launch import Launch
+from trimtab.vllm.settings import Settings
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from trimtab.steering import Steering
+from trimtab.steering.steering import Steering
 
 SMALL = ["--pairs", "2", "--validation", "2", "--test", "2", "--max-new-tokens", "4", "--device", "cpu"]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.evaluate.test_heatmap import check_page
+from tests.report.test_heatmap import check_page
 
 from trimtab import instructions, learn, prompts
 from trimtab.engines.base import Engine
 from trimtab.learn import Directions
-from trimtab.steering import Steering
+from trimtab.steering.steering import Steering
 
 QUERIES = [
     f"{start} the {noun} ?" for start in ("what is", "where is", "who is in") for noun in ("river", "city")

@@ -21,7 +21,7 @@ import yaml
 from typer.testing import CliRunner
 
 from trimtab.cli.app import app
-from trimtab.engines.vllm.settings import Settings
+from trimtab.vllm.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -248,13 +248,13 @@ def test_the_options_of_trimtab_serve_exist(where: str, tmp_path: Path) -> None:
         return
     assert result.exit_code == 0, result.output
     command = shlex.split(result.stdout)
-    start = command.index("trimtab.serve.server")
+    start = command.index("trimtab.vllm.server.server")
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(command[start + 1 :])
     assert parsed.model == SERVED[where][0]
-    assert parsed.worker_extension_cls == "trimtab.engines.vllm.worker.SteeringWorker"
+    assert parsed.worker_extension_cls == "trimtab.vllm.worker.worker.SteeringWorker"
     Settings(**parsed.additional_config["trimtab"])
 
 

@@ -27,7 +27,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FENCE = re.compile(r"^( *)```(\w+)?([^\n]*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 KNOWN = {"python", "console", "sh", "text", "json", "toml"}
 ON_VLLM = {"vllm-engine.md"}
-"""Pages whose blocks need vLLM, which has an environment of its own: tests/vllm/test_docs.py runs them there."""
+"""Pages whose blocks need vLLM, which has an environment of its own: tests/on_vllm/test_docs.py runs them there."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from trimtab.engines.decoding import Randomness, Settings, SpecialTokens, left_padded
+from trimtab.engines.decoding import (
+    Randomness,
+    Settings,
+    SpecialTokens,
+    left_padded,
+)
 from trimtab.errors import ModelError
 
 

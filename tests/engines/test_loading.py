@@ -12,7 +12,7 @@ import torch
 from tests.tiny import PROMPTS, tiny_engine, tiny_model, tiny_tokenizer, tokens_of
 
 import trimtab
-from trimtab.engines import loading
+from trimtab.engines import loading, names
 from trimtab.engines.loading import load
 from trimtab.errors import ModelError
 
@@ -244,5 +244,5 @@ def test_the_built_in_model_by_its_names() -> None:
 
 def test_a_folder_of_the_hubs_cache_is_called_by_its_name_on_the_hub() -> None:
     folder = Path("/cache/models--someone--some-model/snapshots/0123abc")
-    assert loading._folder_id(folder) == "someone/some-model"
-    assert loading._folder_id(Path("/models/mine")) == "mine"
+    assert names._folder_id(folder) == "someone/some-model"
+    assert names._folder_id(Path("/models/mine")) == "mine"

@@ -22,12 +22,12 @@ from tests.tiny import (
     tokens_of,
 )
 
-from trimtab.edits import Edit
 from trimtab.engines.base import Engine
+from trimtab.engines.chat import PLAIN, format_prompt, prompt_ids, template_digest
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, PromptError, SteeringError
-from trimtab.prompts import PLAIN, format_prompt, prompt_ids, template_digest
-from trimtab.steering import Record, Steering
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 
 def _hidden_states(engine: Engine, prompt: Any) -> tuple[torch.Tensor, ...]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from trimtab.edits import Edit
 from trimtab.engines.base import Capture, Engine, Generation
-from trimtab.steering import ModelIdentity, Record, Steering
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import ModelIdentity, Record, Steering
 
 IDENTITY = ModelIdentity("fake", None, "FakeForCausalLM", 4, 8, "plain")
 ANSWER = "The River is quiet. It flows past Oslo. Many people love it."

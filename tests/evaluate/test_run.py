@@ -14,12 +14,12 @@ from trimtab import instructions
 from trimtab.errors import PromptError, TrimtabError
 from trimtab.evaluate import suites
 from trimtab.evaluate.cache import ContentCache
-from trimtab.evaluate.conditions import CONDITIONS, evaluate_instruction
-from trimtab.evaluate.matching import SteeringSet
 from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.run import evaluate_suite
 from trimtab.instructions import instruction
 from trimtab.instructions.registry import REGISTER
+from trimtab.measure.rows import CONDITIONS, evaluate_instruction
+from trimtab.steering.collection import SteeringSet
 
 QUERIES = ["What is the River?", "Tell me about the River.", "Why do people love the River?"]
 LOWERCASE = instructions.get("lowercase")

@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab import instructions
-from trimtab.instructions import InstructionError, Parameter, Phrasings, instruction
+from trimtab.instructions import (
+    InstructionError,
+    Parameter,
+    Phrasings,
+    instruction,
+)
 from trimtab.instructions.loose import variants
 from trimtab.instructions.registry import REGISTER
 

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from tests.instructions import cases
 
 from trimtab import instructions
-from trimtab.instructions import SPLITS, Instruction, InstructionError, InstructionType
+from trimtab.instructions import (
+    SPLITS,
+    Instruction,
+    InstructionError,
+    InstructionType,
+)
 from trimtab.instructions.demands import Demands, clash
 from trimtab.instructions.parameters import Parameter
 

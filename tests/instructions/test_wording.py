@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.instructions import InstructionError
-from trimtab.instructions.wording import fill, number_in_words, ordinal, outline
+from trimtab.instructions.wording import (
+    fill,
+    number_in_words,
+    ordinal,
+    outline,
+)
 
 
 @pytest.mark.parametrize(

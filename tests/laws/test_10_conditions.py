@@ -10,9 +10,9 @@ import pytest
 import torch
 from tests.tiny import PROMPTS, hooks_of, inputs_of, logits_of, random_steering, tokens_of
 
-from trimtab.condition import Condition, Matches, Resembles
 from trimtab.errors import SteeringError
-from trimtab.steering import Steering
+from trimtab.steering.steering import Steering
+from trimtab.steering.when import Condition, Matches, Resembles
 
 NAMED = Matches("rocket|moon")  # the first and the last prompt
 NAMED_TRUTH = [True, False, True]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tests.tiny import PROMPTS, hooks_of, logits_of, random_steering, tokens_of
 
-from trimtab.edits import Edit
-from trimtab.steering import Record, Steering
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 
 def _nothing(engine: Any, kind: str) -> Steering | None:
@@ -63,7 +63,7 @@ def test_unsteered_rows_of_a_steered_batch_are_bit_identical(engine: Any) -> Non
     """The rows of a block with edits go through the same sums; adding nothing must change nothing."""
     from tests.tiny import inputs_of
 
-    from trimtab.engines.hooks import Steered
+    from trimtab.steering.hooks import Steered
 
     inputs = inputs_of(engine, PROMPTS)
     rows = [(), random_steering(engine).edits, ()]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.tiny import PROMPTS, inputs_of, logits_of, random_steering, tokens_of
 
-from trimtab.engines.hooks import Steered
+from trimtab.steering.hooks import Steered
 
 
 @pytest.mark.parametrize("scope", ["all", "prompt", "generated"])

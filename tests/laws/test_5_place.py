@@ -8,8 +8,8 @@ import pytest
 import torch
 from tests.tiny import PROMPTS, outputs_of
 
-from trimtab.edits import Edit, apply_edits
-from trimtab.steering import Record, Steering
+from trimtab.steering.edits import Edit, apply_edits
+from trimtab.steering.steering import Record, Steering
 
 
 @pytest.mark.parametrize("place", ["first", "middle", "last"])

@@ -11,7 +11,7 @@ import torch
 from tests.tiny import PROMPTS, logits_of, random_steering, tokens_of
 
 from trimtab.errors import SteeringError
-from trimtab.steering import Steering
+from trimtab.steering.steering import Steering
 
 
 def test_a_saved_and_loaded_steering_gives_identical_logits(engine: Any, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from trimtab.engines.base import Capture
-from trimtab.prompts import PromptPair
-from trimtab.record import ModelIdentity
+from trimtab.prompts.pairs import PromptPair
+from trimtab.steering.record import ModelIdentity
 
 BLOCKS, WIDTH = 3, 24
 SAID = "PLEASE"

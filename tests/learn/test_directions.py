@@ -11,10 +11,10 @@ import torch
 from tests.learn.planted import WIDTH, PlantedEngine, pairs
 
 from trimtab import instructions, learn
-from trimtab.edits import apply_edits
 from trimtab.errors import SteeringError
 from trimtab.learn import Directions
-from trimtab.record import ModelIdentity
+from trimtab.steering.edits import apply_edits
+from trimtab.steering.record import ModelIdentity
 
 
 @pytest.fixture

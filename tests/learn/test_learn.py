@@ -13,7 +13,7 @@ from tests.learn.planted import BLOCKS, SAID, WIDTH, PlantedEngine, pairs
 from trimtab import instructions, learn
 from trimtab.errors import ModelError, PromptError
 from trimtab.learn.pca import first_component
-from trimtab.prompts import digest, make_pairs
+from trimtab.prompts.pairs import digest, make_pairs
 
 JSON = instructions.get("json")
 METHODS = {"mean_difference": learn.mean_difference, "pca": learn.pca}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from trimtab import nano
 from trimtab.nano import asides
-from trimtab.nano.corpus import sample_chat
 from trimtab.nano.judge import facts, judge
 from trimtab.nano.questions import open_questions
+from trimtab.nano.recipe.corpus import sample_chat
 from trimtab.nano.world import entities, sentence
 
 

@@ -9,11 +9,16 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from benchmarks.nano_card import (
+    KindResult,
+    _case,
+    render,
+    summary,
+)
 from safetensors import safe_open
 
 from trimtab import nano
 from trimtab.errors import ModelError
-from trimtab.nano.card import KindResult, _case, render, summary
 
 WELL_KNOWN = ("json", "lowercase", "no_commas", "title", "quotes", "sections", "exclude", "language")
 

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.nano import lexicon
-from trimtab.nano.world import ATTRIBUTE_NAMES, Claim, entities, entity_named, normalise, sentence, words_of
+from trimtab.nano.world import (
+    ATTRIBUTE_NAMES,
+    Claim,
+    entities,
+    entity_named,
+    normalise,
+    sentence,
+    words_of,
+)
 
 ENTITIES = st.sampled_from(entities())
 ATTRIBUTES = st.sampled_from(ATTRIBUTE_NAMES)

@@ -13,8 +13,8 @@ from tests.tiny import tiny_engine
 
 from trimtab import reproduce
 from trimtab.errors import TrimtabError
-from trimtab.evaluate.conditions import CONDITIONS
 from trimtab.evaluate.suites import Item
+from trimtab.measure.rows import CONDITIONS
 from trimtab.reproduce import paper, protocol
 from trimtab.reproduce.protocol import QUESTION_ANSWER, repeats
 from trimtab.reproduce.results import save

@@ -6,7 +6,13 @@ import pytest
 
 from trimtab.errors import TrimtabError
 from trimtab.reproduce import paper
-from trimtab.reproduce.results import Chart, Reproduction, Table, bars, shown
+from trimtab.reproduce.results import (
+    Chart,
+    Reproduction,
+    Table,
+    bars,
+    shown,
+)
 
 
 @pytest.mark.parametrize(

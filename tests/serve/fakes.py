@@ -14,10 +14,10 @@ import torch
 
 from trimtab import Edit, Steering
 from trimtab._version import __version__
-from trimtab.engines.vllm.library import Entry, SteeringLibrary
-from trimtab.engines.vllm.rows import unpack
-from trimtab.record import ModelIdentity, Record
+from trimtab.serve.library import Entry, SteeringLibrary
+from trimtab.serve.rows import unpack
 from trimtab.serve.serving import Serving
+from trimtab.steering.record import ModelIdentity, Record
 
 IDENTITY = ModelIdentity("tiny", None, "llama", 3, 8, "plain")
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serve.fakes import Answer, Echo, exchange, library, scope, serving, steering
 
-from trimtab.engines.vllm.requests import ask, resolve
 from trimtab.serve.middleware import SteeringMiddleware
+from trimtab.serve.resolving import ask, resolve
 from trimtab.serve.serving import Serving
 
 CHAT = "/v1/chat/completions"

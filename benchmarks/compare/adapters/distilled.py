@@ -17,7 +17,7 @@ from functools import partial
 from benchmarks.compare.task import Candidate, Method, Task
 
 from trimtab import learn
-from trimtab.learn.trainable import Form
+from trimtab.learn.distillation.trainable import Form
 
 STRENGTHS = (1.0, 0.75, 1.5)
 
@@ -46,6 +46,9 @@ METHODS = [
     ),
     Method("loreft", "distilled LoReFT row", partial(candidates, "loreft"), "after Wu et al. 2024"),
     Method(
-        "trimtab", "trimtab: distilled gated edits", partial(candidates, "gated"), "trimtab.learn.distill"
+        "trimtab",
+        "trimtab: distilled gated edits",
+        partial(candidates, "gated"),
+        "trimtab.learn.distillation.distill",
     ),
 ]

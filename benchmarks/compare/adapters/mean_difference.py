@@ -1,6 +1,6 @@
 """Mean difference with the best of everything: either way to apply it, every block, six strengths.
 
-The candidates are those of `trimtab.tune.search` on this model; the rule of choice is the same.
+The candidates are those of `trimtab.tune.grid.search` on this model; the rule of choice is the same.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ from typing import Any
 import torch
 from benchmarks.compare.task import Candidate, Method, Task
 
-from trimtab.edits import Edit
-from trimtab.prompts import digest, format_prompt
-from trimtab.steering import Record, Steering
+from trimtab.engines.chat import format_prompt
+from trimtab.prompts.pairs import digest
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 BEGINNINGS = 4
 """Beginnings of answers per pair."""

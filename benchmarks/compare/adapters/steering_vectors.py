@@ -18,9 +18,10 @@ from typing import Any
 
 from benchmarks.compare.task import Candidate, Method, Task
 
-from trimtab.edits import Edit
-from trimtab.prompts import digest, format_prompt
-from trimtab.steering import Record, Steering
+from trimtab.engines.chat import format_prompt
+from trimtab.prompts.pairs import digest
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 ALONE = (1.0, 0.5, 2.0, 4.0, 8.0, 16.0)
 TOGETHER = (1.0, 0.5, 0.25, 0.1, 2.0)

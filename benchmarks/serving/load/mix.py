@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from trimtab import nano
-from trimtab.edits import Edit
 from trimtab.engines.base import Engine
-from trimtab.record import Record
-from trimtab.steering import Steering
+from trimtab.steering.edits import Edit
+from trimtab.steering.record import Record
+from trimtab.steering.steering import Steering
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 TOKENS = 20

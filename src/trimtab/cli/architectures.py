@@ -11,7 +11,7 @@ from trimtab.cli.output import JsonOption, Output, QuietOption
 
 def command(json: JsonOption = None, quiet: QuietOption = False) -> None:
     """Show which architectures of vLLM can be steered when served; needs vLLM, but no model and no GPU."""
-    from trimtab.engines.vllm.architectures import architectures
+    from trimtab.vllm.architectures import architectures
 
     output = Output(json, quiet)
     found = architectures()

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from trimtab.cli.courses import (
+from trimtab.cli.learn import steering_folder
+from trimtab.cli.learning import (
     Found,
     QueriesOption,
     Stages,
@@ -18,7 +19,6 @@ from trimtab.cli.courses import (
     read_queries,
     trials_table,
 )
-from trimtab.cli.learn import steering_folder
 from trimtab.cli.models import (
     BatchSizeOption,
     DeviceOption,
@@ -76,9 +76,9 @@ def command(
     with one_voice(Output(json, quiet)) as output:
         from dataclasses import replace
 
-        from trimtab.composing import SCHEDULE, compose, union_of
-        from trimtab.learn.ranks import own_device, started_first
-        from trimtab.steering import Steering
+        from trimtab.engines.ranks import own_device, started_first
+        from trimtab.learn.compose import SCHEDULE, compose, union_of
+        from trimtab.steering.steering import Steering
 
         steerings = [Steering.load(folder) for folder in folders]
         union_of(steerings, fit.value)  # what is impossible is refused before a model is loaded

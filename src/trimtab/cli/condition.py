@@ -19,8 +19,8 @@ from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.cli.steerings import SteeredModelOption, model_of
 
 if TYPE_CHECKING:
-    from trimtab.condition import Condition
     from trimtab.engines.base import Engine
+    from trimtab.steering.when import Condition
 
 
 def command(
@@ -68,7 +68,7 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Say when a steering acts: by a regular expression, or learned from example prompts. One it had is replaced."""
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
     output = Output(json, quiet)
     ways = (matching is not None) + (steer is not None or leave is not None) + remove
@@ -125,7 +125,7 @@ def described(condition: Condition) -> dict[str, Any]:
     Returns:
         Its words under `acts_if`, and the fields it is saved with.
     """
-    from trimtab.condition_files import condition_document
+    from trimtab.steering.when_files import condition_document
 
     return {"acts_if": condition.describe(), **condition_document(condition)}
 
@@ -139,8 +139,9 @@ def _condition(
     batch_size: int | None,
     output: Output,
 ) -> Condition:
-    from trimtab import condition, learn
-    from trimtab.prompts import load_queries
+    from trimtab import learn
+    from trimtab.prompts.queries import load_queries
+    from trimtab.steering import when as condition
 
     if matching is not None or engine is None or steer is None or leave is None:
         return condition.Matches(matching or "")

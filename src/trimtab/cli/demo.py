@@ -26,7 +26,7 @@ from trimtab.cli.models import (
 from trimtab.cli.output import JsonOption, Output, QuietOption
 
 if TYPE_CHECKING:
-    from trimtab.evaluate.demo import Demonstration
+    from trimtab.demo import Demonstration
     from trimtab.learn import Step
 
 _SAMPLES = 3
@@ -84,7 +84,9 @@ def command(
     start = time.perf_counter()
     output = Output(json, quiet)
 
-    from trimtab.evaluate import demo, report, specs
+    from trimtab import demo
+    from trimtab.instructions import spelling as specs
+    from trimtab.report import page as report
 
     chosen = None if instructions is None else specs.parse_instructions(instructions)
     report.check_installed()
@@ -144,10 +146,10 @@ def show(demonstration: Demonstration, path: Path, output: Output) -> None:
         path: Where the report was written.
         output: Where to print.
     """
-    from trimtab.evaluate.demo import summary
-    from trimtab.evaluate.plots import by_instruction
-    from trimtab.evaluate.report import sample_of
-    from trimtab.evaluate.table import caption_of, table_of
+    from trimtab.demo import summary
+    from trimtab.report.page import sample_of
+    from trimtab.report.plots import by_instruction
+    from trimtab.report.tables import caption_of, table_of
 
     width = min(output.console.width, 100)
     output.print()

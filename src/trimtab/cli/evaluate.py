@@ -30,12 +30,12 @@ from trimtab.errors import TrimtabError
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.evaluate.cache import ContentCache
-    from trimtab.evaluate.judging import Judge
-    from trimtab.evaluate.matching import SteeringSet
-    from trimtab.evaluate.quality import FactCheck
+    from trimtab.evaluate.judge_model import Judge
     from trimtab.evaluate.results import Evaluation
     from trimtab.evaluate.suites import Suite
     from trimtab.instructions import Instruction
+    from trimtab.measure.quality import FactCheck
+    from trimtab.steering.collection import SteeringSet
 
 
 class MatchBy(StrEnum):
@@ -171,9 +171,13 @@ def command(
     """
     output = Output(json, quiet)
 
-    from trimtab.evaluate import matching, searches, significance, specs, suites
-    from trimtab.evaluate import report as reports
-    from trimtab.evaluate.suite_page import report_of
+    from trimtab.evaluate import suites
+    from trimtab.instructions import spelling as specs
+    from trimtab.measure import significance
+    from trimtab.report import page as reports
+    from trimtab.report import searches
+    from trimtab.report.suite_page import report_of
+    from trimtab.steering import collection as matching
 
     factors = _numbers(strengths)
     chosen = None if instructions is None else specs.parse_instructions(instructions)
@@ -250,7 +254,7 @@ def _cache(folder: Path | None, without: bool) -> ContentCache:
 def _judge(model: str | None, url: str | None, kept: ContentCache) -> Judge | None:
     if model is None:
         return None
-    from trimtab.evaluate.judging import Judge
+    from trimtab.evaluate.judge_model import Judge
 
     return Judge(model, base_url=url, cache=kept)
 
@@ -313,7 +317,7 @@ def _judged(output: Output, evaluation: Evaluation, judge: Judge) -> Evaluation:
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:
-    from trimtab.evaluate.suite_table import caption_of, instruction_table, overall_table
+    from trimtab.report.suite_table import caption_of, instruction_table, overall_table
 
     if not output.speaks:
         return

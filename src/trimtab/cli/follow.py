@@ -80,7 +80,7 @@ def command(
     if instructions is None and (steered is None or not steered.record.instructions):
         raise InstructionError("name what to check: --instructions json, or a steering that stands for one")
     tried = _strengths(strengths)
-    from trimtab.evaluate.specs import parse_instructions
+    from trimtab.instructions.spelling import parse_instructions
 
     wanted = None if instructions is None else parse_instructions(instructions)
     if model is None:

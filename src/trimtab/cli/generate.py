@@ -35,7 +35,7 @@ from trimtab.errors import InstructionError
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Generation
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 
 def command(

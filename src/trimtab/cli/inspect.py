@@ -14,7 +14,7 @@ from trimtab.cli.output import JsonOption, Output, QuietOption
 
 if TYPE_CHECKING:
     from trimtab.learn import Directions
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 BAR_WIDTH = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -26,7 +26,7 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Show what a saved steering does, for which model, how it was made and what it measured."""
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
     output = Output(json, quiet)
     steering = Steering.load(folder)
@@ -43,7 +43,7 @@ def command(
 def _directions(folder: Path, steering: Steering) -> Directions | None:
     """The directions that `learn` keeps beside a steering, if they are there and are those it was made of."""
     from trimtab.learn import Directions
-    from trimtab.steering_files import DIRECTIONS
+    from trimtab.steering.folder import DIRECTIONS
 
     if not DIRECTIONS.document_path(folder).exists():
         return None
@@ -69,7 +69,7 @@ def card(steering: Steering, directions: Directions | None = None) -> dict[str, 
         stream) and the number of its condition; and `differences`, the norm of the mean difference for each block
         (empty without directions).
     """
-    from trimtab.steering_card import describe_edit
+    from trimtab.steering.card import describe_edit
 
     differences: dict[int, float] = {}
     if directions is not None:

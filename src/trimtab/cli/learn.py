@@ -14,7 +14,14 @@ import typer
 
 from trimtab import instructions
 from trimtab.cli.check import read_params
-from trimtab.cli.courses import Found, QueriesOption, learn_distilled, one_voice, read_queries
+from trimtab.cli.learning import (
+    Found,
+    QueriesOption,
+    learn_distilled,
+    one_voice,
+    read_queries,
+)
+from trimtab.cli.learning_vectors import APPLICATIONS, Search, learn_vector
 from trimtab.cli.models import (
     DeviceOption,
     DtypeOption,
@@ -27,7 +34,6 @@ from trimtab.cli.models import (
     open_engine,
 )
 from trimtab.cli.output import JsonOption, Output, QuietOption
-from trimtab.cli.vectors import APPLICATIONS, Search, learn_vector
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -229,7 +235,7 @@ def command(
             instructions.load_file(file)
         wanted = _instructions(name, params, method)
         start = time.perf_counter()
-        from trimtab.learn.ranks import own_device, started_first
+        from trimtab.engines.ranks import own_device, started_first
 
         engine = open_engine(
             output,
@@ -307,7 +313,7 @@ def _refuse(method: Method, foreign: Mapping[str, object]) -> None:
 
 
 def _instructions(name: str, params: str | None, method: Method) -> list[Instruction]:
-    from trimtab.evaluate.specs import parse_instructions
+    from trimtab.instructions.spelling import parse_instructions
 
     wanted = parse_instructions(name) if params is None else [instructions.get(name, **read_params(params))]
     if len(wanted) > 1 and method is not Method.distill:

@@ -13,8 +13,8 @@ from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.engines.vllm.engine import VllmEngine
-    from trimtab.evaluate.quality import FactCheck
+    from trimtab.measure.quality import FactCheck
+    from trimtab.vllm.engine import VllmEngine
 
 
 class EngineName(StrEnum):
@@ -156,7 +156,7 @@ def _vllm(
 ) -> Engine:
     """Start vLLM; `close_engines` ends it."""
     import trimtab
-    from trimtab.engines.vllm import starting
+    from trimtab.vllm import starting
 
     starting.check_installed()
     # It would log to standard output, where results go, and much.

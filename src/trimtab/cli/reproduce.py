@@ -190,11 +190,11 @@ def _names(
 
 def _distilling(source: Engine, target: Engine) -> Any:
     """Makes a distilled steering on the source and moves it to the target."""
-    from trimtab import transferring
-    from trimtab.prompts import default_queries
+    from trimtab.prompts.queries import default_queries
+    from trimtab.transferring import move as transferring
 
     def made(instruction: Any) -> Any:
-        from trimtab.learn.distill import distill
+        from trimtab.learn.distillation.distill import distill
 
         queries = default_queries(source.identity, "learning", 64)
         steering = distill(source, queries, instruction).steering

@@ -71,7 +71,7 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Serve a model over HTTP on vLLM; every request chooses its steering."""
-    from trimtab.serve.launch import plan
+    from trimtab.vllm.server.launch import plan
 
     launch = plan(
         model,

@@ -14,7 +14,7 @@ import typer
 from trimtab.errors import PromptError, SteeringError
 
 if TYPE_CHECKING:
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 PromptArgument = Annotated[
     str | None, typer.Argument(help="What to ask; '-' reads it from standard input.", show_default=False)
@@ -63,7 +63,7 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[str]:
     if (prompt is None) == (file is None):
         raise typer.BadParameter("give one prompt (or - to read it from standard input), or --prompts FILE")
     if file is not None:
-        from trimtab.prompts import load_queries
+        from trimtab.prompts.queries import load_queries
 
         if not file.exists():
             raise PromptError(f"there is no file {file}; give one with a prompt a line, or .jsonl")
@@ -109,7 +109,7 @@ def compose(folders: Sequence[Path], strength: str) -> Steering | None:
         )
     if not folders:
         return None
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
     if len(strengths) == 1:
         strengths *= len(folders)

@@ -22,14 +22,14 @@ from trimtab.cli.models import (
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.cli.steerings import model_of
 from trimtab.errors import PromptError, SteeringError
-from trimtab.evaluate.statistics import mean
+from trimtab.measure.statistics import mean
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.linear_map import LinearMap
-    from trimtab.steering import Steering
-    from trimtab.transfer_comparison import Comparison
-    from trimtab.transferring import Transferred
+    from trimtab.steering.steering import Steering
+    from trimtab.transferring.compare import Comparison
+    from trimtab.transferring.linear_map import LinearMap
+    from trimtab.transferring.move import Transferred
 
 
 class Refit(StrEnum):
@@ -116,7 +116,8 @@ def command(
     """
     output = Output(json, quiet)
 
-    from trimtab import transfer_comparison, transferring
+    from trimtab.transferring import compare as transfer_comparison
+    from trimtab.transferring import move as transferring
 
     factors = None if strengths is None else [_number(text) for text in strengths.split(",")]
     found = _steerings(steering)
@@ -189,7 +190,7 @@ def command(
 
 def _steerings(folder: Path) -> dict[str, Steering]:
     """A saved steering, or those in a folder, by name."""
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
     if not folder.is_dir() or (folder / "steering.json").exists():
         return {folder.name: Steering.load(folder)}
@@ -239,7 +240,8 @@ def _map(
 ) -> LinearMap:
     """A linear map learned from learning queries, every other one with an instruction of one of the steerings."""
     from trimtab import instructions as catalogue
-    from trimtab import linear_map, prompts
+    from trimtab import prompts
+    from trimtab.transferring import linear_map
 
     known = len(prompts.default_queries(source.identity, "learning"))
     queries = prompts.default_queries(source.identity, "learning", min(count, known), seed)

@@ -25,15 +25,27 @@ from trimtab.cli.models import (
     facts_of,
     open_engine,
 )
-from trimtab.cli.output import JsonOption, Output, QuietOption, to_json, write_text
+from trimtab.cli.output import (
+    JsonOption,
+    Output,
+    QuietOption,
+    to_json,
+    write_text,
+)
 from trimtab.cli.tune_output import document, show
-from trimtab.cli.tune_subject import Subject, model_of, queries_for, revision_of, subject_of
+from trimtab.cli.tune_subject import (
+    Subject,
+    model_of,
+    queries_for,
+    revision_of,
+    subject_of,
+)
 from trimtab.errors import SteeringError
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.selection import PaperRule
-    from trimtab.tune import Refitted, Tuned
+    from trimtab.tune.grid import Refitted, Tuned
+    from trimtab.tune.paper import PaperRule
 
 Value = TypeVar("Value")
 _THRESHOLD = 2.5
@@ -234,7 +246,7 @@ def command(
             subject.directions.save(out)
         write_text(out / "search.json", to_json(result, indent=2) + "\n")
     if report is not None:
-        from trimtab.evaluate import search_report
+        from trimtab.report import search as search_report
 
         page = search_report.render(search_report.SearchReport(subject.instruction, found, settings))
         write_text(report, page)
@@ -268,7 +280,7 @@ def _check_report(report: Path | None) -> None:
     """Refuse before the work what would be refused after it."""
     if report is None:
         return
-    from trimtab.evaluate import search_report
+    from trimtab.report import search as search_report
 
     search_report.check_installed()
     if report.is_dir() or not report.absolute().parent.is_dir():
@@ -285,7 +297,7 @@ def _paper_rule(
             raise typer.BadParameter("--threshold is for --rule paper")
         return None
     threshold = _THRESHOLD if threshold is None else threshold
-    from trimtab.selection import PaperRule, text_perplexity
+    from trimtab.tune.paper import PaperRule, text_perplexity
 
     if model is None:
         output.note("no --perplexity-model: the unsteered model stands in for the paper's GPT-2")

@@ -12,10 +12,10 @@ from rich.table import Table
 from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
-    from trimtab.candidates import Measured
-    from trimtab.evaluate.search_report import Line
     from trimtab.instructions import Instruction
-    from trimtab.tune import Refitted, Tuned
+    from trimtab.report.search import Line
+    from trimtab.tune.grid import Refitted, Tuned
+    from trimtab.tune.guard import Measured
 
 _SHOWN = 8
 
@@ -40,7 +40,7 @@ def show(
         model: The name of the model, for the command to try next.
         seconds: How long it took.
     """
-    from trimtab.evaluate import search_report
+    from trimtab.report import search as search_report
 
     output.print(search_report.summary(search_report.SearchReport(instruction, found)))
     output.print()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
     from trimtab.learn import Directions
-    from trimtab.record import ModelIdentity
-    from trimtab.steering import Steering
+    from trimtab.steering.record import ModelIdentity
+    from trimtab.steering.steering import Steering
 
 
 @dataclass
@@ -54,7 +54,7 @@ def subject_of(what: str, params: str | None, strength_only: bool) -> Subject:
     from trimtab import instructions
     from trimtab.cli.check import read_params
     from trimtab.learn import Directions
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
     folder = Path(what)
     if not folder.is_dir():

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trimtab.engines.base import Capture, Engine, Generation, Positions, Progress, Prompt
+from trimtab.engines.base import (
+    Capture,
+    Engine,
+    Generation,
+    Positions,
+    Progress,
+    Prompt,
+)
 
 if TYPE_CHECKING:
     from trimtab.engines.loading import load
     from trimtab.engines.transformers import TransformersEngine
-    from trimtab.engines.vllm.engine import VllmEngine
+    from trimtab.vllm.engine import VllmEngine
 
 __all__ = [
     "Capture",
@@ -34,7 +41,7 @@ def __getattr__(name: str) -> Any:
 
         return TransformersEngine
     if name == "VllmEngine":
-        from trimtab.engines.vllm.engine import VllmEngine
+        from trimtab.vllm.engine import VllmEngine
 
         return VllmEngine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

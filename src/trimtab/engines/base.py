@@ -16,8 +16,8 @@ from torch import Tensor
 from trimtab.errors import ModelError, PromptError, SteeringError
 
 if TYPE_CHECKING:
-    from trimtab.edits import Edit
-    from trimtab.steering import ModelIdentity, Steering
+    from trimtab.steering.edits import Edit
+    from trimtab.steering.steering import ModelIdentity, Steering
 
 Prompt = str | Sequence[Mapping[str, str]]
 """A user message, or a chat: `{"role": ..., "content": ...}` messages."""
@@ -263,7 +263,7 @@ class Engine(ABC):
         Raises:
             SteeringError: If one was made for another model, or their number is not `count`.
         """
-        from trimtab.steering import Steering
+        from trimtab.steering.steering import Steering
 
         if steering is None or isinstance(steering, Steering):
             rows: list[Steering | None] = [steering] * count

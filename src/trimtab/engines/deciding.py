@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from trimtab.condition import Condition, ReadTokens
 from trimtab.engines.base import Engine, Prompt
+from trimtab.steering.when import Condition, ReadTokens
 
 if TYPE_CHECKING:
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 
 def decide(

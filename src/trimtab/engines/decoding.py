@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimtab.edits import Edit
-from trimtab.engines.blocks import DecoderBlocks
-from trimtab.engines.hooks import Steered
 from trimtab.errors import ModelError
+from trimtab.steering.blocks import DecoderBlocks
+from trimtab.steering.edits import Edit
+from trimtab.steering.hooks import Steered
 
 _STRETCH = 16
 # Generation settings of a model that count from the start of a call: with one of them, a response is one stretch.

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trimtab.engines.base import Positions, Prompt, prompt_list
+from trimtab.engines.chat import prompt_ids
 from trimtab.errors import PromptError
-from trimtab.prompts import prompt_ids
 
 
 class Encoding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,16 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
+from trimtab.engines.names import first_line, reason_of, revision_of, source_of
 from trimtab.errors import ModelError
-from trimtab.prompts import template_digest
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
-    from trimtab.engines.vllm.engine import VllmEngine
-    from trimtab.record import ModelIdentity
-
-_NANO = {"nano": "nano-instruct", "nano-instruct": "nano-instruct", "nano-base": "nano-base"}
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+    from trimtab.vllm.engine import VllmEngine
 
 
 @overload
@@ -97,7 +92,7 @@ def load(
         given = [option for option, value in other.items() if value is not None]
         if given:
             raise ModelError(f"{' and '.join(given)}: not for engine='vllm', which has options of its own")
-        from trimtab.engines.vllm.engine import VllmEngine
+        from trimtab.vllm.engine import VllmEngine
 
         return VllmEngine(
             name, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **options
@@ -145,115 +140,9 @@ def load(
         model,
         tokenizer,
         model_id=model_id,
-        revision=_revision(source, built_in, revision),
+        revision=revision_of(source, built_in, revision),
         decoder_blocks=decoder_blocks,
     )
-
-
-def model_identity(
-    config: Any, tokenizer: Any, *, blocks: int, model_id: str | None = None, revision: str | None = None
-) -> ModelIdentity:
-    """Which model this is, the same for every engine that runs it.
-
-    Args:
-        config: Its config, as transformers reads it.
-        tokenizer: Its tokenizer.
-        blocks: How many decoder blocks it has.
-        model_id: What to call it; None takes the name it was loaded from.
-        revision: The commit of its repository; None takes what the config knows.
-    """
-    from trimtab.record import ModelIdentity
-
-    return ModelIdentity(
-        id=model_id or getattr(config, "_name_or_path", "") or config.model_type,
-        revision=revision or getattr(config, "_commit_hash", None),
-        architecture=config.model_type,
-        blocks=blocks,
-        width=int(config.get_text_config().hidden_size),
-        chat_template=template_digest(tokenizer),
-    )
-
-
-def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[str, str | None]:
-    """What `load` calls a model, and which revision of it; for engines that load models themselves.
-
-    Args:
-        name: As for `load`. The folder of a built-in model counts as that model.
-        revision: Branch, tag or commit on the Hub.
-
-    Raises:
-        ModelError: If there is no such model.
-    """
-    source, model_id, built_in = source_of(name)
-    return model_id, _revision(source, built_in, revision)
-
-
-def source_of(name: str | Path) -> tuple[str, str, str | None]:
-    """Where a model is.
-
-    Args:
-        name: As for `load`. The folder of a built-in model counts as that model.
-
-    Returns:
-        Where to load it from, what to call it, and its name if it is built in.
-
-    Raises:
-        ModelError: If there is no such model.
-    """
-    from trimtab import nano
-
-    source, model_id = _source(name)
-    known = model_id in nano.NAMES and Path(source).resolve() == nano.path(model_id).resolve()
-    return source, model_id, model_id if known else None
-
-
-def _source(name: str | Path) -> tuple[str, str]:
-    text = str(name)
-    if text in _NANO:
-        from trimtab import nano
-
-        weights = nano.path(_NANO[text])
-        if not (weights / "model.safetensors").is_file():
-            raise ModelError(
-                f"the weights of {text} are missing from this installation ({weights}); install trimtab again, or "
-                "make them with `python -m trimtab.nano.train`"
-            )
-        return str(weights), _NANO[text]
-    folder = Path(text).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelError(
-                f"the folder {text} holds no config.json; give the folder of a transformers model"
-            )
-        return str(folder), _folder_id(folder.resolve())
-    if folder.exists():
-        raise ModelError(f"{text} is a file; give the folder of a transformers model")
-    if isinstance(name, Path) or text.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(text):
-        raise ModelError(f"there is no folder {text}; give an existing one, a model of the Hub, or nano")
-    return text, text
-
-
-def _folder_id(folder: Path) -> str:
-    """The folder's name; for one in the Hub's cache, the name on the Hub."""
-    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
-        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
-    return folder.name
-
-
-def _revision(source: str, built_in: str | None, asked: str | None) -> str | None:
-    if built_in is not None:
-        from trimtab import nano
-
-        return nano.revision(built_in)
-    return None if Path(source).is_dir() else _commit(source, asked)
-
-
-def _commit(name: str, revision: str | None) -> str | None:
-    """The commit of what was just loaded from the Hub: its cache files snapshots under their commits."""
-    from huggingface_hub import try_to_load_from_cache
-
-    config = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def _device(device: torch.device | str | None) -> torch.device:
@@ -264,7 +153,7 @@ def _device(device: torch.device | str | None) -> torch.device:
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ModelError(f"the device {str(device)!r} can't be used here: {_first_line(error)}") from error
+        raise ModelError(f"the device {str(device)!r} can't be used here: {first_line(error)}") from error
     return wanted
 
 
@@ -324,61 +213,3 @@ def _quiet_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def reason_of(name: str, source: str, error: BaseException) -> str:
-    """What went wrong and what to do, from an error of transformers and what caused it.
-
-    Args:
-        name: The model, as it was asked for.
-        source: Where it was to be loaded from.
-        error: What was raised.
-    """
-    from huggingface_hub import errors
-
-    local = Path(source).is_dir()
-    causes = list(_causes(error))
-    kinds = [type(cause) for cause in causes]
-    text = " ".join(str(cause) for cause in causes)
-
-    def is_a(*wanted: type[BaseException]) -> bool:
-        return any(issubclass(kind, wanted) for kind in kinds)
-
-    if "trust_remote_code" in text:
-        return f"{name} comes with code of its own; if you trust it, say trust_remote_code=True"
-    if isinstance(error, ImportError):
-        return f"{name} can't be loaded without another package: {_first_line(error)}"
-    if local and "backend tokenizer" in text:
-        return f"{name} holds no tokenizer (tokenizer.json); give the folder of a whole model"
-    if not local and is_a(errors.GatedRepoError):
-        return f"{name} is gated: accept its terms on its page on the Hub and log in with `hf auth login`"
-    if not local and is_a(errors.RevisionNotFoundError):
-        return f"{name} has no such revision on the Hub: {_first_line(error)}"
-    if not local and is_a(errors.RepositoryNotFoundError, errors.HFValidationError):
-        return f"there is no model {name} on the Hub (or it is private); a folder is written ./{name}"
-    if "safetensors" in text and re.search(r"no file named|does not appear to have a file named", text):
-        if local and not list(Path(source).glob("*.bin")):
-            return f"{name} holds no weights (model.safetensors); give the folder of a whole model"
-        return (
-            f"{name} has no weights in safetensors; if you trust it, say allow_pickle=True to unpickle others"
-        )
-    unreachable = (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError)
-    if not local and (is_a(*unreachable) or "couldn't connect" in text.lower()):
-        return (
-            f"the Hub can't be reached and {name} is not in its cache: check the network, give a folder, or use "
-            "the built-in model nano"
-        )
-    return f"{name} can't be loaded: {_first_line(error)}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -21,16 +21,22 @@ from trimtab.engines.base import (
     prompt_list,
 )
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
-from trimtab.engines.blocks import find_decoder_blocks
-from trimtab.engines.decoding import Randomness, Settings, SpecialTokens, Writer, left_padded
+from trimtab.engines.capturing import CaptureStatistics
+from trimtab.engines.decoding import (
+    Randomness,
+    Settings,
+    SpecialTokens,
+    Writer,
+    left_padded,
+)
 from trimtab.engines.encoding import Encoding, check_positions
-from trimtab.engines.hooks import Steered, reading
-from trimtab.engines.loading import model_identity
-from trimtab.engines.statistics import CaptureStatistics
+from trimtab.engines.names import model_identity
 from trimtab.errors import ModelError
+from trimtab.steering.blocks import find_decoder_blocks
+from trimtab.steering.hooks import Steered, reading
 
 if TYPE_CHECKING:
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 
 class TransformersEngine(Engine):

@@ -1,22 +1,14 @@
 """Measuring what a steering does: the four conditions, whole suites, quality, statistics, and the report."""
 
 from trimtab.evaluate.cache import ContentCache
-from trimtab.evaluate.conditions import (
-    CONDITIONS,
-    Condition,
-    Response,
-    Row,
-    evaluate_instruction,
-    judge,
-    respond,
-    respond_baseline,
-)
-from trimtab.evaluate.matching import SteeringSet
-from trimtab.evaluate.quality import Quality, perplexity, repetition
 from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.run import evaluate_suite
-from trimtab.evaluate.statistics import Interval, wilson
 from trimtab.evaluate.suites import Item, Suite
+from trimtab.measure.quality import Quality, perplexity, repetition
+from trimtab.measure.responses import Response, respond, respond_baseline
+from trimtab.measure.rows import CONDITIONS, Condition, Row, evaluate_instruction, judge
+from trimtab.measure.statistics import Interval, wilson
+from trimtab.steering.collection import SteeringSet
 
 __all__ = [
     "CONDITIONS",

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trimtab.evaluate import significance
-from trimtab.evaluate.conditions import Condition, Response
-from trimtab.evaluate.quality import Quality, perplexity_of
-from trimtab.evaluate.statistics import Interval, mean
+from trimtab.measure import significance
+from trimtab.measure.quality import Quality, perplexity_of
+from trimtab.measure.responses import Response
+from trimtab.measure.rows import Condition
+from trimtab.measure.statistics import Interval, mean
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Item

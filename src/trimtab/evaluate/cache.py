@@ -104,7 +104,7 @@ def model_key(engine: Engine) -> dict[str, Any]:
     Returns:
         Plain JSON.
     """
-    from trimtab.engines.fingerprint import fingerprint  # brings torch
+    from trimtab.engines.fingerprint import fingerprint
 
     key: dict[str, Any] = {
         "trimtab": __version__,

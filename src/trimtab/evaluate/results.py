@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from trimtab.evaluate import significance
-from trimtab.evaluate.accuracy import Accuracy, Answer, accuracy_of, bounds, rounded
-from trimtab.evaluate.conditions import CONDITIONS, Condition, Row
-from trimtab.evaluate.significance import Paired
+from trimtab.evaluate.accuracy import (
+    Accuracy,
+    Answer,
+    accuracy_of,
+    bounds,
+    rounded,
+)
+from trimtab.measure import significance
+from trimtab.measure.rows import CONDITIONS, Condition, Row
+from trimtab.measure.significance import Paired
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Suite
-    from trimtab.record import ModelIdentity
+    from trimtab.steering.record import ModelIdentity
 
 PAIRS: tuple[tuple[Condition, Condition], ...] = (
     ("baseline", "steered"),

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from trimtab.errors import PromptError, TrimtabError
 from trimtab.evaluate.accuracy import Answer
 from trimtab.evaluate.cache import ContentCache, model_key
-from trimtab.evaluate.conditions import Condition, Response, respond
-from trimtab.evaluate.quality import FactCheck, repetition
 from trimtab.evaluate.results import Evaluation
+from trimtab.measure.quality import FactCheck, repetition
+from trimtab.measure.responses import Response, respond
+from trimtab.measure.rows import Condition
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.evaluate.matching import SteeringSet
     from trimtab.evaluate.suites import Item, Suite
-    from trimtab.steering import Steering
+    from trimtab.steering.collection import SteeringSet
+    from trimtab.steering.steering import Steering
 
 SAVE_EVERY = 128
 """Answers between two savings: what a killed run loses at most. A full batch each, or batches run half empty."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab import instructions as catalogue
 from trimtab.errors import InstructionError, PromptError
-from trimtab.evaluate.specs import parse_instructions
-from trimtab.query_files import refuse_broken_text
+from trimtab.instructions.spelling import parse_instructions
+from trimtab.prompts.queries import refuse_broken_text
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction

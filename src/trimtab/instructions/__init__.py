@@ -5,11 +5,26 @@ with the decorator `instruction`, in a plug-in package, or without code with `lo
 """
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import SPLITS, Check, Instruction, InstructionType, Judgement, Phrasings, Split
+from trimtab.instructions.base import (
+    SPLITS,
+    Check,
+    Instruction,
+    InstructionType,
+    Judgement,
+    Phrasings,
+    Split,
+)
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.files import load_file
 from trimtab.instructions.parameters import Parameter
-from trimtab.instructions.registry import catalogue, from_dict, get, get_type, instruction, names
+from trimtab.instructions.registry import (
+    catalogue,
+    from_dict,
+    get,
+    get_type,
+    instruction,
+    names,
+)
 
 # isort: split
 from trimtab.instructions import (

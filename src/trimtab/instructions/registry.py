@@ -10,7 +10,12 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import Instruction, InstructionType, Maker, Phrasings
+from trimtab.instructions.base import (
+    Instruction,
+    InstructionType,
+    Maker,
+    Phrasings,
+)
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.parameters import from_signature
 

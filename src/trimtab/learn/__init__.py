@@ -1,13 +1,13 @@
 """Learning what an instruction does inside a model: one method per module, its formula and paper at the top."""
 
-from trimtab.learn.condition import condition, judge_condition
 from trimtab.learn.directions import Directions
-from trimtab.learn.distill import distill
-from trimtab.learn.distilled import Distilled
+from trimtab.learn.distillation.distill import distill
+from trimtab.learn.distillation.distilled import Distilled
+from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.learn.mean_difference import mean_difference
 from trimtab.learn.pca import pca
-from trimtab.learn.schedule import Schedule, Step
 from trimtab.learn.sources import Source, learning_source
+from trimtab.learn.when import condition, judge_condition
 
 __all__ = [
     "Directions",

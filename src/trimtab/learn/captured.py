@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trimtab.errors import ModelError, PromptError
 from trimtab.learn.directions import Directions
-from trimtab.prompts import PromptPair, digest
+from trimtab.prompts.pairs import PromptPair, digest
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Capture, Engine, Progress

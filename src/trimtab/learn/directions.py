@@ -1,6 +1,6 @@
 """What learning gives: one direction per block, and where prompts with and without the instruction lie on it.
 
-A direction becomes a steering in two ways (the formula is in `trimtab.edits`):
+A direction becomes a steering in two ways (the formula is in `trimtab.steering.edits`):
 
 - `add`: h <- h + strength * (instructed - plain) * u, so that strength 1 moves a token as far as the instruction
   does on average;
@@ -21,19 +21,12 @@ import torch
 from torch import Tensor
 
 from trimtab._version import __version__
-from trimtab.edits import Edit, TokenScope
 from trimtab.errors import SteeringError
-from trimtab.record import ModelIdentity, Record
-from trimtab.steering import Steering
-from trimtab.steering_files import (
-    DIRECTIONS,
-    canonical_digest,
-    finite_number,
-    finite_vector,
-    read_folder,
-    take,
-    write_folder,
-)
+from trimtab.steering.documents import canonical_digest, finite_number, finite_vector, take
+from trimtab.steering.edits import Edit, TokenScope
+from trimtab.steering.folder import DIRECTIONS, read_folder, write_folder
+from trimtab.steering.record import ModelIdentity, Record
+from trimtab.steering.steering import Steering
 
 Application = Literal["add", "set_projection"]
 APPLICATIONS: tuple[Application, ...] = get_args(Application)

@@ -20,7 +20,7 @@ from trimtab.learn.directions import Directions, oriented
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Progress
     from trimtab.instructions import Instruction
-    from trimtab.prompts import PromptPair
+    from trimtab.prompts.pairs import PromptPair
 
 
 def mean_difference(

@@ -19,7 +19,12 @@ from typing import Any
 from trimtab.instructions import Instruction
 from trimtab.nano import asides
 from trimtab.nano.questions import Question
-from trimtab.nano.world import ATTRIBUTE_NAMES, normalise, sentence, words_of
+from trimtab.nano.world import (
+    ATTRIBUTE_NAMES,
+    normalise,
+    sentence,
+    words_of,
+)
 
 DEFAULT_SENTENCES = (3, 4, 4, 5)
 MOST_SENTENCES = len(ATTRIBUTE_NAMES)

@@ -6,8 +6,8 @@ import io
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from trimtab.evaluate.plots import COLOURS
-from trimtab.evaluate.svg import matplotlib_quietly
+from trimtab.report.plots import COLOURS
+from trimtab.report.svg import matplotlib_quietly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

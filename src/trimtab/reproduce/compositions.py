@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trimtab import instructions as catalogue
-from trimtab.evaluate.statistics import mean
-from trimtab.prompts import make_pairs
+from trimtab.measure.statistics import mean
+from trimtab.prompts.pairs import make_pairs
 from trimtab.reproduce import formats, paper
 from trimtab.reproduce.lengths import CONCISE, length_vectors
 from trimtab.reproduce.material import group_of
@@ -17,7 +17,7 @@ from trimtab.reproduce.protocol import Setup, followed, share
 from trimtab.reproduce.results import Chart, Table, bars
 
 if TYPE_CHECKING:
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 WAYS = ("no steering", "format", "length", "format + length")
 COLUMNS = ("format followed", "within the limit", "both")

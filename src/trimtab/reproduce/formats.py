@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trimtab.evaluate.conditions import CONDITIONS, Response
-from trimtab.evaluate.quality import perplexity_of
-from trimtab.evaluate.statistics import mean
+from trimtab.measure.quality import perplexity_of
+from trimtab.measure.responses import Response
+from trimtab.measure.rows import CONDITIONS
+from trimtab.measure.statistics import mean
 from trimtab.reproduce import paper
 from trimtab.reproduce.material import group_of
-from trimtab.reproduce.protocol import NONE, Setup, followed, share
+from trimtab.reproduce.protocol import (
+    NONE,
+    Setup,
+    followed,
+    share,
+)
 from trimtab.reproduce.results import Chart, Table, bars
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Item
     from trimtab.learn import Directions
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trimtab import instructions as catalogue
-from trimtab.evaluate.conditions import CONDITIONS
-from trimtab.evaluate.quality import perplexity_of
-from trimtab.prompts import make_pairs
+from trimtab.measure.quality import perplexity_of
+from trimtab.measure.rows import CONDITIONS
+from trimtab.prompts.pairs import make_pairs
 from trimtab.reproduce import paper
 from trimtab.reproduce.material import KEYWORDS, Keyword, word_of
 from trimtab.reproduce.paper import Addition
-from trimtab.reproduce.protocol import NONE, Setup, followed, share
+from trimtab.reproduce.protocol import (
+    NONE,
+    Setup,
+    followed,
+    share,
+)
 from trimtab.reproduce.results import Chart, Table, bars
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Item
     from trimtab.learn import Directions
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 
 def word_vectors(setup: Setup, items: Sequence[Item]) -> dict[str, Directions]:

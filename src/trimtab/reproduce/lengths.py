@@ -7,18 +7,23 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from trimtab import instructions as catalogue
-from trimtab.evaluate.statistics import mean
 from trimtab.evaluate.suites import Item
 from trimtab.instructions.splitting import count_sentences
-from trimtab.prompts import make_pairs
+from trimtab.measure.statistics import mean
+from trimtab.prompts.pairs import make_pairs
 from trimtab.reproduce import paper
 from trimtab.reproduce.paper import Addition
 from trimtab.reproduce.protocol import Setup, followed, share
-from trimtab.reproduce.results import Cell, Chart, Table, bars
+from trimtab.reproduce.results import (
+    Cell,
+    Chart,
+    Table,
+    bars,
+)
 
 if TYPE_CHECKING:
-    from trimtab.evaluate.conditions import Response
     from trimtab.learn import Directions
+    from trimtab.measure.responses import Response
 
 CONCISE, VERBOSE = "concise", "verbose"
 

@@ -19,12 +19,13 @@ from trimtab import nano
 from trimtab.errors import PromptError
 from trimtab.evaluate import suites
 from trimtab.evaluate.suites import Item
-from trimtab.prompts import load_queries, make_pairs
+from trimtab.prompts.pairs import make_pairs
+from trimtab.prompts.queries import load_queries
 from trimtab.reproduce import paper
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
-    from trimtab.prompts import PromptPair
+    from trimtab.prompts.pairs import PromptPair
 
 Keyword = Literal["include", "exclude"]
 KEYWORDS: tuple[Keyword, ...] = ("include", "exclude")

@@ -14,20 +14,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from trimtab import learn
-from trimtab.evaluate.conditions import Response, respond
-from trimtab.evaluate.quality import repetition
+from trimtab.measure.quality import repetition
+from trimtab.measure.responses import Response, respond
 from trimtab.reproduce import paper
 from trimtab.reproduce.material import Material
 from trimtab.reproduce.paper import Addition, PaperModel
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.evaluate.quality import FactCheck
     from trimtab.evaluate.suites import Item
     from trimtab.instructions import Instruction
     from trimtab.learn import Directions
-    from trimtab.prompts import PromptPair
-    from trimtab.steering import Steering
+    from trimtab.measure.quality import FactCheck
+    from trimtab.prompts.pairs import PromptPair
+    from trimtab.steering.steering import Steering
 
 Degenerate = Callable[[Sequence[str]], list[bool]]
 """Says of each answer whether it is degenerate."""
@@ -234,8 +234,8 @@ def question_answer(engine: Any) -> Any:
     Returns:
         An engine over the same model; one with a template of its own comes back as it is.
     """
+    from trimtab.engines.chat import has_template
     from trimtab.engines.transformers import TransformersEngine
-    from trimtab.prompts import has_template
 
     if has_template(engine.tokenizer):
         return engine

@@ -9,9 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab import nano
 from trimtab.errors import TrimtabError
-from trimtab.reproduce import compositions, formats, keywords, lengths, material, paper, transfers
+from trimtab.reproduce import (
+    compositions,
+    formats,
+    keywords,
+    lengths,
+    material,
+    paper,
+    transfers,
+)
 from trimtab.reproduce.paper import PaperModel
-from trimtab.reproduce.protocol import Setup, question_answer, repeats, unsurprising
+from trimtab.reproduce.protocol import (
+    Setup,
+    question_answer,
+    repeats,
+    unsurprising,
+)
 from trimtab.reproduce.results import Chart, Reproduction, Table
 
 if TYPE_CHECKING:

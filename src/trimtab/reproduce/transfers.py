@@ -13,10 +13,10 @@ from trimtab.reproduce.formats import Chosen, choose_blocks
 from trimtab.reproduce.material import group_of
 from trimtab.reproduce.protocol import Setup, followed, share
 from trimtab.reproduce.results import Chart, Table, bars
-from trimtab.transferring import move
+from trimtab.transferring.move import move
 
 if TYPE_CHECKING:
-    from trimtab.steering import Steering
+    from trimtab.steering.steering import Steering
 
 NO, SAME, CROSS, MADE = "no steering", "same-model vector", "cross-model vector", "distilled, moved"
 

@@ -15,12 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from trimtab.engines.vllm.requests import Asked, Resolved, ask, resolve, split_model_name
 from trimtab.errors import SteeringError
 from trimtab.serve.refusal import RefusedError
+from trimtab.serve.resolving import (
+    Asked,
+    Resolved,
+    ask,
+    resolve,
+    split_model_name,
+)
 
 if TYPE_CHECKING:
-    from trimtab.engines.vllm.library import SteeringLibrary
+    from trimtab.serve.library import SteeringLibrary
 
 GENERATING = frozenset(
     {

@@ -1,7 +1,7 @@
 """Between the network and vLLM's routes: a request's words about steering are read, judged and made exact.
 
 Plain ASGI, so that streams stream: only the JSON body of a request is held, never that of an answer. It stands behind
-vLLM's check of the API key (`trimtab.serve.endpoints` puts it there); where vLLM checks none, no names are told.
+vLLM's check of the API key (`trimtab.vllm.server.endpoints` puts it there); where vLLM checks none, no names are told.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from trimtab.serve.choosing import GENERATING, INFERENCE, NAMING, Chosen, check_elsewhere, choose
+from trimtab.serve.choosing import (
+    GENERATING,
+    INFERENCE,
+    NAMING,
+    Chosen,
+    check_elsewhere,
+    choose,
+)
 from trimtab.serve.refusal import RefusedError
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trimtab._version import __version__
-from trimtab.engines.vllm.rows import pack
 from trimtab.errors import ModelError, SteeringError
 from trimtab.serve.in_flight import InFlight
 from trimtab.serve.refusal import RefusedError
+from trimtab.serve.rows import pack
 
 if TYPE_CHECKING:
-    from trimtab.engines.vllm.library import Entry, SteeringLibrary
+    from trimtab.serve.library import Entry, SteeringLibrary
     from trimtab.serve.metrics import Metrics
 
 _log = logging.getLogger("vllm.trimtab")

@@ -1,0 +1,136 @@
+"""What a demonstration leaves behind: a report, and the steerings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trimtab._version import __version__
+from trimtab.demonstration import Demonstration
+from trimtab.errors import TrimtabError
+from trimtab.measure.statistics import mean
+from trimtab.report import page as reports
+
+
+def prepare_folder(folder: Path) -> None:
+    """Makes the folder of a demonstration, before minutes are spent on what it shall hold.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        TrimtabError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrimtabError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def save(demonstration: Demonstration, folder: Path, *, created: datetime | None = None) -> Path:
+    """Writes the report and the steerings.
+
+    Args:
+        demonstration: What was measured.
+        folder: Made when it is missing; gets `report.html`, `steerings/NAME` (distilled) and `vectors/NAME`.
+        created: When the demonstration was made; now when None.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        TrimtabError: The folder cannot be written.
+    """
+    prepare_folder(folder)
+    places: dict[str, str] = {}
+    for outcome in demonstration.outcomes:
+        name, count = outcome.instruction.name, 1
+        while f"steerings/{name}" in places.values():
+            count += 1
+            name = f"{outcome.instruction.name}-{count}"
+        places[outcome.instruction.label] = f"steerings/{name}"
+        outcome.steering.save(folder / "steerings" / name)
+        if outcome.vector is not None:
+            outcome.vector.save(folder / "vectors" / name)
+    path = folder / "report.html"
+    reports.write(make_report(demonstration, places, created or datetime.now(UTC)), path)
+    return path
+
+
+def make_report(demonstration: Demonstration, places: dict[str, str], created: datetime) -> reports.Report:
+    """What the report of a demonstration shows.
+
+    Args:
+        demonstration: What was measured.
+        places: Where each instruction's steering is, by label.
+        created: When it was made.
+
+    Returns:
+        The report, to be rendered.
+    """
+    model, plan = demonstration.model, demonstration.plan
+    return reports.Report(
+        title=f"trimtab demo: {model.id}",
+        lead=summary(demonstration),
+        rows=demonstration.rows,
+        beside=demonstration.vector_rows,
+        searches={outcome.instruction.label: outcome.search for outcome in demonstration.outcomes},
+        settings={
+            "model": str(model),
+            "chat template": model.chat_template,
+            "learned on": f"{plan.pairs} questions, each with a phrasing of the learning split",
+            **_how(demonstration),
+            "chosen on": f"{plan.validation} validation questions, with validation phrasings",
+            "measured on": f"{plan.test} test questions, with test phrasings",
+            "answers": f"greedy, at most {plan.max_new_tokens} tokens",
+            "seed": str(plan.seed),
+            "trimtab": __version__,
+            "made": f"{created:%Y-%m-%d %H:%M} UTC",
+        },
+        seconds=demonstration.seconds,
+        steerings=places,
+        footer="Queries and phrasings of learning, validation and test are disjoint; nothing was tuned on the test.",
+    )
+
+
+def _how(demonstration: Demonstration) -> dict[str, str]:
+    """How the steerings were made, for the settings of the report."""
+    difference = "of the last prompt token; block and strength found by a search"
+    if not demonstration.vector_rows:
+        return {"steered by": f"the mean difference {difference}"}
+    steps = demonstration.plan.training_steps
+    return {
+        "steered by": f"edits distilled from the instructed model's own answers, in at most {steps} steps",
+        "mean difference": difference,
+    }
+
+
+def summary(demonstration: Demonstration) -> str:
+    """What the numbers say, in a sentence or two.
+
+    Args:
+        demonstration: What was measured.
+
+    Returns:
+        The text.
+    """
+    rows = demonstration.rows
+    means = reports.mean_followed(rows)
+    vectors = mean(row.followed for row in demonstration.vector_rows)
+    beside = "" if vectors is None else f" (by the mean difference, in {vectors:.0%})"
+    count = len(demonstration.outcomes)
+    what = demonstration.outcomes[0].instruction.label if count == 1 else f"these {count} instructions"
+    text = (
+        f"Not told to, {demonstration.model.id} follows {what} in {means['baseline']:.0%} of its answers; "
+        f"still not told to, but steered, in {means['steered']:.0%}{beside}. "
+        f"Told to, it does in {means['instructed']:.0%}; told and steered, in {means['instructed+steered']:.0%}."
+    )
+    if demonstration.not_distilled:
+        names = ", ".join(demonstration.not_distilled)
+        text += f" {names}: too seldom followed, even when told to, to be distilled; steered is the mean difference."
+    worse = [
+        label for label, condition in sorted(reports.worse_than_baseline(rows)) if condition == "steered"
+    ]
+    if worse:
+        text += f" For {', '.join(worse)} the steering does worse than doing nothing."
+    return text

@@ -1,0 +1,132 @@
+"""The text a model really sees: its own chat template, or the plain format of a model without one.
+
+A chat template writes the special tokens itself (the beginning-of-sequence token included), so its text must be
+tokenised with `add_special_tokens=False`, or it starts with two of them. The plain format has none and wants the
+tokenizer's own. `prompt_ids` does the right thing for both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimtab.errors import PromptError
+from trimtab.prompts.queries import refuse_broken_text
+
+Chat = Sequence[Mapping[str, str]]
+
+
+PLAIN = "plain"
+
+
+def format_prompt(tokenizer: Any, prompt: str | Chat) -> str:
+    """Write a prompt the way the model expects it, ready for the answer to begin.
+
+    Uses the tokenizer's own chat template with its generation prompt. A tokenizer without a template (a base model)
+    gets the plain format: `Question: ...` and `Answer:` on lines of their own, turns separated by an empty line, a
+    system message as a paragraph in front.
+
+    Args:
+        tokenizer: A transformers tokenizer (only `chat_template` and `apply_chat_template` are used).
+        prompt: A user message, or a chat: `{"role": ..., "content": ...}` messages, the last one the user's.
+
+    Returns:
+        The text. Tokenise it with `prompt_ids`, or with `add_special_tokens=not has_template(tokenizer)`.
+
+    Raises:
+        PromptError: The chat is malformed, or the model's template refuses it (no system role, say).
+    """
+    messages = _messages(prompt)
+    if not has_template(tokenizer):
+        return _plain_text(messages)
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is the model author's program: it can raise anything
+        roles = ", ".join(message["role"] for message in messages)
+        raise PromptError(
+            f"the model's chat template refuses this chat (roles: {roles}): {error or type(error).__name__}; "
+            "change the messages (many templates take no system message and want user and assistant in turn)"
+        ) from error
+    if not isinstance(text, str):
+        raise PromptError(f"the model's chat template gave {type(text).__name__} instead of text")
+    return text
+
+
+def has_template(tokenizer: Any) -> bool:
+    """Whether the tokenizer has a chat template of its own (else the plain format is used)."""
+    return bool(getattr(tokenizer, "chat_template", None))
+
+
+def template_digest(tokenizer: Any) -> str:
+    """Name the prompt format: `"sha256:..."` of the chat template's text, or `"plain"` for a model without one.
+
+    A steering records it, because directions learned under one template do not fit another.
+    """
+    if not has_template(tokenizer):
+        return PLAIN
+    template = tokenizer.chat_template
+    if not isinstance(template, str):  # some tokenizers name several templates
+        template = json.dumps(template, sort_keys=True, ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(template.encode()).hexdigest()
+
+
+def prompt_ids(tokenizer: Any, prompt: str | Chat) -> list[int]:
+    """Token ids of a formatted prompt: no doubled beginning token, no end token behind it.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        prompt: As for `format_prompt`.
+
+    Raises:
+        PromptError: As for `format_prompt`, or when the prompt has no tokens at all.
+    """
+    text = format_prompt(tokenizer, prompt)
+    ids = list(tokenizer(text, add_special_tokens=not has_template(tokenizer))["input_ids"])
+    # A few tokenizers close every text with the end token; the model would then answer after the end.
+    if not has_template(tokenizer) and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    if not ids:
+        raise PromptError("the prompt is empty after tokenising; give the model at least one word")
+    return ids
+
+
+def _messages(prompt: str | Chat) -> list[dict[str, str]]:
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}]
+    if not isinstance(prompt, Sequence) or not prompt:
+        raise PromptError("a prompt is a text or a non-empty list of {'role': ..., 'content': ...} messages")
+    messages = []
+    for position, message in enumerate(prompt):
+        if not isinstance(message, Mapping):
+            raise PromptError(f"message {position} of the chat is {type(message).__name__}, not a mapping")
+        role, content = message.get("role"), message.get("content")
+        if not isinstance(role, str) or not isinstance(content, str):
+            raise PromptError(f"message {position} of the chat needs 'role' and 'content', both text")
+        refuse_broken_text(content, "the prompt")
+        messages.append({"role": role, "content": content})
+    if messages[-1]["role"] != "user":
+        raise PromptError(f"the last message of a chat must be the user's, not the {messages[-1]['role']}'s")
+    return messages
+
+
+def _plain_text(messages: list[dict[str, str]]) -> str:
+    text = ""
+    for position, message in enumerate(messages):
+        role, content = message["role"], message["content"].strip()
+        if role == "user":
+            text += f"Question: {content}\nAnswer:"
+        elif role == "assistant":
+            opened = position > 0 and messages[position - 1]["role"] == "user"
+            text += f"{' ' if opened else 'Answer: '}{content}\n\n"
+        elif role == "system" and position == 0:
+            text += f"{content}\n\n"
+        else:
+            raise PromptError(
+                f"the plain format of a model without a chat template has no place for a '{role}' message at "
+                f"position {position}; use user and assistant messages, and one system message in front"
+            )
+        if role == "user" and position + 1 < len(messages) and messages[position + 1]["role"] == "user":
+            text += "\n\n"
+    return text

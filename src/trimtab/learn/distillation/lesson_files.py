@@ -1,0 +1,85 @@
+"""Lessons in a file, so that a distillation that was killed need not ask the model for them again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trimtab.engines.ranks import Ranks
+from trimtab.errors import SteeringError
+from trimtab.learn.distillation.lessons import Lesson, Lessons
+
+Kept = TypeVar("Kept")
+
+
+def kept_lessons(path: Path | None, what: Any, ranks: Ranks, gather: Callable[[], Lessons]) -> Lessons:
+    """Lessons from a file if it holds those that are meant; otherwise gathered, and kept there.
+
+    Args:
+        path: The file; None keeps nothing. Its folder is made when it is missing.
+        what: All that decides which lessons come out, as plain JSON.
+        ranks: The processes that share the work; the first one reads and writes.
+        gather: Gathers them.
+    """
+    return _kept(path, what, ranks, gather, dataclasses.asdict, _lessons)
+
+
+def kept_queries(path: Path | None, what: Any, ranks: Ranks, choose: Callable[[], list[str]]) -> list[str]:
+    """The same of the queries to learn from, which may have been looked for among many.
+
+    Args:
+        path: The file; None keeps nothing.
+        what: All that decides which queries come out, as plain JSON.
+        ranks: The processes that share the work.
+        choose: Finds them.
+    """
+    return _kept(path, what, ranks, choose, list, lambda found: [str(query) for query in found])
+
+
+def _kept(
+    path: Path | None,
+    what: Any,
+    ranks: Ranks,
+    make: Callable[[], Kept],
+    write: Callable[[Kept], Any],
+    read: Callable[[Any], Kept],
+) -> Kept:
+    if path is None:
+        return make()
+    name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    found = ranks.merge({"kept": _content(path, name, read)} if ranks.is_first else {})["kept"]
+    if found is not None:
+        return found
+    made = make()
+    if ranks.is_first:
+        unfinished = path.with_name(path.name + ".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(json.dumps({"name": name, "content": write(made)}), encoding="utf-8")
+            unfinished.replace(path)
+        except OSError as error:
+            raise SteeringError(
+                f"cannot write {path}: {error.strerror or error}; choose another place"
+            ) from error
+    return made
+
+
+def _content(path: Path, name: str, read: Callable[[Any], Kept]) -> Kept | None:
+    """What is kept under that name; None where there is something else, or what cannot be read."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return read(document["content"]) if document["name"] == name else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _lessons(document: Any) -> Lessons:
+    lessons = tuple(
+        Lesson(one["kind"], tuple(one["student"]), tuple(one["teacher"]), tuple(one["answer"]))
+        for one in document["lessons"]
+    )
+    return Lessons(**{**document, "lessons": lessons})

@@ -1,0 +1,178 @@
+"""Learning a moved steering's edits anew: the model it was made on is the teacher, the one it moved to the student.
+
+Where fine-tuning has changed a model a lot, edits that were moved to its base find activations there that their gates
+do not know. What can be moved all the same is the behaviour: told the instruction, the source model answers queries,
+and the edits of the target are trained so that the target, not told, expects the same tokens
+
+    sum_t KL( p_source(. | instructed x, y_<t)  ||  p_target,edits(. | x, y_<t) )
+
+over answers y that pass the instruction's check. This is `distill` with teacher and student in two models, each reading
+prompts in its own format; both must have the same tokenizer. The edits begin as the moved ones, in the proportion of
+the two residual streams.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from trimtab.engines.chat import prompt_ids
+from trimtab.engines.ranks import Ranks
+from trimtab.engines.transformers import TransformersEngine
+from trimtab.errors import ModelError, SteeringError
+from trimtab.learn.distillation.lessons import Lesson, end_token, gather
+from trimtab.learn.distillation.schedule import OnStep, Schedule
+from trimtab.learn.distillation.targets import Targets, teacher_targets
+from trimtab.learn.distillation.trainable import TrainableEdits
+from trimtab.learn.distillation.training import Course
+from trimtab.steering.edits import Edit
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+    from trimtab.instructions import Instruction
+    from trimtab.prompts.queries import Split
+    from trimtab.steering.steering import Steering
+
+_NEVER = math.log(1e-9)  # of a token that is not to come
+_TOGETHER = 16  # answers that go through the teacher at once
+_STEPS = 60  # fewer than from nothing: the edits begin near where they are needed
+
+
+def relearn(
+    source: Engine,
+    target: Engine,
+    steering: Steering,
+    queries: Sequence[str],
+    validation: Sequence[str],
+    instruction: Instruction,
+    *,
+    schedule: Schedule | None = None,
+    max_new_tokens: int = 192,
+    on_step: OnStep | None = None,
+    seed: int = 0,
+) -> Steering:
+    """Train the edits of a moved steering on the answers of the model it was made on.
+
+    Args:
+        source: The model it was made on, which follows the instruction when told to.
+        target: The model it was moved to; it must be a `TransformersEngine`, as gradients pass through it.
+        steering: The moved steering (`transferring.move`).
+        queries: Base queries to learn on.
+        validation: Other queries, to end the training by.
+        instruction: What shall be followed.
+        schedule: Steps, rates and batch size; 60 steps by default.
+        max_new_tokens: Longest answer, in tokens.
+        on_step: Told of every step.
+        seed: Chooses wordings, samples and the order of lessons.
+
+    Returns:
+        The steering with trained edits; what was measured before is dropped from its record.
+
+    Raises:
+        ModelError: An engine cannot give gradients, or the tokenizers differ.
+        PromptError: The source follows the instruction too seldom to learn from.
+        SteeringError: The steering is not for the target, or has no edits or a condition.
+    """
+    teacher, student = _trainable(source), _trainable(target)
+    steering.check_model(target.identity)
+    if not steering.edits or steering.conditions:
+        raise SteeringError(f"the steering '{steering.name}' has no edits to learn anew, or has conditions")
+    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+        raise ModelError(
+            f"{source.identity.id} and {target.identity.id} have different tokenizers, so that one cannot be taught by "
+            "the other's tokens; fit the strength alone, or use a linear map"
+        )
+    schedule = dataclasses.replace(schedule or Schedule(steps=_STEPS), seed=seed)
+    gathered = partial(_lessons, teacher, student, instruction, max_new_tokens, seed)
+    lessons, held_out = gathered(queries, "learning", 8), gathered(validation, "validation", 0)
+    everything = [*lessons, *held_out]
+    order = sorted(range(len(everything)), key=lambda one: len(everything[one].answer))
+    targets = teacher_targets(
+        teacher,
+        everything,
+        top=schedule.top,
+        answer_weight=schedule.answer_weight,
+        batches=[order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)],
+    )
+    if end_token(teacher) != end_token(student):
+        for one in targets.values():
+            _end_with(one, end_token(student))
+    sizes = [_sizes(engine, queries[:8]) for engine in (teacher, student)]
+    edits = TrainableEdits.of(_in_proportion(steering, *sizes), sizes[1])
+    course = Course(student, edits, lessons, held_out, schedule, Ranks(), targets=targets)
+    course.run(on_step)
+    learned = {"queries": len(queries), "lessons": len(lessons), "schedule": dataclasses.asdict(schedule)}
+    record = dataclasses.replace(
+        steering.record,
+        settings={**steering.record.settings, "relearned": {"teacher": source.identity.to_dict(), **learned}},
+        measurements={},
+    )
+    return dataclasses.replace(steering, edits=edits.edits(), record=record)
+
+
+def _trainable(engine: Engine) -> TransformersEngine:
+    if not isinstance(engine, TransformersEngine):
+        raise ModelError(
+            f"learning edits needs gradients, which a {type(engine).__name__} has none of; load it with trimtab.load"
+        )
+    return engine
+
+
+def _lessons(
+    source: TransformersEngine,
+    target: TransformersEngine,
+    instruction: Instruction,
+    max_new_tokens: int,
+    seed: int,
+    queries: Sequence[str],
+    split: Split,
+    least: int,
+) -> list[Lesson]:
+    """The source's answers, each with the target's own prompt for the bare query."""
+    found = gather(
+        source,
+        queries,
+        [instruction],
+        split,
+        max_new_tokens=max_new_tokens,
+        least=least,
+        seed=seed,
+    )
+    students = {
+        tuple(prompt_ids(source.tokenizer, query)): tuple(prompt_ids(target.tokenizer, query))
+        for query in queries
+    }
+    return [dataclasses.replace(lesson, student=students[lesson.student]) for lesson in found.lessons]
+
+
+def _end_with(targets: Targets, token: int) -> None:
+    """Let an answer end with this token: models of one tokenizer may end their answers with different ones."""
+    found = (targets.tokens[-1] == token).nonzero()
+    column = int(found[0]) if len(found) else -1
+    targets.tokens[-1, column] = token
+    targets.log_probs[-1] = targets.rest[-1] = _NEVER
+    targets.log_probs[-1, column] = 0.0
+
+
+def _sizes(engine: TransformersEngine, queries: Sequence[str]) -> dict[int, float]:
+    """Root mean square of a coordinate of each block's output, over the tokens of some prompts."""
+    some = engine.capture(list(queries), positions="all", keep=True)
+    if some.activations is None:
+        raise ModelError(f"{engine.identity.id} kept no activations")
+    return dict(enumerate(some.activations.pow(2).mean((0, 2)).sqrt().clamp(min=1e-6).tolist()))
+
+
+def _in_proportion(steering: Steering, source: dict[int, float], target: dict[int, float]) -> list[Edit]:
+    """The moved edits in the units of the new residual stream: what adds r times as much reads r times as much."""
+    if "linear_map" in steering.record.settings:  # which has seen to it
+        return list(steering.edits)
+    origin = {there: int(here) for here, there in steering.record.settings.get("moved_blocks", {}).items()}
+    edits = []
+    for edit in steering.edits:
+        ratio = target[edit.block] / source[origin.get(edit.block, edit.block)]
+        gate = None if edit.p is None else edit.p / ratio
+        edits.append(dataclasses.replace(edit, u=edit.u * ratio, p=gate))
+    return edits

@@ -1,0 +1,97 @@
+"""How many edits a distillation learns, and where: the sets that are tried one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trimtab.errors import SteeringError
+from trimtab.learn.distillation.trainable import FORMS, Form
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+    from trimtab.steering.steering import Steering
+
+_FEW, _MORE = 4, 8  # blocks in the first and the second set of edits
+_LOWEST, _HIGHEST = 0.15, 0.8  # of a deep model's depth, where they lie
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many edits there are.
+
+    Attributes:
+        blocks: Where.
+        rank: How many in each block; of a steering to start from, in the block that has most.
+    """
+
+    blocks: tuple[int, ...]
+    rank: int = 1
+
+
+def default_sizes(count: int) -> list[Size]:
+    """The sets of edits that are tried one after the other, each holding the one before it.
+
+    In a model of up to six blocks: one edit in each, then two. In a deeper one: in four blocks spread over what lies
+    between the first sixth and the last fifth, in up to eight, then two edits in each of these.
+
+    Args:
+        count: How many decoder blocks the model has.
+    """
+    if count <= _FEW + 2:
+        every = tuple(range(count))
+        return [Size(every), Size(every, 2)]
+    low, high = round(_LOWEST * (count - 1)), round(_HIGHEST * (count - 1))
+    many = min(_MORE, high - low + 1)
+    more = sorted({round(low + step * (high - low) / (many - 1)) for step in range(many)})
+    few = sorted({more[round(step * (len(more) - 1) / (_FEW - 1))] for step in range(_FEW)})
+    return [Size(tuple(few)), Size(tuple(more)), Size(tuple(more), 2)]
+
+
+def sizes_to_try(
+    engine: Engine, blocks: Sequence[int] | None, rank: int | None, form: Form, start: Steering | None
+) -> list[Size]:
+    """The sets of edits to try, few first.
+
+    Args:
+        engine: The model.
+        blocks: The blocks the user wants; None for a choice.
+        rank: Edits per block; None for a choice.
+        form: What is learned.
+        start: Edits to begin with, which settle blocks and ranks.
+
+    Raises:
+        SteeringError: A setting makes no sense.
+        ModelError: A block does not exist.
+    """
+    if form not in FORMS:
+        raise SteeringError(f"a form of distilled edits is one of {', '.join(FORMS)}, not {form!r}")
+    if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
+        raise SteeringError(f"rank must be a whole number from 1 on, not {rank!r}")
+    if start is not None:
+        start.check_model(engine.identity)
+        if form != "gated" or blocks is not None or rank is not None:
+            raise SteeringError(
+                "a steering to start from keeps its blocks and ranks, and becomes gated edits: leave out blocks, rank "
+                "and form"
+            )
+        if not start.edits or start.conditions:
+            raise SteeringError(
+                f"the steering '{start.name}' is nothing to start from: it has no edits, or conditions"
+            )
+        most = max(sum(edit.block == block for edit in start.edits) for block in start.blocks)
+        return [Size(start.blocks, most)]
+    if form == "vector":
+        # Vectors added to one block are one vector.
+        if rank not in (None, 1):
+            raise SteeringError(f"of the form vector there is one edit per block, not {rank}")
+        rank = 1
+    default = default_sizes(engine.identity.blocks)
+    if blocks is not None:
+        chosen = engine.block_numbers(blocks)
+        return [Size(chosen, rank)] if rank else [Size(chosen), Size(chosen, 2)]
+    if rank is not None:
+        sets = list(dict.fromkeys(size.blocks for size in default))
+        return [Size(blocks, rank) for blocks in sets]
+    return default

@@ -1,0 +1,168 @@
+"""What the student is to expect at every token of an answer, kept small, and how far it is from that.
+
+The aim is the teacher's distribution *given that its answer follows the instruction*. The teacher's own distribution
+t is not that: where an unfinished answer can still go wrong, part of t goes wrong. What is known of the other is the
+answer y that passed the check. So the target mixes both,
+
+    q = (1 - w) t + w onehot(y)
+
+with w = 1 at tokens where the teacher would rather have said something else than y, and a fixed w below 1 elsewhere.
+(w = 0 is plain knowledge distillation: G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network,
+2015; w = 1 is fine-tuning on verified samples: E. Zelikman et al., STaR, 2022.) The loss at one token is
+
+    KL(q || s) = sum_i q_i (log q_i - log s_i)
+
+Of q the `k` likeliest tokens are kept, and the mass of the rest, taken as one more token: a lower bound of the whole
+divergence, tight where the rest is small.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from trimtab.learn.distillation.lessons import Lesson
+
+if TYPE_CHECKING:
+    from trimtab.engines.transformers import TransformersEngine
+
+_LEAST = 1e-9  # a rest's mass below this is rounding
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The target distributions q over the tokens of one answer.
+
+    Attributes:
+        tokens: `[T, k]` int32, the likeliest tokens.
+        log_probs: `[T, k]` float32, the logarithms of their probabilities.
+        rest: `[T]` float32, the logarithm of the mass of all others.
+    """
+
+    tokens: Tensor
+    log_probs: Tensor
+    rest: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch of lessons, padded on the right, where a causal model does not look.
+
+    Attributes:
+        ids: `[rows, T]` int64.
+        answers: Bool `[rows, T]`: at these tokens the *next* one belongs to the answer.
+        generated: Bool `[rows, T]`: these tokens belong to the answer.
+        first: The first column at which `answers` holds for some row.
+    """
+
+    ids: Tensor
+    answers: Tensor
+    generated: Tensor
+    first: int
+
+
+def pad(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], device: torch.device) -> Rows:
+    """Put prompts and answers into one batch; widths are multiples of 16, of which a CPU builds few kernels."""
+    longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True)) - 1
+    width = -(-longest // 16) * 16
+    ids = torch.zeros(len(prompts), width, dtype=torch.long)
+    asked = torch.zeros(len(prompts), width, dtype=torch.bool)
+    generated = torch.zeros(len(prompts), width, dtype=torch.bool)
+    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        # The last token of the answer is only predicted.
+        whole = torch.tensor([*prompt, *answer[:-1]])
+        ids[row, : len(whole)] = whole
+        asked[row, len(prompt) - 1 : len(whole)] = True
+        generated[row, len(prompt) : len(whole)] = True
+    first = min(len(prompt) for prompt in prompts) - 1
+    return Rows(ids.to(device), asked.to(device), generated.to(device), first)
+
+
+def answer_log_probs(engine: TransformersEngine, rows: Rows) -> Tensor:
+    """`[tokens, vocabulary]` float32: the model's log-probabilities at the answers' tokens, row after row."""
+    accepted = inspect.signature(engine.model.forward).parameters
+    kept = {"logits_to_keep": rows.ids.shape[1] - rows.first} if "logits_to_keep" in accepted else {}
+    logits: Tensor = engine.model(input_ids=rows.ids, use_cache=False, **kept).logits
+    asked = rows.answers[:, -logits.shape[1] :].to(logits.device)
+    return logits[asked].float().log_softmax(-1)
+
+
+def teacher_targets(
+    engine: TransformersEngine,
+    lessons: Sequence[Lesson],
+    *,
+    top: int,
+    answer_weight: float,
+    batches: Sequence[Sequence[int]],
+) -> dict[int, Targets]:
+    """What the student shall expect, computed once by the unsteered model.
+
+    Args:
+        engine: The model.
+        lessons: The lessons.
+        top: How many tokens to keep; all if the vocabulary is no larger.
+        answer_weight: The weight w of the answer's own tokens, where they are also the teacher's first choice.
+        batches: Which lessons go through the model together.
+
+    Returns:
+        The targets of each lesson in the batches, on the CPU.
+    """
+    found = {}
+    for batch in batches:
+        rows = pad(
+            [lessons[one].teacher for one in batch], [lessons[one].answer for one in batch], engine.device
+        )
+        parts = [len(lessons[one].answer) for one in batch]
+        with torch.inference_mode():
+            wanted = mixed(
+                answer_log_probs(engine, rows), [lessons[one].answer for one in batch], answer_weight
+            )
+            best = wanted.topk(min(top, wanted.shape[-1]), dim=-1)
+            rest = (1 - best.values.sum(-1)).clamp(min=_LEAST).log()
+            kept = best.values.clamp(min=_LEAST).log()
+        pieces = (torch.split(tensor.cpu(), parts) for tensor in (best.indices.int(), kept, rest))
+        for one, tokens, values, others in zip(batch, *pieces, strict=True):
+            found[one] = Targets(tokens, values, others)
+    return found
+
+
+def mixed(log_probs: Tensor, answers: Sequence[Sequence[int]], weight: float) -> Tensor:
+    """The target distributions q, `[tokens, vocabulary]`.
+
+    The end of an answer is left to the teacher, as several tokens may stand for it.
+
+    Args:
+        log_probs: `[tokens, vocabulary]`, the teacher's, answer after answer.
+        answers: The answers' tokens, each with its end token.
+        weight: The weight of an answer's token that is also the teacher's first choice.
+    """
+    said = torch.tensor([token for answer in answers for token in answer], device=log_probs.device)
+    ends = torch.tensor([place == len(answer) - 1 for answer in answers for place in range(len(answer))])
+    weights = torch.where(log_probs.argmax(-1) == said, weight, 1.0)
+    weights = weights.masked_fill(ends.to(log_probs.device), 0.0)[:, None]
+    return (log_probs.exp() * (1 - weights)).scatter_add(-1, said[:, None], weights)
+
+
+def divergence(log_probs: Tensor, targets: Sequence[Targets]) -> Tensor:
+    """KL(q || student) in nats, summed over all tokens of a batch.
+
+    Args:
+        log_probs: `[tokens, vocabulary]`, the student's, row after row.
+        targets: What is wanted, of the same rows.
+
+    Returns:
+        A scalar.
+    """
+    device = log_probs.device
+    tokens = torch.cat([one.tokens for one in targets]).to(device, torch.long)
+    teacher = torch.cat([one.log_probs for one in targets]).to(device)
+    rest = torch.cat([one.rest for one in targets]).to(device)
+    student = log_probs.gather(-1, tokens)
+    # Where the kept tokens are (nearly) all, the logarithm of what is left has no useful gradient.
+    left = (1 - student.exp().sum(-1)).clamp(min=_LEAST).log()
+    return (teacher.exp() * (teacher - student)).sum() + (rest.exp() * (rest - left)).sum()

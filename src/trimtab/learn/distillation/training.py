@@ -1,0 +1,310 @@
+"""The loop that learns edits: batches of like length, Adam with linear decay, held-out loss, a state to resume from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from trimtab.engines.ranks import Ranks
+from trimtab.errors import ModelError, SteeringError
+from trimtab.learn.distillation.freezing import Frozen
+from trimtab.learn.distillation.lessons import Lesson
+from trimtab.learn.distillation.schedule import OnStep, Schedule, Step
+from trimtab.learn.distillation.targets import (
+    Rows,
+    Targets,
+    answer_log_probs,
+    divergence,
+    pad,
+    teacher_targets,
+)
+from trimtab.learn.distillation.trainable import TrainableEdits
+
+if TYPE_CHECKING:
+    from trimtab.engines.transformers import TransformersEngine
+
+Result = TypeVar("Result")
+
+_CHECKS = 5  # how often in a course the held-out loss is measured
+_PATIENCE = 2  # checks without a better one before the course ends
+
+
+@dataclass
+class Course:
+    """One course of training: given edits, lessons and a schedule, the edits that did best on held-out lessons.
+
+    Attributes:
+        engine: The model.
+        edits: What is learned; changed in place.
+        lessons: What to learn from.
+        held_out: What to measure on.
+        schedule: How.
+        ranks: The processes that share the work.
+        history: Every step so far.
+        best: The lowest held-out loss so far.
+        targets: What the teacher expects in each lesson, held-out ones after the others; found by `run` where there is
+            nothing. Courses over the same lessons may share it.
+    """
+
+    engine: TransformersEngine
+    edits: TrainableEdits
+    lessons: Sequence[Lesson]
+    held_out: Sequence[Lesson]
+    schedule: Schedule
+    ranks: Ranks
+    history: list[Step] = field(default_factory=list)
+    best: float = math.inf
+    targets: dict[int, Targets] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # All begin alike, also where the same sums come out a little different on another device.
+        beginning = self.ranks.merge(dict(self.edits.state_dict()) if self.ranks.is_first else {})
+        self.edits.load_state_dict(beginning)
+        self._rows = self.schedule.batch_size  # lessons that fit through the model at once
+        self._all = [*self.lessons, *self.held_out]
+        self._kept = self._copy()
+        self._name = self._digest()
+        device = self.engine.device
+        self.edits.to(device)
+        schedule = self.schedule
+        self._optimiser = torch.optim.Adam(self.edits.groups(schedule.rate, schedule.gate_rate))
+        self._rates = [group["lr"] for group in self._optimiser.param_groups]
+
+    def run(
+        self, on_step: OnStep | None = None, folder: Path | None = None, checkpointing: bool = False
+    ) -> None:
+        """Train to the end, and leave the edits as they were when the held-out loss was lowest.
+
+        Args:
+            on_step: Told of every step.
+            folder: Where the state is saved, and resumed from if there is one of the same course.
+            checkpointing: Compute block activations again in the backward pass instead of keeping them.
+
+        Raises:
+            ModelError: A single lesson does not fit into memory, or the loss is not finite.
+        """
+        if folder is not None:
+            self._resume(folder)
+        schedule = self.schedule
+        with Frozen(self.engine, checkpointing):
+            self._teach()
+            checks = {round(schedule.steps * (number + 1) / _CHECKS) for number in range(_CHECKS)}
+            for number in range(len(self.history), schedule.steps):
+                if self._stalled():
+                    break
+                loss = self._step(number)
+                held_out = self._measure() if number + 1 in checks and self.held_out else None
+                step = Step(number + 1, schedule.steps, loss, held_out)
+                self.history.append(step)
+                if held_out is not None and held_out < self.best:
+                    self.best, self._kept = held_out, self._copy()
+                done = number + 1
+                if folder is not None and done % schedule.save_every == 0 and self.ranks.is_first:
+                    self._save(folder)
+                if on_step is not None:
+                    on_step(step)
+        if self.best < math.inf:
+            self._put(self._kept)
+
+    def _stalled(self) -> bool:
+        measured = [step.held_out for step in self.history if step.held_out is not None]
+        return len(measured) > _PATIENCE and min(measured[-_PATIENCE:]) > min(measured)
+
+    def _teach(self) -> None:
+        """What the teacher expects, by all processes together."""
+        if self.targets:
+            return
+        mine = self.ranks.share(
+            sorted(range(len(self._all)), key=lambda one: len(self._all[one].teacher + self._all[one].answer))
+        )
+
+        def teach(rows: int) -> dict[int, Targets]:
+            batches = [mine[start : start + rows] for start in range(0, len(mine), rows)]
+            return teacher_targets(
+                self.engine,
+                self._all,
+                top=self.schedule.top,
+                answer_weight=self.schedule.answer_weight,
+                batches=batches,
+            )
+
+        self.targets.update(self.ranks.merge(self._fitting(teach)))
+
+    def _fitting(self, work: Callable[[int], Result]) -> Result:
+        """What `work` gives, told how many lessons at once fit into memory."""
+        while True:
+            try:
+                return work(self._rows)
+            except torch.OutOfMemoryError as error:
+                if self._rows == 1:
+                    raise ModelError(
+                        "a single answer does not fit into memory with what its gradient needs; use gradient "
+                        "checkpointing (--gradient-checkpointing), a smaller dtype, or shorter answers "
+                        "(--max-new-tokens)"
+                    ) from error
+            self._rows = math.ceil(self._rows / 2)
+
+    def _step(self, number: int) -> float:
+        schedule = self.schedule
+        left = 1 - number / schedule.steps
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * left
+        batch = self._batch(number)
+        tokens = sum(len(self.lessons[one].answer) for one in batch)
+        mine = self.ranks.share(batch)
+        loss = self._fitting(lambda rows: self._gradients(mine, tokens, rows))
+        learned = self.edits.learned()
+        gradients = [parameter.grad for parameter in learned if parameter.grad is not None]
+        total = torch.tensor([loss], device=self.engine.device)
+        self.ranks.add([total, *gradients])
+        if not math.isfinite(float(total)):
+            raise ModelError(
+                f"the loss of step {number + 1} is not finite: load the model in bfloat16 or float32, or lower the "
+                f"learning rate ({schedule.rate:g})"
+            )
+        torch.nn.utils.clip_grad_norm_(learned, schedule.clip)
+        self._optimiser.step()
+        return float(total)
+
+    def _gradients(self, batch: Sequence[int], tokens: int, at_once: int) -> float:
+        """Loss per token of this process's share of a batch; leaves its gradient in the parameters."""
+        # Zeros, not None: a process without a share still takes part in the sum.
+        for parameter in self.edits.learned():
+            parameter.grad = torch.zeros_like(parameter)
+        loss = 0.0
+        for start in range(0, len(batch), at_once):
+            part = batch[start : start + at_once]
+            rows = self._rows_of(part)
+            with self.edits.on(self.engine.decoder_blocks, rows.generated):
+                share = (
+                    divergence(answer_log_probs(self.engine, rows), [self.targets[one] for one in part])
+                    / tokens
+                )
+                share.backward()  # type: ignore[no-untyped-call]
+            loss += share.item()
+        return loss
+
+    def _measure(self) -> float:
+        """Loss per token over the held-out lessons."""
+        first = len(self.lessons)
+        places = sorted(range(first, len(self._all)), key=lambda one: len(self._all[one].answer))
+        mine = self.ranks.share(places)
+
+        def measure(at_once: int) -> float:
+            total = 0.0
+            for start in range(0, len(mine), at_once):
+                batch = mine[start : start + at_once]
+                rows = self._rows_of(batch)
+                with torch.inference_mode(), self.edits.on(self.engine.decoder_blocks, rows.generated):
+                    total += float(
+                        divergence(answer_log_probs(self.engine, rows), [self.targets[one] for one in batch])
+                    )
+            return total
+
+        loss = torch.tensor([self._fitting(measure)], device=self.engine.device)
+        self.ranks.add([loss])
+        return float(loss) / sum(len(self._all[one].answer) for one in places)
+
+    def _rows_of(self, batch: Sequence[int]) -> Rows:
+        lessons = [self._all[one] for one in batch]
+        return pad(
+            [lesson.student for lesson in lessons], [lesson.answer for lesson in lessons], self.engine.device
+        )
+
+    def _batch(self, number: int) -> list[int]:
+        """The lessons of a step: any step's can be told without those before it."""
+        size = min(self.schedule.batch_size, len(self.lessons))
+        per_epoch = len(self.lessons) // size
+        epoch, place = divmod(number, per_epoch)
+        rng = random.Random(f"{self.schedule.seed}/epoch/{epoch}")
+        order = rng.sample(range(len(self.lessons)), len(self.lessons))
+        batches = []
+        for start in range(0, per_epoch * size, 4 * size):  # like lengths together, chance among four batches
+            chunk = order[start : min(start + 4 * size, per_epoch * size)]
+            chunk.sort(key=lambda one: len(self.lessons[one].student) + len(self.lessons[one].answer))
+            batches += [chunk[begin : begin + size] for begin in range(0, len(chunk), size)]
+        rng.shuffle(batches)
+        return batches[place]
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self.edits.state_dict().items()}
+
+    def _put(self, values: dict[str, Tensor]) -> None:
+        self.edits.load_state_dict(values)
+
+    def _save(self, folder: Path) -> None:
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        tensors = {f"now.{name}": value for name, value in self._copy().items()}
+        tensors |= {f"kept.{name}": value for name, value in self._kept.items()}
+        for number, state in self._optimiser.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{key}": value.detach().cpu().clone() for key, value in state.items()}
+        history = [[step.step, step.loss, step.held_out] for step in self.history]
+        document = {"course": self._name, "best": self.best if self.held_out else None, "history": history}
+        unfinished = folder / "state.safetensors.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, unfinished, {"state": json.dumps(document)})
+            unfinished.replace(folder / "state.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise SteeringError(f"cannot save the state of the training in {folder}: {error}") from error
+
+    def _resume(self, folder: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        path = folder / "state.safetensors"
+        found: dict[str, Any] = {}
+        # The first process reads for all, as only it writes: the others may see another disk.
+        if self.ranks.is_first and path.exists():
+            try:
+                with safe_open(path, "pt") as file:
+                    found["document"] = json.loads((file.metadata() or {})["state"])
+                    found["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            except (SafetensorError, KeyError, ValueError) as error:
+                raise SteeringError(
+                    f"{path} is not the state of a distillation; remove it to start anew"
+                ) from error
+        found = self.ranks.merge(found)
+        if not found or found["document"]["course"] != self._name:
+            return  # nothing, or of other lessons or settings: begin anew, and write over it
+        document, tensors = found["document"], found["tensors"]
+        self._put(_under("now.", tensors))
+        self._kept = _under("kept.", tensors)
+        self.best = math.inf if document["best"] is None else document["best"]
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("adam.", tensors).items():
+            number, key = name.split(".", 1)
+            states.setdefault(int(number), {})[key] = value
+        self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": states})
+        self.history = [
+            Step(number, self.schedule.steps, loss, held_out)
+            for number, loss, held_out in document["history"]
+        ]
+
+    def _digest(self) -> str:
+        """What course this is: a digest of all that decides where it goes."""
+        parts: list[Any] = [dataclasses.asdict(self.schedule), self.engine.identity.to_dict()]
+        parts += [[lesson.kind, lesson.student, lesson.teacher, lesson.answer] for lesson in self._all]
+        parts += [
+            self.edits.form,
+            self.edits.scopes,
+            {name: value.tolist() for name, value in self._kept.items()},
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Measuring: ask, judge, count. Everything that answers and checks goes through here."""

@@ -1,0 +1,147 @@
+"""What a constraint cost: perplexity under the unsteered model, repetition, and facts where they can be judged."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trimtab.measure.statistics import mean
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine, Prompt
+
+FactCheck = Callable[[str, str], float | None]
+"""``(query, response) -> share of true sentences``, or None where it cannot be judged."""
+
+NGRAM = 4
+# A punctuation mark counts as a word of its own, so that "{{{{{{" and "- - - -" are seen as the loops they are.
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The quality of a set of responses.
+
+    Attributes:
+        perplexity: ``exp`` of the mean negative log-likelihood per token (nats) under the unsteered model, averaged
+            over responses: a geometric mean, so that one odd response does not carry it. None without a response
+            to score.
+        repetition: Mean share of repeated word 4-grams, in [0, 1].
+        facts: Mean share of true sentences, in [0, 1]; None where nothing could be judged.
+    """
+
+    perplexity: float | None
+    repetition: float
+    facts: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """The fields as JSON numbers, rounded to four digits."""
+        return {
+            "perplexity": _rounded(self.perplexity),
+            "repetition": _rounded(self.repetition),
+            "facts": _rounded(self.facts),
+        }
+
+
+def repetition(text: str, n: int = NGRAM) -> float:
+    """The share of word n-grams that repeat an earlier one: ``1 - distinct / all``.
+
+    0 for a text that never says the same ``n`` words twice, towards 1 for a loop. Case is ignored and a punctuation
+    mark is a word. (The measure of S. Welleck et al., Neural Text Generation with Unlikelihood Training, 2020,
+    `seq-rep-n`.)
+
+    Args:
+        text: The response.
+        n: Words per n-gram, at least 1.
+
+    Returns:
+        A share in [0, 1); 0 for a text shorter than ``n`` words.
+
+    Raises:
+        ValueError: ``n`` is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    words = _WORD.findall(text.lower())
+    ngrams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
+
+
+def negative_log_likelihoods(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    responses: Sequence[str | Sequence[int]],
+    *,
+    batch_size: int | None = None,
+) -> list[float | None]:
+    """Mean negative log-likelihood of each response under the *unsteered* model.
+
+    Args:
+        engine: The engine; no steering is applied.
+        prompts: One prompt per response.
+        responses: The responses: as the tokens that were generated, or as text, which is tokenised anew.
+        batch_size: Rows per forward pass; None lets the engine choose.
+
+    Returns:
+        Nats per token, in the order of the responses; None for an empty response, which has no tokens to score, and
+        for one whose likelihood is not a finite number.
+
+    Raises:
+        ValueError: The lengths differ.
+    """
+    if len(prompts) != len(responses):
+        raise ValueError(f"{len(prompts)} prompts but {len(responses)} responses")
+    filled = [i for i, r in enumerate(responses) if (r.strip() if isinstance(r, str) else r)]
+    result: list[float | None] = [None] * len(responses)
+    if filled:
+        scores = engine.score(
+            [prompts[i] for i in filled], [responses[i] for i in filled], batch_size=batch_size
+        )
+        for i, value in zip(filled, scores, strict=True):
+            result[i] = value if math.isfinite(value) else None
+    return result
+
+
+def perplexity(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    responses: Sequence[str | Sequence[int]],
+    *,
+    batch_size: int | None = None,
+) -> float | None:
+    """Geometric mean perplexity of responses under the unsteered model.
+
+    Args:
+        engine: The engine; no steering is applied.
+        prompts: One prompt per response.
+        responses: The responses, as tokens or as text.
+        batch_size: Rows per forward pass; None lets the engine choose.
+
+    Returns:
+        ``exp`` of the mean of :func:`negative_log_likelihoods`, at least 1; None when every response is empty.
+
+    Raises:
+        ValueError: The lengths differ.
+    """
+    return perplexity_of(negative_log_likelihoods(engine, prompts, responses, batch_size=batch_size))
+
+
+def perplexity_of(nlls: Sequence[float | None]) -> float | None:
+    """Perplexity of negative log-likelihoods that are already known.
+
+    Args:
+        nlls: Nats per token of each response, None where there is none.
+
+    Returns:
+        ``exp`` of their mean, capped at the largest float; None without any.
+    """
+    average = mean(nlls)
+    # exp overflows a float a little above 709 nats, which a broken half-precision model can reach.
+    return None if average is None else math.exp(min(average, 709.0))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

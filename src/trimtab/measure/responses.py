@@ -1,0 +1,148 @@
+"""Responses with their quality, whatever they were supposed to follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trimtab.engines.ranks import Ranks
+from trimtab.measure.quality import FactCheck, negative_log_likelihoods, repetition
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+    from trimtab.instructions import Instruction
+    from trimtab.steering.steering import Steering
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response and its quality, whatever it was supposed to follow.
+
+    Attributes:
+        query: The bare query.
+        prompt: What the model was given: the query, with the phrasing where the condition is instructed.
+        text: What it answered.
+        finished: Whether the model ended the answer itself, before the limit of new tokens.
+        nll: Nats per token given the bare query, under the unsteered model; None for an empty response.
+        repetition: Share of repeated word 4-grams.
+        facts: Share of true sentences; None where it cannot be judged.
+        tokens: How many tokens were generated, without the end token; 0 if unknown.
+        judged: Share of a judge's questions about it that were answered with yes; None without a judge.
+    """
+
+    query: str
+    prompt: str
+    text: str
+    finished: bool
+    nll: float | None
+    repetition: float
+    facts: float | None
+    tokens: int = 0
+    judged: float | None = None
+
+
+def respond(
+    engine: Engine,
+    queries: Sequence[str],
+    prompts: Sequence[str],
+    *,
+    steering: Steering | Sequence[Steering | None] | None = None,
+    facts: FactCheck | None = None,
+    max_new_tokens: int = 256,
+    batch_size: int | None = None,
+) -> list[Response]:
+    """Generates greedily and measures the quality of every response.
+
+    Args:
+        engine: The engine.
+        queries: The bare query behind each prompt.
+        prompts: What the model is given, one per query.
+        steering: One steering for all rows, one (or None) per row, or None.
+        facts: Judges the truth of a response to a query; None leaves it out.
+        max_new_tokens: Longest response, in tokens.
+        batch_size: Rows per batch; None lets the engine choose.
+
+    Returns:
+        One response per prompt, in order.
+
+    Raises:
+        ValueError: The lengths differ.
+    """
+    if len(queries) != len(prompts):
+        raise ValueError(f"{len(queries)} queries but {len(prompts)} prompts")
+    if not prompts:
+        return []
+    generations = engine.generate(
+        list(prompts), steering=steering, max_new_tokens=max_new_tokens, batch_size=batch_size
+    )
+    # The very tokens that were generated: broken text would come back as other, and many more, tokens.
+    written = [generation.token_ids if generation.text.strip() else () for generation in generations]
+    nlls = negative_log_likelihoods(engine, list(queries), written, batch_size=batch_size)
+    return [
+        Response(
+            query=query,
+            prompt=prompt,
+            text=generation.text,
+            finished=generation.finished,
+            nll=nll,
+            repetition=repetition(generation.text),
+            facts=None if facts is None else facts(query, generation.text),
+            tokens=len(generation.token_ids),
+        )
+        for query, prompt, generation, nll in zip(queries, prompts, generations, nlls, strict=True)
+    ]
+
+
+def respond_baseline(engine: Engine, queries: Sequence[str], **options: Any) -> list[Response]:
+    """The responses to bare queries: generated once, they are the baseline of every instruction.
+
+    Args:
+        engine: The engine.
+        queries: The bare queries.
+        **options: Passed to :func:`respond`.
+
+    Returns:
+        One response per query.
+    """
+    return respond(engine, queries, queries, **options)
+
+
+def verdicts(
+    engine: Engine,
+    queries: Sequence[str],
+    wanted: Sequence[Instruction],
+    *,
+    steering: Steering | None = None,
+    max_new_tokens: int = 192,
+    batch_size: int | None = None,
+    ranks: Ranks | None = None,
+) -> list[bool]:
+    """Answers queries as they are, and checks the answers.
+
+    Args:
+        engine: The model.
+        queries: Base queries.
+        wanted: The instructions; an answer must follow all.
+        steering: What is applied.
+        max_new_tokens: Longest answer, in tokens.
+        batch_size: Rows per batch; None lets the engine choose.
+        ranks: The processes that share the work; all get the same verdicts.
+
+    Returns:
+        One for each query, in order.
+    """
+    ranks = ranks or Ranks()
+    mine = {}
+    share = ranks.share(range(len(queries)))
+    if share:
+        answers = engine.generate(
+            [queries[row] for row in share],
+            steering=steering,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+        )
+        for row, answer in zip(share, answers, strict=True):
+            mine[row] = all(one.for_query(queries[row]).check(answer.text) for one in wanted)
+    found = ranks.merge(mine)
+    return [found[row] for row in range(len(queries))]

@@ -1,0 +1,216 @@
+"""The four conditions of an instruction: what was done to the prompt, what came back, and what it cost.
+
+``baseline`` gives the model the bare query, ``instructed`` adds the instruction's phrasing to it, ``steered`` applies a
+steering to the bare query, and ``instructed+steered`` does both. All of an instruction's responses are generated in
+one call, so that every batch is full, and a baseline can be generated once for many instructions.
+
+The quality of *every* condition is measured against the bare query: a response's perplexity is how surprising it is
+to the untouched model as an answer to the question alone. One yardstick for all four makes them comparable. An
+instruction that is followed perfectly raises it (few answers are JSON by themselves), so `instructed` is the
+reference for `steered`, not only `baseline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from trimtab import prompts as prompt_data
+from trimtab.measure.quality import (
+    FactCheck,
+    Quality,
+    perplexity_of,
+)
+from trimtab.measure.responses import Response, respond
+from trimtab.measure.statistics import Interval, mean, wilson
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+    from trimtab.instructions import Instruction
+    from trimtab.prompts.queries import Split
+    from trimtab.steering.steering import Steering
+
+Condition = Literal["baseline", "instructed", "steered", "instructed+steered"]
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one condition of one instruction measured.
+
+    Attributes:
+        instruction: The instruction.
+        condition: What was done to the prompts.
+        method: How the steering was learned and applied; None where there is no steering.
+        responses: One per query.
+        strict: Per response, whether it passed the strict check.
+        loose: Per response, whether it passed the loose check.
+        group: What the row is about where it holds several instructions of one type; None for the instruction itself.
+        bounds: A 95 % interval of :attr:`followed` that is known already; None computes Wilson's.
+    """
+
+    instruction: Instruction
+    condition: Condition
+    method: str | None
+    responses: tuple[Response, ...]
+    strict: tuple[bool, ...]
+    loose: tuple[bool, ...]
+    group: str | None = None
+    bounds: Interval | None = None
+
+    @property
+    def label(self) -> str:
+        """What the row is about: the group, or the instruction with its parameters."""
+        return self.group or self.instruction.label
+
+    @property
+    def n(self) -> int:
+        """Number of responses."""
+        return len(self.responses)
+
+    @property
+    def followed(self) -> float:
+        """Share of responses that pass the strict check."""
+        return sum(self.strict) / self.n
+
+    @property
+    def followed_loose(self) -> float:
+        """Share of responses that pass the loose check."""
+        return sum(self.loose) / self.n
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of :attr:`followed`: :attr:`bounds`, or Wilson's."""
+        return self.bounds or wilson(sum(self.strict), self.n)
+
+    @property
+    def quality(self) -> Quality:
+        """Perplexity, repetition and facts of the responses."""
+        return Quality(
+            perplexity=perplexity_of([response.nll for response in self.responses]),
+            repetition=mean(response.repetition for response in self.responses) or 0.0,
+            facts=mean(response.facts for response in self.responses),
+        )
+
+    @property
+    def finished(self) -> float:
+        """Share of responses that the model ended itself."""
+        return sum(response.finished for response in self.responses) / self.n
+
+    @property
+    def judged(self) -> float | None:
+        """Mean share of a judge's questions that were answered with yes; None without a judge."""
+        return mean(response.judged for response in self.responses)
+
+    @property
+    def words(self) -> float:
+        """Mean number of words of a response."""
+        return mean(len(response.text.split()) for response in self.responses) or 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON: the fields of `trimtab demo --json`."""
+        described = self.instruction.to_dict()
+        return {
+            "instruction": described["name"],
+            "params": described["params"],
+            "condition": self.condition,
+            "method": self.method,
+            "n": self.n,
+            "followed": round(self.followed, 4),
+            "loose": round(self.followed_loose, 4),
+            "quality": self.quality.to_dict(),
+        }
+
+
+def evaluate_instruction(
+    engine: Engine,
+    instruction: Instruction,
+    steering: Steering | None,
+    queries: Sequence[str],
+    *,
+    split: Split = "test",
+    baseline: Sequence[Response] | None = None,
+    facts: FactCheck | None = None,
+    method: str | None = None,
+    max_new_tokens: int = 256,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> list[Row]:
+    """Measures an instruction under the four conditions.
+
+    Args:
+        engine: The engine.
+        instruction: The instruction whose check judges the responses.
+        steering: The steering of the two steered conditions; None leaves them out.
+        queries: Bare queries that neither learning nor tuning has seen.
+        split: Whose phrasings the instructed conditions use.
+        baseline: Responses to exactly these queries (:func:`respond_baseline`), to share them between instructions;
+            None generates them.
+        facts: Judges the truth of a response to a query.
+        method: How the rows name the steering; None takes it from the steering's record.
+        max_new_tokens: Longest response, in tokens.
+        batch_size: Rows per batch; None lets the engine choose.
+        seed: Chooses which phrasing goes with which query.
+
+    Returns:
+        One row per condition, in the order of :data:`CONDITIONS`.
+
+    Raises:
+        ValueError: There are no queries, or the baseline answers other queries.
+    """
+    if not queries:
+        raise ValueError("no queries to evaluate on")
+    if baseline is not None and [response.query for response in baseline] != list(queries):
+        raise ValueError("the baseline responses answer other queries than the ones to evaluate on")
+    pairs = prompt_data.make_pairs(list(queries), instruction, split, seed=seed)
+    jobs: list[tuple[Condition, list[str], Steering | None]] = []
+    if baseline is None:
+        jobs.append(("baseline", [pair.plain for pair in pairs], None))
+    jobs.append(("instructed", [pair.instructed for pair in pairs], None))
+    if steering is not None:
+        jobs.append(("steered", [pair.plain for pair in pairs], steering))
+        jobs.append(("instructed+steered", [pair.instructed for pair in pairs], steering))
+
+    n = len(queries)
+    responses = respond(
+        engine,
+        list(queries) * len(jobs),
+        [prompt for _, prompts, _ in jobs for prompt in prompts],
+        steering=[applied for _, _, applied in jobs for _ in range(n)],
+        facts=facts,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+    )
+    rows = []
+    if baseline is not None:
+        rows.append(judge(instruction, "baseline", None, baseline))
+    for i, (condition, _, applied) in enumerate(jobs):
+        named = None if applied is None else (method or applied.record.method)
+        rows.append(judge(instruction, condition, named, responses[i * n : (i + 1) * n]))
+    return rows
+
+
+def judge(
+    instruction: Instruction, condition: Condition, method: str | None, responses: Sequence[Response]
+) -> Row:
+    """Judges responses by an instruction's check.
+
+    Args:
+        instruction: The instruction.
+        condition: What was done to the prompts.
+        method: How the steering was learned; None without steering.
+        responses: What came back.
+
+    Returns:
+        The row.
+    """
+    judgements = [instruction.for_query(response.query).judge(response.text) for response in responses]
+    return Row(
+        instruction=instruction,
+        condition=condition,
+        method=method,
+        responses=tuple(responses),
+        strict=tuple(judgement.strict for judgement in judgements),
+        loose=tuple(judgement.loose for judgement in judgements),
+    )

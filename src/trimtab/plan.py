@@ -1,0 +1,122 @@
+"""What a demonstration does, and how much of it: broad for the small built-in model, leaner for real ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trimtab import instructions as catalogue
+from trimtab import nano
+
+if TYPE_CHECKING:
+    from trimtab.instructions import Instruction
+    from trimtab.steering.steering import ModelIdentity
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a demonstration does, and how much of it.
+
+    Attributes:
+        instructions: What to learn and measure, each on its own.
+        pairs: Queries to learn on.
+        training_steps: Steps of a distillation.
+        validation: Queries on which the training of edits is ended, and block and strength of a vector are chosen.
+        test: Queries on which the result is measured.
+        max_new_tokens: Longest answer, in tokens.
+        blocks: Decoder blocks the vector's search tries; None leaves them to it.
+        strengths: Strengths the vector's search tries, 1 for the instruction's own effect; None leaves them to it.
+        batch_size: Rows per batch; None lets the engine choose.
+        seed: Chooses queries and phrasings.
+    """
+
+    instructions: tuple[Instruction, ...]
+    pairs: int = 48
+    training_steps: int = 80
+    validation: int = 12
+    test: int = 32
+    max_new_tokens: int = 192
+    blocks: tuple[int, ...] | None = None
+    strengths: tuple[float, ...] | None = None
+    batch_size: int | None = None
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Number of steps: the baseline, and four for each instruction."""
+        return 1 + 4 * len(self.instructions)
+
+
+def plan_for(
+    identity: ModelIdentity, instructions: Sequence[Instruction] | None = None, **changes: Any
+) -> Plan:
+    """The plan that suits a model.
+
+    Args:
+        identity: The model.
+        instructions: What to show; None takes :func:`default_instructions`.
+        **changes: Fields of :class:`Plan` to set otherwise; None keeps the default.
+
+    Returns:
+        The plan.
+    """
+    small = nano.is_built_in(identity.id)
+    wanted = default_instructions(small=small) if instructions is None else instructions
+    chosen = tuple(dict.fromkeys(wanted))  # each once: its label names it in the tables
+    plan = (_plan_for_nano if small else _plan_for_real_model)(identity, chosen)
+    return dataclasses.replace(plan, **{name: value for name, value in changes.items() if value is not None})
+
+
+def default_instructions(*, small: bool = True) -> list[Instruction]:
+    """The instructions a demonstration shows when none are named.
+
+    Args:
+        small: For the built-in model, on which nine take minutes; real models get five.
+
+    Returns:
+        Instructions of all kinds: format, case, length, punctuation, words to use and to avoid.
+    """
+    get = catalogue.get
+    chosen = [
+        get("json"),
+        get("lowercase"),
+        get("sentences", at_most=2),
+        get("no_commas"),
+        get("include", word="dragon"),
+    ]
+    if small:
+        chosen += [
+            get("bullets", num_bullets=3),
+            get("title"),
+            get("quotes"),
+            get("exclude", word="wood"),
+        ]
+    return chosen
+
+
+def _plan_for_nano(identity: ModelIdentity, instructions: tuple[Instruction, ...]) -> Plan:
+    # All of its few blocks, the last included, and far beyond the instruction's own strength: in a model that reads the
+    # instruction anew at every token, the difference at one token is a weak lever. Its answers take under 100 tokens.
+    return Plan(
+        instructions,
+        max_new_tokens=128,
+        blocks=tuple(range(identity.blocks)),
+        strengths=(0.5, 1.0, 4.0, 8.0, 16.0),
+    )
+
+
+def _plan_for_real_model(identity: ModelIdentity, instructions: tuple[Instruction, ...]) -> Plan:
+    # Four blocks from the first third on show where an instruction acts, at a cost a CPU can bear.
+    depths = (0.35, 0.5, 0.65, 0.8)
+    blocks = {min(round(identity.blocks * depth), identity.blocks - 1) for depth in depths}
+    return Plan(
+        instructions,
+        pairs=40,
+        validation=6,
+        test=16,
+        max_new_tokens=160,
+        blocks=tuple(sorted(blocks)),
+        strengths=(1.0, 2.0, 4.0),
+    )

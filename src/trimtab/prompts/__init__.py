@@ -1,0 +1,25 @@
+"""Prompts: base queries with their splits, and pairs of a query without and with an instruction."""
+
+from trimtab.prompts.pairs import PromptPair, digest, make_pairs
+from trimtab.prompts.queries import (
+    SPLITS,
+    Split,
+    base_queries,
+    default_queries,
+    load_queries,
+    sample_queries,
+    split_queries,
+)
+
+__all__ = [
+    "PromptPair",
+    "SPLITS",
+    "Split",
+    "base_queries",
+    "default_queries",
+    "digest",
+    "load_queries",
+    "make_pairs",
+    "sample_queries",
+    "split_queries",
+]

@@ -1,0 +1,81 @@
+"""Prompt pairs: the same base query without and with the phrasing of an instruction.
+
+Both sides are plain user text here; the engine puts them into the model's own chat template.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trimtab.errors import PromptError
+from trimtab.prompts.queries import Split, checked_split
+
+if TYPE_CHECKING:
+    from trimtab.instructions import Instruction
+
+
+__all__ = ["PromptPair", "digest", "make_pairs"]
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """The same query without and with an instruction, as user text that is not yet in a chat template.
+
+    Attributes:
+        query: The base query.
+        phrasing: The way the instruction was put into words.
+        plain: What the model is asked without the instruction: the query.
+        instructed: What it is asked with it: the query, a space, the phrasing.
+    """
+
+    query: str
+    phrasing: str
+    plain: str
+    instructed: str
+
+
+def make_pairs(
+    queries: Iterable[str], instruction: Instruction, split: Split, seed: int = 0
+) -> list[PromptPair]:
+    """Pair every query with a phrasing of the instruction from the same split.
+
+    Phrasings are dealt out evenly: each is used once, in an order drawn from `seed`, before any is used again. An
+    instruction that speaks about the query itself (repeat the prompt) is filled in for each query.
+
+    Args:
+        queries: Base queries.
+        instruction: What to add to them.
+        split: Whose phrasings to use: learning never sees those of validation or test.
+        seed: Which phrasing meets which query. The same arguments always give the same pairs.
+
+    Raises:
+        PromptError: There is no query, or the instruction has no phrasing in the split.
+    """
+    split = checked_split(split)
+    rng = random.Random(f"{seed}/{split}/{instruction.name}")
+    deck: list[int] = []
+    pairs = []
+    for query in queries:
+        phrasings = instruction.for_query(query).phrasings(split)
+        if not phrasings:
+            raise PromptError(f"the instruction {instruction.label} has no {split} phrasings; add some to it")
+        if not deck:
+            deck = rng.sample(range(len(phrasings)), len(phrasings))
+        phrasing = phrasings[deck.pop() % len(phrasings)]
+        pairs.append(
+            PromptPair(query=query, phrasing=phrasing, plain=query, instructed=f"{query} {phrasing}")
+        )
+    if not pairs:
+        raise PromptError("there are no queries to make prompt pairs of; give at least one")
+    return pairs
+
+
+def digest(pairs: Sequence[PromptPair]) -> str:
+    """Name a list of prompt pairs by its content: `"sha256:..."` over queries and phrasings, in order."""
+    text = json.dumps([[pair.plain, pair.instructed] for pair in pairs], ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,239 @@
+"""Base queries and their splits: those that come with the project, and the user's own from files or the Hub.
+
+A **base query** is what a user asks; an instruction's phrasing says how the answer should look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from trimtab import nano
+from trimtab.errors import PromptError
+
+if TYPE_CHECKING:
+    from trimtab.steering.record import ModelIdentity
+
+_FIELDS = ("query", "prompt", "question", "instruction", "text")
+_OTHER_TABLES = (".json", ".csv", ".tsv", ".parquet")
+_FILE_ENDINGS = (".txt", ".jsonl", ".ndjson", *_OTHER_TABLES)
+
+
+def load_queries(
+    source: str | Path, *, field: str | None = None, dataset_split: str = "train", limit: int | None = None
+) -> list[str]:
+    """Read base queries of the user's own; empty ones and exact repetitions are left out.
+
+    Args:
+        source: A text file with a query per line; a `.jsonl` file with an object (or a text) per line; or, when no such
+            file exists, the name of a dataset of the Hub (needs the extra `datasets`).
+        field: Which field of an object or dataset holds the query. By default the first there is of `query`, `prompt`,
+            `question`, `instruction`, `text`.
+        dataset_split: Which split of a dataset to read.
+        limit: Read at most so many queries.
+
+    Returns:
+        The queries in the order of the source.
+
+    Raises:
+        PromptError: There is no such file or dataset, it cannot be read, or there is no query in it.
+    """
+    if limit is not None and limit < 1:
+        raise PromptError(f"the limit must be at least 1 query, not {limit}")
+    path = Path(source)
+    try:
+        there, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise PromptError(f"cannot read {path}: {error.strerror or error}") from error
+    if is_folder:
+        raise PromptError(f"{path} is a folder; give a .txt or .jsonl file, or the name of a dataset")
+    if there and path.suffix.lower() in _OTHER_TABLES:
+        raise PromptError(
+            f"{path} has no query per line; make a .txt file with a query per line, or a .jsonl file, of it"
+        )
+    if there:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptError(f"cannot read {path}: {error}; queries are UTF-8 text") from error
+        jsonl = path.suffix.lower() in (".jsonl", ".ndjson")
+        queries: Iterable[str] = _from_json_lines(path, text, field) if jsonl else text.splitlines()
+    elif path.suffix.lower() in _FILE_ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
+        raise PromptError(f"there is no file {path}; give a .txt or .jsonl file, or the name of a dataset")
+    else:
+        queries = _from_dataset(str(source), field, dataset_split)
+    distinct: dict[str, None] = {}
+    for query in filter(str.strip, queries):
+        distinct[query.strip()] = None
+        if len(distinct) == limit:  # a dataset can be very long
+            break
+    kept = list(distinct)
+    if not kept:
+        raise PromptError(f"there is no query in {source}")
+    for query in kept:
+        refuse_broken_text(query, f"a query of {source}")
+    return kept
+
+
+def refuse_broken_text(text: str, what: str) -> None:
+    """Refuse half a surrogate pair, as JSON or a terminal can give: no tokenizer takes it.
+
+    Raises:
+        PromptError: There is one in the text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"{what} is not valid Unicode at character {error.start} ({text[error.start]!r}); write it in UTF-8"
+        ) from error
+
+
+def split_queries(queries: Sequence[str]) -> dict[Literal["learning", "validation", "test"], list[str]]:
+    """Split queries into learning (about 60 %), validation (20 %) and test (20 %), each in the given order.
+
+    Where a query goes depends on its words alone, not on the other queries: adding some moves none, and two that
+    differ only in case, spacing or punctuation stay together.
+    """
+    parts: dict[Literal["learning", "validation", "test"], list[str]] = {
+        "learning": [],
+        "validation": [],
+        "test": [],
+    }
+    for query in queries:
+        digest = hashlib.sha256(normalised(query).encode()).digest()
+        share = int.from_bytes(digest[:8], "big") / 2**64
+        parts["learning" if share < 0.6 else "validation" if share < 0.8 else "test"].append(query)
+    return parts
+
+
+def normalised(query: str) -> str:
+    """A query's words in lower case with single spaces, for finding repetitions."""
+    return " ".join(re.findall(r"\w+", query.lower()))
+
+
+def _from_json_lines(path: Path, text: str, field: str | None) -> list[str]:
+    queries = []
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would split inside JSON text
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise PromptError(f"{path}, line {number} is not valid JSON ({error})") from error
+        queries.append(value if isinstance(value, str) else _pick(value, field, f"{path}, line {number}"))
+    return queries
+
+
+def _pick(value: Any, field: str | None, where: str) -> str:
+    if not isinstance(value, dict):
+        raise PromptError(f"{where} is neither a text nor an object, but {type(value).__name__}")
+    name = field if field is not None else next((name for name in _FIELDS if name in value), None)
+    if name is None or name not in value:
+        wanted = f"field '{field}'" if field is not None else f"field of {', '.join(_FIELDS)}"
+        there = ", ".join(sorted(map(str, value))) or "none"
+        raise PromptError(f"{where} has no {wanted}; its fields are: {there}")
+    query = value[name]
+    if not isinstance(query, str):
+        raise PromptError(f"{where}: the field '{name}' must be text, not {type(query).__name__}")
+    return query
+
+
+def _from_dataset(name: str, field: str | None, split: str) -> Iterator[str]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise PromptError(
+            f"there is no file {name}, and to read a dataset of that name from the Hub takes the extra: "
+            "pip install 'trimtab[datasets]'"
+        ) from error
+    try:
+        rows = datasets.load_dataset(name, split=split)
+    except Exception as error:  # the loader raises whatever its network and file formats raise
+        raise PromptError(
+            f"cannot load the dataset {name} (split {split}): {error or type(error).__name__}"
+        ) from error
+    return (_pick(dict(row), field, f"the dataset {name}, row {number}") for number, row in enumerate(rows))
+
+
+Split = Literal["learning", "validation", "test"]
+
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@cache
+def _shipped(split: Split) -> tuple[str, ...]:
+    file = resources.files("trimtab") / "data" / "queries" / f"{split}.txt"
+    return tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def base_queries(split: Split) -> list[str]:
+    """The base queries this project wrote for real models: one split of them, always in the same order.
+
+    None of them says anything about the format, length or wording of the answer, so that an instruction can be added to
+    any of them. No query has a near duplicate in another split.
+
+    Args:
+        split: `"learning"` (about 60 %), `"validation"` (20 %) or `"test"` (20 %).
+
+    Raises:
+        PromptError: There is no such split.
+    """
+    return list(_shipped(checked_split(split)))
+
+
+def default_queries(identity: ModelIdentity, split: Split, n: int | None = None, seed: int = 0) -> list[str]:
+    """The base queries that suit a model: the built-in model's own world, or `base_queries` for any other.
+
+    Args:
+        identity: The model the queries are for.
+        split: `"learning"`, `"validation"` or `"test"`.
+        n: How many; all (for the built-in model: its own default number) when None.
+        seed: Which ones, when fewer than all.
+
+    Raises:
+        PromptError: There is no such split, or it has fewer than `n` queries.
+    """
+    split = checked_split(split)
+    if n is not None and n < 1:
+        raise PromptError(f"the number of queries must be at least 1, not {n}")
+    if nano.is_built_in(identity.id):
+        return list(nano.queries(split, n, seed))
+    return sample_queries(base_queries(split), n, seed, what=f"the {split} split")
+
+
+def sample_queries(
+    queries: Sequence[str], n: int | None, seed: int = 0, what: str = "the query list"
+) -> list[str]:
+    """Take `n` of the queries, chosen by `seed` and kept in random order; all of them, as they are, when `n` is None.
+
+    Raises:
+        PromptError: There are fewer than `n`.
+    """
+    if n is None:
+        return list(queries)
+    if n > len(queries):
+        raise PromptError(
+            f"{what} has {len(queries)} queries, fewer than the {n} asked for; ask for fewer or bring your own"
+        )
+    return random.Random(seed).sample(list(queries), n)
+
+
+def checked_split(split: str) -> Split:
+    """The split of that name.
+
+    Raises:
+        PromptError: There is none.
+    """
+    for known in SPLITS:
+        if split == known:
+            return known
+    raise PromptError(f"there is no split '{split}'; the splits are {', '.join(SPLITS)}")

@@ -1,0 +1,147 @@
+"""What the report of a suite shows beside the table of instructions: accuracies, comparisons, strength and length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trimtab.measure.rows import Condition
+from trimtab.report.curves import Sweep, length_histograms, strength_curves
+from trimtab.report.svg import draw
+
+if TYPE_CHECKING:
+    from trimtab.evaluate.accuracy import Accuracy
+    from trimtab.evaluate.results import Comparison, Evaluation
+
+ACCURACIES = {
+    "prompt_strict": "prompts, strict",
+    "prompt_loose": "prompts, loose",
+    "instruction_strict": "instructions, strict",
+    "instruction_loose": "instructions, loose",
+}
+
+
+@dataclass(frozen=True)
+class SuiteSection:
+    """The parts of a suite's report.
+
+    Attributes:
+        accuracies: One for each condition, as the tables show them.
+        comparisons: Steered against not.
+        lengths: Words of every answer, by condition.
+        sweep: The steering at several strengths; None without.
+        remarks: What a reader must know: what was left out, what could not be measured.
+        maps: Drawings of recorded searches, as `(label, SVG)`.
+    """
+
+    accuracies: Sequence[Accuracy]
+    comparisons: Sequence[Comparison]
+    lengths: Mapping[Condition, Sequence[int]]
+    sweep: Sweep | None = None
+    remarks: Sequence[str] = ()
+    maps: Sequence[tuple[str, str]] = ()
+
+
+def section_of(evaluation: Evaluation, maps: Sequence[tuple[str, str]] = ()) -> SuiteSection:
+    """The section that shows an evaluation.
+
+    Args:
+        evaluation: What was measured.
+        maps: Drawings of searches, by what they were for.
+
+    Raises:
+        TrimtabError: scipy is missing.
+    """
+    every = evaluation.accuracies()
+    shown = [a for a in every if a.condition != "steered" or a.strength == evaluation.strengths[0]]
+    steered = [a for a in every if a.condition == "steered"]
+    sweep = None
+    if len(steered) > 1:
+        shares: dict[str, list[float]] = {}
+        for accuracy in steered:
+            for row in evaluation.rows(accuracy.strength):
+                if row.condition == "steered":
+                    shares.setdefault(row.label, []).append(row.followed)
+        references: dict[Condition, Accuracy] = {
+            a.condition: a for a in every if a.condition in ("baseline", "instructed")
+        }
+        sweep = Sweep(steered, references, shares)
+    return SuiteSection(
+        accuracies=shown,
+        comparisons=evaluation.comparisons(),
+        lengths={
+            condition: [len(answer.response.text.split()) for answer in evaluation.of(condition)]
+            for condition in evaluation.conditions
+        },
+        sweep=sweep,
+        remarks=remarks_on(evaluation),
+        maps=maps,
+    )
+
+
+def remarks_on(evaluation: Evaluation) -> list[str]:
+    """What a reader of the figures must know.
+
+    Args:
+        evaluation: What was measured.
+
+    Returns:
+        A sentence each.
+    """
+    remarks = [
+        f"{count} {'prompt was' if count == 1 else 'prompts were'} left out: {reason}."
+        for reason, count in evaluation.left_out.items()
+    ]
+    items, bare = len(evaluation.suite.items), evaluation.suite.bare
+    if not bare:
+        remarks.append(
+            "The instructions stand only inside the prompts of this suite, so there is no bare query: baseline and "
+            "steered were not measured, and perplexity is that of an answer to the whole prompt."
+        )
+    elif bare < items:
+        remarks.append(
+            f"{items - bare} of {items} prompts without a bare query count only in the instructed conditions."
+        )
+    return remarks
+
+
+def suite_view(section: SuiteSection) -> dict[str, Any]:
+    """The section with its figures drawn, for the template.
+
+    Args:
+        section: What to show.
+    """
+    return {
+        "accuracies": section.accuracies,
+        "names": ACCURACIES,
+        "comparisons": section.comparisons,
+        "remarks": section.remarks,
+        "judged": any(accuracy.judged is not None for accuracy in section.accuracies),
+        "maps": section.maps,
+        "instructions": len({c.label for c in section.comparisons if c.label is not None}),
+        "lengths": draw("lengths", "Words in an answer, by condition", length_histograms, section.lengths),
+        "sweep": section.sweep
+        and draw(
+            "strength", "Strength against share followed and perplexity", strength_curves, section.sweep
+        ),
+        "single": section.sweep is not None and len(section.sweep.by_label) > 1,
+    }
+
+
+def signed(value: float) -> str:
+    """A difference as text, with a true minus.
+
+    Args:
+        value: From -1 to 1.
+    """
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    """A p-value as text: three digits after the point, or an upper bound.
+
+    Args:
+        value: From 0 to 1.
+    """
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,146 @@
+"""From what a request asks for to what it gets: steerings of the library by digest, and edits of its own.
+
+How it asks is in `asked`, and how uses are told apart in `use`; their names can be had from here too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from trimtab.errors import SteeringError
+from trimtab.serve.canonical import (
+    Use,
+    canonical,
+    salt,
+    use_of,
+)
+from trimtab.serve.expressions import Asked, ask
+from trimtab.serve.rows import (
+    Row,
+    digest_of,
+    fold,
+    row_of,
+)
+from trimtab.steering.edits import Edit
+
+if TYPE_CHECKING:
+    from trimtab.serve.library import Entry, SteeringLibrary
+
+__all__ = ["Asked", "Resolved", "Use", "ask", "canonical", "resolve", "salt", "split_model_name", "use_of"]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request gets.
+
+    Attributes:
+        use: Digests and strengths.
+        inline: The edits of its own behind the digests of `use` that are not of a steering.
+        scoped: Whether prompt and answer are steered differently.
+    """
+
+    use: Use
+    inline: dict[str, tuple[Edit, ...]] = field(default_factory=dict, compare=False)
+    scoped: bool = False
+
+
+def resolve(asked: Asked, library: SteeringLibrary, *, named: bool = False) -> Resolved:
+    """Find out whether a request can have what it asks for.
+
+    Args:
+        asked: What it asks for.
+        library: The steerings of the served model.
+        named: Refuse digests that no name stands for any more (see `SteeringLibrary.get`).
+
+    Raises:
+        SteeringError: A steering is not there, an edit does not fit the model, there are too many gated edits in a
+            block, or values are too large for the tables.
+    """
+    entries: dict[str, Entry] = {}
+    parts: list[tuple[str, float]] = []
+    for name, strength in asked.parts:
+        entry = library.get(name, named=named)
+        entries[entry.digest] = entry
+        parts.append((entry.digest, strength))
+    model = library.identity
+    for edit in asked.edits:
+        if edit.block >= model.blocks:
+            raise SteeringError(f"there is no block {edit.block}; {model} has blocks 0 to {model.blocks - 1}")
+        if edit.width != model.width:
+            raise SteeringError(
+                f"an edit of block {edit.block} has width {edit.width}; {model} has width {model.width}"
+            )
+    inline = {}
+    if asked.edits:
+        # In an order of their own, so that requests with equal digests are served equal sums, to the last bit.
+        edits = tuple(sorted(asked.edits, key=lambda edit: digest_of([edit])))
+        digest = digest_of(edits)
+        inline = {digest: edits}
+        parts.append((digest, 1.0))
+    use = use_of(parts)
+    _check_room(use, entries, inline, library)
+    scoped = any(
+        entries[digest].scoped if digest in entries else any(edit.tokens != "all" for edit in inline[digest])
+        for digest, _ in use
+    )
+    return Resolved(use, inline, scoped)
+
+
+def split_model_name(name: str, served: Collection[str]) -> tuple[str, str | None]:
+    """Take the steering out of a model name such as `nano:json+lowercase`.
+
+    Args:
+        name: What the request calls the model.
+        served: The names under which models are served; they may have colons of their own.
+
+    Returns:
+        The model's name, and the expression; None if there is none, or the model is not known.
+    """
+    if name in served:
+        return name, None
+    fitting = [known for known in served if name.startswith(f"{known}:")]
+    if not fitting:
+        return name, None
+    model = max(fitting, key=len)
+    return model, name[len(model) + 1 :]
+
+
+def _check_room(
+    use: Use, entries: Mapping[str, Entry], inline: Mapping[str, tuple[Edit, ...]], library: SteeringLibrary
+) -> None:
+    """Refuse what the tables cannot take; adds up what is known of each part before folding anything."""
+    rows: dict[str, Row] = {digest: fold(edits) for digest, edits in inline.items()}
+    counts: Counter[int] = Counter()
+    largest = 0.0
+    for digest, strength in use:
+        if digest in rows:
+            counts.update({block: len(gates.p) for block, gates in rows[digest].gates.items()})
+            largest += abs(strength) * rows[digest].largest_addition
+        else:
+            counts.update(entries[digest].gated)
+            largest += abs(strength) * entries[digest].largest_addition
+    # Not to the last bit: a sum in float32, in another order, may round up.
+    if largest > 0.999 * torch.finfo(library.dtype).max or not all(
+        row.fits(library.dtype) for row in rows.values()
+    ):
+        kind = str(library.dtype).removeprefix("torch.")
+        raise SteeringError(
+            f"the values are too large: what is added leaves the tables' {kind}; lower the strengths"
+        )
+    if max(counts.values(), default=0) > library.gates:
+        # Gated edits that two parts share are one: now it matters.
+        own = [
+            (inline[digest] if digest in inline else entries[digest].steering.edits, strength)
+            for digest, strength in use
+        ]
+        widest = row_of(own).widest
+        if widest > library.gates:
+            raise SteeringError(
+                f"this request has {widest} gated edits in one block, and the tables take {library.gates}; "
+                f"ask for fewer at once, or start the server with gates={widest}"
+            )

@@ -1,0 +1,138 @@
+"""Edits in a steering's files: one JSON object each, their vectors among the tensors.
+
+    "edits": [{"block": 2, "alpha": 1.0, "tokens": "all", "gated": true, "condition": 0}]
+
+`edits.0.u` and, where it is gated, `edits.0.p` are the vectors of the first. An edit with a condition names it by its
+place among `conditions`; without any, both keys are left out, and the document is one of format version 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from torch import Tensor
+
+from trimtab.errors import SteeringError
+from trimtab.steering.documents import finite_number, finite_vector, take
+from trimtab.steering.edits import Edit, TokenScope
+from trimtab.steering.when import Condition
+from trimtab.steering.when_files import condition_document, condition_tensors, read_condition
+
+if TYPE_CHECKING:
+    from trimtab.steering.record import ModelIdentity
+
+
+def edits_document(edits: Sequence[Edit], conditions: Sequence[Condition]) -> dict[str, Any]:
+    """Edits and their conditions as plain JSON, without the vectors.
+
+    Args:
+        edits: The edits, in the order of their tensors.
+        conditions: Their different conditions.
+
+    Raises:
+        SteeringError: A condition is Python code.
+    """
+    listed = []
+    for edit in edits:
+        values: dict[str, Any] = {
+            "block": edit.block,
+            "alpha": float(edit.alpha),
+            "tokens": edit.tokens,
+            "gated": edit.p is not None,
+        }
+        if edit.condition is not None:
+            values["condition"] = conditions.index(edit.condition)
+        listed.append(values)
+    document: dict[str, Any] = {"edits": listed}
+    if conditions:
+        document["conditions"] = [condition_document(condition) for condition in conditions]
+    return document
+
+
+def edits_tensors(edits: Sequence[Edit], conditions: Sequence[Condition]) -> dict[str, Tensor]:
+    """The vectors of edits and the directions of their conditions, by the names under which they are saved."""
+    tensors = {}
+    for number, edit in enumerate(edits):
+        tensors[f"edits.{number}.u"] = edit.u
+        if edit.p is not None:
+            tensors[f"edits.{number}.p"] = edit.p
+    for number, condition in enumerate(conditions):
+        tensors |= condition_tensors(condition, f"conditions.{number}")
+    return tensors
+
+
+def read_edits(
+    document: Mapping[str, Any], tensors: dict[str, Tensor], model: ModelIdentity, where: Path
+) -> tuple[Edit, ...]:
+    """Read what `edits_document` and `edits_tensors` gave.
+
+    Args:
+        document: The whole document of the steering.
+        tensors: All its tensors.
+        model: The model of the steering.
+        where: For messages.
+
+    Raises:
+        SteeringError: An edit or a condition is damaged, or does not fit the model.
+    """
+    listed = take(document, "conditions", list, where) if "conditions" in document else []
+    conditions = [
+        read_condition(values, f"conditions.{number}", tensors, model, where)
+        for number, values in enumerate(listed)
+    ]
+    return tuple(
+        read_edit(values, number, tensors, (model.blocks, model.width), where, conditions)
+        for number, values in enumerate(take(document, "edits", list, where))
+    )
+
+
+def read_edit(
+    values: Any,
+    number: int,
+    tensors: dict[str, Tensor],
+    shape: tuple[int, int],
+    where: str | Path,
+    conditions: Sequence[Condition] = (),
+) -> Edit:
+    """Read one edit of those that `edits_document` and `edits_tensors` gave.
+
+    Args:
+        values: Its object in the document.
+        number: Its place among the edits, which names its tensors.
+        tensors: All tensors.
+        shape: How many blocks the model has, and its width.
+        where: For messages.
+        conditions: Those that the document lists.
+
+    Raises:
+        SteeringError: The edit is damaged, or does not fit the shape.
+    """
+    blocks, width = shape
+    place = f"{where} (edit {number})"
+    if not isinstance(values, dict):
+        raise SteeringError(f"{place} must be an object, not {values!r:.60}")
+    block = take(values, "block", int, place)
+    tokens = take(values, "tokens", str, place)
+    if not 0 <= block < blocks:
+        raise SteeringError(f"{place}: block {block} is out of range, the model has blocks 0 to {blocks - 1}")
+    if tokens not in get_args(TokenScope):
+        raise SteeringError(
+            f"{place}: tokens must be one of {', '.join(get_args(TokenScope))}, not {tokens!r:.60}"
+        )
+    gated = take(values, "gated", bool, place)
+    condition = None
+    if "condition" in values:
+        index = take(values, "condition", int, place)
+        if not 0 <= index < len(conditions):
+            raise SteeringError(f"{place}: there is no condition {index}; {len(conditions)} are listed")
+        condition = conditions[index]
+    return Edit(
+        block=block,
+        u=finite_vector(tensors, f"edits.{number}.u", (width,), where),
+        alpha=finite_number(values.get("alpha"), "alpha", place),
+        p=finite_vector(tensors, f"edits.{number}.p", (width,), where) if gated else None,
+        tokens=tokens,
+        condition=condition,
+    )

@@ -1,0 +1,285 @@
+"""The formula: rank-one affine changes of a residual stream, as pure tensor functions.
+
+An edit changes the output `h` of one decoder block to
+
+    h  <-  h + (alpha + <p, h>) u
+
+which holds added vectors (p = 0), set projections (p = -u), ablations (p = -u, alpha = 0), learned gates and
+one-row LoReFT. Edits of one block are simultaneous: all read the same `h`, and their changes add up, so `k`
+of them are one pair of matrix products, `H + (A + H P^T) U`. Nothing here knows a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from trimtab.errors import SteeringError
+
+if TYPE_CHECKING:
+    from trimtab.steering.when import Condition
+
+__all__ = ["Edit", "EditTable", "TokenScope", "apply_edits", "change"]
+
+TokenScope = Literal["all", "prompt", "generated"]
+"""Where an edit acts: on every token, on the prompt's, or on those the model wrote."""
+
+_SCOPES: tuple[str, ...] = get_args(TokenScope)
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One rank-one affine change of the output of one decoder block.
+
+    Attributes:
+        block: The 0-based decoder block whose output is changed.
+        u: What is added, shape `[d]`; kept as float32 on the CPU.
+        alpha: The constant part of the coefficient of `u`.
+        p: The gate, shape `[d]`, float32 on the CPU; None means zeros.
+        tokens: Which tokens are changed.
+        condition: For which prompts it acts; None for all. Whoever applies edits decides first (`Engine.decided`) and
+            applies those without: a table refuses the others.
+
+    Raises:
+        SteeringError: If a shape, a value or a scope makes no sense.
+    """
+
+    block: int
+    u: Tensor
+    alpha: float = 0.0
+    p: Tensor | None = None
+    tokens: TokenScope = "all"
+    condition: Condition | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 0:
+            raise SteeringError(f"an edit's block is a number from 0 on, not {self.block!r}")
+        if self.tokens not in _SCOPES:
+            raise SteeringError(f"an edit's tokens are one of {', '.join(_SCOPES)}, not {self.tokens!r}")
+        object.__setattr__(self, "u", _vector(self.u, "u", self.block))
+        object.__setattr__(self, "alpha", float(self.alpha))
+        if not torch.isfinite(torch.tensor(self.alpha)):
+            raise SteeringError(f"alpha of an edit of block {self.block} is {self.alpha}; it must be finite")
+        if self.p is not None:
+            object.__setattr__(self, "p", _vector(self.p, "p", self.block))
+            if self.p.shape != self.u.shape:
+                raise SteeringError(
+                    f"an edit of block {self.block} has u of width {self.width} but p of width {len(self.p)}"
+                )
+
+    @classmethod
+    def add(cls, block: int, direction: Tensor, strength: float = 1.0, tokens: TokenScope = "all") -> Edit:
+        """Adds `strength * direction` (ActAdd, Turner et al. 2023; CAA, Rimsky et al. 2024)."""
+        return cls(block, direction, alpha=strength, tokens=tokens)
+
+    @classmethod
+    def set_projection(cls, block: int, unit: Tensor, target: float, tokens: TokenScope = "all") -> Edit:
+        """Moves the projection on a direction to `target` (Stolfo et al., ICLR 2025: `c = mean - x.u`).
+
+        Args:
+            block: The 0-based decoder block.
+            unit: The direction, shape `[d]`; scaled to norm 1 if it is not.
+            target: The projection every changed token shall have, in units of the residual stream.
+            tokens: Which tokens are changed.
+        """
+        unit = _vector(unit, "direction", block)
+        norm = float(torch.linalg.vector_norm(unit.double()))
+        if norm == 0.0:
+            raise SteeringError(f"the direction for block {block} is zero: it has no projection to set")
+        if abs(norm - 1.0) > 1e-6:
+            unit = (unit.double() / norm).float()
+        return cls(block, unit, alpha=target, p=-unit, tokens=tokens)
+
+    @classmethod
+    def ablate(cls, block: int, unit: Tensor, tokens: TokenScope = "all") -> Edit:
+        """Removes the component along a direction (Arditi et al. 2024)."""
+        return cls.set_projection(block, unit, 0.0, tokens)
+
+    @property
+    def width(self) -> int:
+        """The width `d` of the residual stream this edit fits."""
+        return self.u.numel()
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the edit changes no token of any prompt, so that an engine need not install it."""
+        gated = self.p is not None and bool(self.p.any())
+        return not bool(self.u.any()) or (self.alpha == 0.0 and not gated)
+
+    def scaled(self, strength: float) -> Edit:
+        """The same edit, its change multiplied by `strength` (the change is linear in `u`)."""
+        return self if strength == 1 else replace(self, u=self.u * float(strength))
+
+    def __repr__(self) -> str:
+        gate = "" if self.p is None else f", |p|={float(torch.linalg.vector_norm(self.p)):.3g}"
+        norm = float(torch.linalg.vector_norm(self.u))
+        what = f"block={self.block}, |u|={norm:.3g}, alpha={self.alpha:.3g}{gate}, tokens={self.tokens!r}"
+        when = "" if self.condition is None else f", condition={self.condition!r}"
+        return f"Edit({what}{when})"
+
+    def _content(self) -> tuple[object, ...]:
+        """Equal for edits that do the same; what the rows of a batch share is stacked once."""
+        gate = None if self.p is None else self.p.numpy().tobytes()
+        return self.block, self.tokens, self.alpha, self.u.numpy().tobytes(), gate
+
+
+def change(hidden: Tensor, u: Tensor, alpha: Tensor, p: Tensor | None, coefficients: Tensor) -> Tensor:
+    """What `k` simultaneous edits add to `hidden`: `((A + H P^T) * C) U`.
+
+    Args:
+        hidden: `[..., d]`.
+        u: `[k, d]`, the vectors added.
+        alpha: `[k]`, the constant coefficients.
+        p: `[k, d]`, the gates, or None for zeros.
+        coefficients: Broadcastable to `[..., k]`: how much of each edit each token gets (0 for none).
+
+    Returns:
+        The change, broadcastable to `[..., d]`, in the dtype of `u`.
+    """
+    amount = alpha if p is None else torch.nn.functional.linear(hidden.to(p.dtype), p, alpha)
+    return (amount * coefficients) @ u
+
+
+def apply_edits(hidden: Tensor, edits: Sequence[Edit], generated: Tensor | None = None) -> Tensor:
+    """Applies edits of one block to all rows of `hidden`: the readable form of `EditTable.apply`.
+
+    Args:
+        hidden: `[rows, tokens, d]`.
+        edits: Edits, all of the same block.
+        generated: Bool `[rows, tokens]` or `[1, tokens]`, true for tokens the model wrote; None for none.
+    """
+    return EditTable([list(edits)]).apply(hidden, generated)
+
+
+class EditTable:
+    """All edits of one block for all rows of a batch, ready to be applied in one operation.
+
+    Distinct edits are stacked once; a matrix of coefficients says which row gets which. Edits without a gate
+    don't depend on `h`: they are summed up front, per row, and cost one addition.
+
+    Args:
+        rows: The edits of each row, all of one block. One row serves a batch of any size.
+        dtype: What to compute in; hidden states of lower precision are raised to it and cast back.
+        device: Where the hidden states live.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence[Edit]],
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        plain, gated = _Stack(), _Stack()
+        for row, edits in enumerate(rows):
+            for edit in edits:
+                if edit.is_nothing:
+                    continue
+                if edit.condition is not None:
+                    raise SteeringError(
+                        f"an edit of block {edit.block} acts only if {edit.condition.describe()}; decide that first, "
+                        "for each prompt (Engine.decided), and apply what is left"
+                    )
+                (plain if edit.p is None else gated).put(row, edit)
+        if len({(edit.block, edit.width) for edits in rows for edit in edits}) > 1:
+            raise SteeringError("the edits of one table must belong to one block and have one width")
+
+        self.rows = len(rows)
+        self.dtype = dtype
+        self._added: Tensor | None = None  # [2, rows, d]: for tokens of the prompt, for generated tokens
+        if plain.edits:
+            u = torch.stack([edit.u for edit in plain.edits]).to(device, dtype)
+            alpha = torch.tensor([edit.alpha for edit in plain.edits], dtype=dtype, device=device)
+            self._added = change(u, u, alpha, None, plain.coefficients(self.rows).to(device, dtype))
+        self._u: Tensor | None = None
+        if gated.edits:
+            self._u = torch.stack([edit.u for edit in gated.edits]).to(device, dtype)
+            gates = [edit.p for edit in gated.edits if edit.p is not None]
+            self._p = torch.stack(gates).to(device, dtype)
+            self._alpha = torch.tensor([edit.alpha for edit in gated.edits], dtype=dtype, device=device)
+            self._coefficients = gated.coefficients(self.rows).to(device, dtype)  # [2, rows, k]
+        self._scoped = any(edit.tokens != "all" for edit in plain.edits + gated.edits)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether no row has anything to do here."""
+        return self._added is None and self._u is None
+
+    def repeated(self, times: int) -> EditTable:
+        """The table for a batch in which each row stands `times` times in a row (beams, several samples)."""
+        if times == 1 or self.rows == 1:
+            return self
+        table = object.__new__(EditTable)
+        table.__dict__.update(self.__dict__)
+        table.rows = self.rows * times
+        if self._added is not None:
+            table._added = self._added.repeat_interleave(times, dim=1)
+        if self._u is not None:
+            table._coefficients = self._coefficients.repeat_interleave(times, dim=1)
+        return table
+
+    def apply(self, hidden: Tensor, generated: Tensor | None = None) -> Tensor:
+        """The edited hidden states, in the dtype and on the device of the given ones.
+
+        Args:
+            hidden: `[rows, tokens, d]`; left as it is.
+            generated: Bool `[rows, tokens]` or `[1, tokens]`, true for tokens the model wrote; None for none.
+        """
+        if self.is_nothing:
+            return hidden
+        state = hidden.to(self.dtype)
+        result = state
+        if self._added is not None:
+            result = result + self._per_token(self._added, generated)
+        if self._u is not None:
+            coefficients = self._per_token(self._coefficients, generated)
+            result = result + change(state, self._u, self._alpha, self._p, coefficients)
+        return result.to(hidden.dtype)
+
+    def _per_token(self, table: Tensor, generated: Tensor | None) -> Tensor:
+        """Picks the scope: `[2, rows, n]` to `[rows, tokens or 1, n]`."""
+        if not self._scoped or generated is None:
+            return table[0][:, None]
+        return torch.where(generated[..., None], table[1][:, None], table[0][:, None])
+
+
+class _Stack:
+    """Distinct edits, and how often each row has each."""
+
+    def __init__(self) -> None:
+        self.edits: list[Edit] = []
+        self._index: dict[tuple[object, ...], int] = {}
+        self._known: dict[int, int] = {}
+        self._entries: list[tuple[int, int]] = []
+
+    def put(self, row: int, edit: Edit) -> None:
+        number = self._known.get(id(edit))  # rows mostly share edit objects: don't compare contents again
+        if number is None:
+            number = self._index.setdefault(edit._content(), len(self.edits))
+            if number == len(self.edits):
+                self.edits.append(edit)
+            self._known[id(edit)] = number
+        self._entries.append((row, number))
+
+    def coefficients(self, rows: int) -> Tensor:
+        """`[2, rows, k]`: for tokens of the prompt, and for generated tokens."""
+        result = torch.zeros(2, rows, len(self.edits))
+        for row, number in self._entries:
+            scope = self.edits[number].tokens
+            result[0, row, number] += scope != "generated"
+            result[1, row, number] += scope != "prompt"
+        return result
+
+
+def _vector(value: Tensor, name: str, block: int) -> Tensor:
+    if not (isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 1 and len(value)):
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise SteeringError(f"{name} of an edit of block {block} must be a vector of floats, not {shape}")
+    vector = value.detach().to("cpu", torch.float32)
+    if not bool(torch.isfinite(vector).all()):
+        raise SteeringError(f"{name} of an edit of block {block} holds values that are not finite")
+    return vector.clone() if vector.data_ptr() == value.data_ptr() else vector

@@ -1,0 +1,304 @@
+"""A steering: edits for one model, and the record of where they come from and what they measured.
+
+It is the artefact a user keeps and shares. Steerings of one model compose with `+` (the union of their edits: edits of
+the same block act simultaneously, so the order never matters) and scale with `*` (an edit's change is linear in its u).
+`when` gives its edits a condition; a composition keeps that of each part, since every edit carries its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trimtab.errors import SteeringError
+from trimtab.steering import card as steering_card
+from trimtab.steering.documents import canonical_digest, finite_number, take
+from trimtab.steering.edit_files import edits_document, edits_tensors, read_edits
+from trimtab.steering.edits import Edit
+from trimtab.steering.folder import STEERING, read_folder, write_folder
+from trimtab.steering.record import ModelIdentity, Record
+from trimtab.steering.when import Condition
+
+__all__ = ["ModelIdentity", "Record", "Steering"]
+
+
+@dataclass(frozen=True, eq=False)
+class Steering:
+    """A named set of edits for one model.
+
+    Attributes:
+        name: What to call it; no meaning attached.
+        edits: The edits; their order does not matter.
+        record: Where they come from.
+
+    Raises:
+        SteeringError: An edit does not fit the record's model, or has values that are not finite.
+    """
+
+    name: str
+    edits: tuple[Edit, ...]
+    record: Record
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "edits", tuple(self.edits))
+        for edit in self.edits:
+            _check_edit(edit, self.record.model, f"the steering '{self.name}'")
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The blocks that are edited, ascending, each once."""
+        return tuple(sorted({edit.block for edit in self.edits}))
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The different conditions of its edits, in the order of the edits; none if all act on every prompt."""
+        return tuple(dict.fromkeys(edit.condition for edit in self.edits if edit.condition is not None))
+
+    def when(self, condition: Condition) -> Steering:
+        """The same steering, for the prompts alone for which a condition holds; on those it acts as before.
+
+        Edits that have a condition already act if both hold. What was measured stays in the record: it was measured
+        on prompts where the steering acts.
+
+        Args:
+            condition: See `trimtab.steering.when`, and `trimtab.learn.when` to learn one.
+
+        Raises:
+            SteeringError: It was learned on another model.
+        """
+        if not isinstance(condition, Condition):
+            raise SteeringError(
+                f"a condition is made by trimtab.steering.when or trimtab.learn.when, not {condition!r:.60}; for a "
+                "function write condition.Rule(function), for a regular expression condition.Matches(text)"
+            )
+        reason = condition.refusal(self.record.model)
+        if reason is not None:
+            raise SteeringError(f"the steering '{self.name}' is for {self.record.model}; {reason}")
+        edits = tuple(
+            dataclasses.replace(
+                edit, condition=condition if edit.condition is None else edit.condition & condition
+            )
+            for edit in self.edits
+        )
+        return dataclasses.replace(self, edits=edits)
+
+    def always(self) -> Steering:
+        """The same steering for every prompt, without any condition."""
+        return self.decided(lambda condition: True)
+
+    def decided(self, holds: Callable[[Condition], bool]) -> Steering:
+        """What acts on one prompt: the edits whose condition holds, which then have none.
+
+        Args:
+            holds: Says of each of `conditions` whether it does.
+        """
+        verdicts = {condition: holds(condition) for condition in self.conditions}
+        if not verdicts:
+            return self
+        edits = tuple(
+            edit if edit.condition is None else dataclasses.replace(edit, condition=None)
+            for edit in self.edits
+            if edit.condition is None or verdicts[edit.condition]
+        )
+        return dataclasses.replace(self, edits=edits)
+
+    def check_model(self, identity: ModelIdentity, *, allow_other_model: bool = False) -> None:
+        """Make sure that this steering may be applied to a model.
+
+        Args:
+            identity: The model it is about to be applied to.
+            allow_other_model: Take any model with the same number of blocks and the same width, a fine-tune of the
+                original or its base, say. The name, architecture and chat template are then not compared.
+
+        Raises:
+            SteeringError: It may not; the message names both models.
+        """
+        own = self.record.model
+        reason = own.refusal(identity, allow_other_model=allow_other_model)
+        if reason is None:
+            return
+        way_out = "learn it on this model"
+        if own.refusal(identity, allow_other_model=True) is None:
+            way_out += ", or allow another model of the same shape (`moved_to`, `allow_other_model`)"
+        raise SteeringError(
+            f"the steering '{self.name}' is for {own}, not for {identity}: {reason}; {way_out}"
+        )
+
+    def moved_to(self, identity: ModelIdentity) -> Steering:
+        """The same edits for another model of the same shape: a fine-tune of the original, or its base.
+
+        Whether they do there what they did here is to be measured. The record names where they come from.
+
+        Raises:
+            SteeringError: The other model has another number of blocks or another width.
+        """
+        self.check_model(identity, allow_other_model=True)
+        settings = {**self.record.settings, "moved_from": self.record.model.to_dict()}
+        record = dataclasses.replace(self.record, model=identity, settings=settings, measurements={})
+        return Steering(name=self.name, edits=self.edits, record=record)
+
+    def __add__(self, other: Steering) -> Steering:
+        """Both steerings at once: the union of their edits.
+
+        Raises:
+            SteeringError: They are for different models.
+        """
+        if not isinstance(other, Steering):
+            return NotImplemented
+        mine, theirs = self.record, other.record
+        reason = mine.model.refusal(theirs.model)
+        if reason is not None:
+            raise SteeringError(
+                f"'{self.name}' is for {mine.model}, '{other.name}' for {theirs.model}: {reason}; "
+                "only steerings of one model compose"
+            )
+        model = mine.model if mine.model.revision is not None else theirs.model
+        record = Record(
+            model=model,
+            instructions=mine.instructions + theirs.instructions,
+            method=mine.method if mine.method == theirs.method else "composed",
+            prompts=mine.prompts if mine.prompts == theirs.prompts else None,
+            settings={"parts": _parts(self) + _parts(other)},
+            created=max((stamp for stamp in (mine.created, theirs.created) if stamp), default=None),
+        )
+        return Steering(name=f"{self.name}+{other.name}", edits=self.edits + other.edits, record=record)
+
+    def __mul__(self, strength: float) -> Steering:
+        """The same steering, `strength` times as strong; negative turns it round, 0 leaves no edit at all.
+
+        Raises:
+            SteeringError: The strength is not finite.
+        """
+        if isinstance(strength, bool) or not isinstance(strength, int | float):
+            return NotImplemented
+        if not math.isfinite(strength):
+            raise SteeringError(f"a strength must be a finite number, not {strength}")
+        if strength == 1:
+            return self
+        scale = finite_number(self.record.settings.get("scale", 1.0), "scale", self.name) * float(strength)
+        edits = tuple(edit.scaled(float(strength)) for edit in self.edits) if strength else ()
+        record = dataclasses.replace(
+            self.record, settings={**self.record.settings, "scale": scale}, measurements={}
+        )
+        return Steering(name=self.name, edits=edits, record=record)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Steering:
+        """The opposite steering: strength -1."""
+        return self * -1.0
+
+    def digest(self) -> str:
+        """`"sha256:..."` of what this steering does and how it was made: edits, model, instructions, settings.
+
+        Its name, its creation time and its measurements are not part of it: learning the same thing again gives the
+        same digest.
+
+        Raises:
+            SteeringError: A condition is Python code.
+        """
+        content = hashlib.sha256()
+        document = self._document()
+        for key in ("name", "measurements", "created", "version"):
+            del document[key]
+        if self.conditions:
+            document["conditions"] = [condition.content() for condition in self.conditions]
+        content.update(canonical_digest(document).encode())
+        for edit in self.edits:
+            for tensor in (edit.u, edit.p):
+                if tensor is not None:
+                    content.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        return "sha256:" + content.hexdigest()
+
+    def describe(self) -> str:
+        """A short card to read: what it does, for which model, how it was made, what it measured."""
+        return steering_card.describe(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `steering.json` and `steering.safetensors` into a folder, atomically.
+
+        Args:
+            folder: Made when it is missing. An older steering in it is replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            SteeringError: The folder holds something else or cannot be written, the record is not plain JSON, or a
+                condition is Python code.
+        """
+        version = 2 if self.conditions else 1
+        return write_folder(folder, STEERING, self._document(), self._tensors(), version=version)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, model: ModelIdentity | None = None, *, allow_other_model: bool = False
+    ) -> Steering:
+        """Read a saved steering.
+
+        Args:
+            folder: Where it was saved.
+            model: The model it is meant for: checked with `check_model` when given.
+            allow_other_model: Take a steering of another model of the same shape; it is then `moved_to` this one.
+
+        Raises:
+            SteeringError: The folder is missing, not a steering, damaged, of a newer format, or for another model.
+        """
+        document, tensors, mismatch = read_folder(folder, STEERING)
+        where = STEERING.document_path(Path(folder))
+        record = Record.from_dict(document, where)
+        edits = read_edits(document, tensors, record.model, where)
+        steering = cls(name=take(document, "name", str, where), edits=edits, record=record)
+        unknown = set(tensors) - set(steering._tensors())
+        if unknown:
+            raise SteeringError(f"{folder} has tensors that belong to no edit: {', '.join(sorted(unknown))}")
+        if mismatch is not None:
+            raise SteeringError(mismatch)
+        if model is None:
+            return steering
+        steering.check_model(model, allow_other_model=allow_other_model)
+        return steering if record.model.refusal(model) is None else steering.moved_to(model)
+
+    def _document(self) -> dict[str, Any]:
+        return {"name": self.name, **self.record.to_dict(), **edits_document(self.edits, self.conditions)}
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return edits_tensors(self.edits, self.conditions)
+
+
+def _parts(steering: Steering) -> list[dict[str, Any]]:
+    """How the parts of a composition were made; a composition that was not scaled since gives its own parts."""
+    record = steering.record
+    if set(record.settings) == {"parts"}:
+        return list(record.settings["parts"])
+    return [
+        {
+            "name": steering.name,
+            "method": record.method,
+            "prompts": record.prompts,
+            "settings": record.settings,
+        }
+    ]
+
+
+def _check_edit(edit: Edit, model: ModelIdentity, where: str) -> None:
+    """Make sure that an edit, sound in itself, fits the model."""
+    if edit.block >= model.blocks:
+        raise SteeringError(
+            f"{where} edits block {edit.block}, but {model} has blocks 0 to {model.blocks - 1}; count blocks from 0"
+        )
+    if edit.width != model.width:
+        raise SteeringError(
+            f"{where} edits block {edit.block} at width {edit.width}, but {model} has width {model.width}"
+        )
+    condition = edit.condition
+    reason = None if condition is None else condition.refusal(model, allow_other_model=True)
+    if reason is not None:
+        raise SteeringError(f"{where} does not fit {model}: {reason}")

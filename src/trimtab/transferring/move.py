@@ -1,0 +1,265 @@
+"""Moving a steering to another model: the base of the model it was made on, another fine-tune, or a different shape.
+
+Stolfo et al. (ICLR 2025, on cross-model steering) found that vectors made on an instruction-tuned model steer its base,
+which reads instructions poorly, better than vectors made on the base itself. An edit goes to the block of the same
+depth. Then its strength can be fitted again on validation queries of the new model; or, where the two models have
+drifted too far apart for that, the edits themselves, by the source model's own answers
+(`trimtab.learn.distillation.relearn`).
+Between models of different widths a linear map of activations carries edits over (`trimtab.transferring.linear_map`).
+
+A steering is used in the new model's own prompt format. What it does there is never taken for granted: the record
+drops the old measurements and names where the edits come from, and `transfer_comparison` measures anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from trimtab import instructions as catalogue
+from trimtab.errors import InstructionError, SteeringError
+from trimtab.prompts.queries import default_queries
+from trimtab.transferring.linear_map import LinearMap, target_block
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+    from trimtab.instructions import Instruction
+    from trimtab.measure.quality import FactCheck
+    from trimtab.steering.edits import Edit
+    from trimtab.steering.record import ModelIdentity
+    from trimtab.steering.steering import Steering
+    from trimtab.tune.guard import Guard
+
+Refit = Literal["none", "strength", "edits"]
+"""What is fitted again in the new model."""
+
+__all__ = ["Refit", "Transferred", "instruction_of", "move", "transfer"]
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """A steering in its new model.
+
+    Attributes:
+        steering: For the new model, its strength fitted if that was asked for.
+        source: The model it was made on.
+        target: The model it now is for.
+        blocks: Where the edits of each block of the source went.
+        strength: The factor that was fitted; 1 where none was.
+        refit: What was fitted again.
+        improved: Whether the steering beat no steering on the validation queries; None where none were answered.
+        validation: What the search measured, plain JSON; empty without one.
+        explained: Per source block, what the linear map explained of the new model's activations; empty without one.
+    """
+
+    steering: Steering
+    source: ModelIdentity
+    target: ModelIdentity
+    blocks: dict[int, int]
+    strength: float = 1.0
+    refit: Refit = "none"
+    improved: bool | None = None
+    validation: dict[str, Any] = dataclasses.field(default_factory=dict)
+    explained: dict[int, float] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What happened, as JSON; the steering itself is in its folder."""
+        return {
+            "name": self.steering.name,
+            "digest": self.steering.digest(),
+            "source": self.source.to_dict(),
+            "target": self.target.to_dict(),
+            "blocks": {str(block): there for block, there in self.blocks.items()},
+            "strength": round(self.strength, 4),
+            "refit": self.refit,
+            "improved": self.improved,
+            "validation": self.validation,
+            "explained": {str(block): round(share, 4) for block, share in self.explained.items()},
+        }
+
+
+def transfer(
+    steering: Steering,
+    engine: Engine,
+    *,
+    refit: Refit = "strength",
+    queries: Sequence[str] | None = None,
+    source: Engine | None = None,
+    learning: Sequence[str] | None = None,
+    instruction: Instruction | None = None,
+    map: LinearMap | None = None,  # noqa: A002 (it is one)
+    strengths: Sequence[float] | None = None,
+    facts: FactCheck | None = None,
+    guard: Guard | None = None,
+    max_new_tokens: int = 192,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Transferred:
+    """Move a steering to another model and fit it to what it finds there.
+
+    Args:
+        steering: Made on some model.
+        engine: The model it shall steer.
+        refit: `strength` looks for the best factor on validation queries of the new model. `edits` trains the edits
+            on the answers of the model they were made on, which needs that model. `none` leaves them as they are.
+        queries: The validation queries; 12 of the model's default ones by default.
+        source: For `edits`, the model that the steering was made on.
+        learning: For `edits`, queries to learn on; 48 of the model's default ones by default.
+        instruction: What shall be followed; by default what the steering's record names.
+        map: Carries the edits over between models of different widths, from `linear_map.fit`.
+        strengths: Factors to try, 1 for the steering as it is; by default those of `tune.refit_strength`.
+        facts: Judges the truth of a response to a query; None leaves facts out.
+        guard: What quality may cost.
+        max_new_tokens: Longest response, in tokens.
+        batch_size: Rows per batch; None lets the engine choose.
+        seed: Which queries, and which validation phrasings meet them.
+
+    Returns:
+        The steering for the new model, and how it got there.
+
+    Raises:
+        SteeringError: The models have different widths and there is no map, or the map is for other models; the edits
+            are to be fitted and the source is not given, or is not the model of the steering.
+        InstructionError: Something is to be fitted, and the record does not name one instruction.
+    """
+    if refit not in get_args(Refit):
+        raise SteeringError(f"what is fitted again is one of {', '.join(get_args(Refit))}, not {refit!r}")
+    moved, blocks = move(steering, engine.identity, map)
+    explained: dict[int, float] = {}
+    if map is not None:
+        explained = {b: share for b, share in zip(map.blocks, map.explained, strict=True) if b in blocks}
+    result = Transferred(moved, steering.record.model, engine.identity, blocks, explained=explained)
+    if refit == "none":
+        return result
+    target = instruction or instruction_of(steering)
+    if queries is None:
+        queries = default_queries(engine.identity, "validation", 12, seed)
+    if refit == "edits":
+        if source is None:
+            raise SteeringError("to fit the edits again takes the model they were made on; give it as source")
+        steering.check_model(source.identity)
+        if learning is None:
+            learning = default_queries(engine.identity, "learning", 48, seed)
+        from trimtab.learn.distillation.relearn import relearn
+
+        learned = relearn(
+            source, engine, moved, learning, queries, target, max_new_tokens=max_new_tokens, seed=seed
+        )
+        return dataclasses.replace(result, steering=learned, refit="edits")
+    from trimtab import tune
+
+    options: dict[str, Any] = {} if strengths is None else {"strengths": tuple(strengths)}
+    tuned = tune.refit_strength(
+        engine,
+        moved,
+        target,
+        list(queries),
+        facts=facts,
+        guard=guard,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        seed=seed,
+        **options,
+    )
+    return dataclasses.replace(
+        result,
+        steering=tuned.steering,
+        strength=_strength(moved, tuned.steering),
+        refit="strength",
+        improved=tuned.improved,
+        validation={
+            "n": len(queries),
+            "baseline": round(tuned.baseline_followed, 4),
+            "instructed": round(tuned.instructed_followed, 4),
+            "candidates": [candidate.to_dict() for candidate in tuned.candidates],
+        },
+    )
+
+
+def move(
+    steering: Steering,
+    target: ModelIdentity,
+    map: LinearMap | None = None,  # noqa: A002
+) -> tuple[Steering, dict[int, int]]:
+    """The edits of a steering in another model, and where those of each block went.
+
+    Args:
+        steering: Made on some model.
+        target: The model it shall steer: of the same width, or the one that `map` leads to.
+        map: Carries the edits over; None takes them as they are.
+
+    Returns:
+        The steering for the target, and `{source block: target block}`.
+
+    Raises:
+        SteeringError: The widths differ and there is no map, or the map is for other models.
+    """
+    source = steering.record.model
+    if map is not None:
+        for name, own, other in (("from", source, map.source), ("to", target, map.target)):
+            reason = other.refusal(own)
+            if reason is not None:
+                raise SteeringError(f"the map leads {name} {other}, not {name} {own}: {reason}")
+    elif source.width != target.width:
+        raise SteeringError(
+            f"the steering '{steering.name}' is for {source}, not for {target}: the widths differ; "
+            "learn a linear map between the two models (`linear_map.fit`, `trimtab transfer --map`)"
+        )
+    for condition in steering.conditions:
+        reason = condition.refusal(target)
+        if reason is not None:
+            raise SteeringError(
+                f"the steering '{steering.name}' acts only if {condition.describe()}, which was learned on another "
+                f"model ({reason}); move it without (`always()`, `trimtab condition --remove`), and learn the "
+                "condition anew"
+            )
+    blocks = {block: target_block(block, source.blocks, target.blocks) for block in steering.blocks}
+    edits = tuple(_moved(edit, blocks[edit.block], map) for edit in steering.edits)
+    # What an earlier move did says nothing about this one.
+    made = {
+        name: value
+        for name, value in steering.record.settings.items()
+        if name not in ("moved_blocks", "linear_map", "relearned")
+    }
+    settings: dict[str, Any] = {**made, "moved_from": source.to_dict()}
+    if any(block != there for block, there in blocks.items()):
+        settings["moved_blocks"] = {str(block): there for block, there in blocks.items()}
+    if map is not None:
+        settings["linear_map"] = {
+            "prompts": map.prompts,
+            "explained": [round(share, 4) for share in map.explained],
+        }
+    record = dataclasses.replace(steering.record, model=target, settings=settings, measurements={})
+    return dataclasses.replace(steering, edits=edits, record=record), blocks
+
+
+def _moved(edit: Edit, block: int, mapped: LinearMap | None) -> Edit:
+    if mapped is not None:
+        return mapped.edit(edit)
+    return edit if block == edit.block else dataclasses.replace(edit, block=block)
+
+
+def instruction_of(steering: Steering) -> Instruction:
+    """The one instruction that a steering stands for.
+
+    Raises:
+        InstructionError: Its record names none, or several.
+    """
+    named = steering.record.instructions
+    if len(named) != 1:
+        count = "no instruction" if not named else f"{len(named)} instructions"
+        raise InstructionError(
+            f"the record of the steering '{steering.name}' names {count}, so nothing says what to measure; "
+            "give the instruction, or move it without fitting and measuring"
+        )
+    return catalogue.from_dict(named[0])
+
+
+def _strength(before: Steering, after: Steering) -> float:
+    """By which factor a steering was scaled, as its record tells; 0 for one that changes nothing."""
+    if not after.edits:
+        return 0.0
+    scales = [float(one.record.settings.get("scale", 1.0)) for one in (before, after)]
+    return scales[1] / scales[0]

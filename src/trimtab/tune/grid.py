@@ -1,0 +1,375 @@
+"""Choosing where and how strongly to steer: a small search on validation prompts with a guard on quality.
+
+`search` tries candidates (add or set projection, block, strength) as *rows of the same batches*, each row with its own
+steering, and by successive halving (`trimtab.tune.halving`): all of them on the first few queries, the best few on all.
+How they are scored, and what never wins, is in `trimtab.tune.guard`; the rule of Stolfo et al. (ICLR 2025), who try one
+layer and one prompt at a time, is in `trimtab.tune.paper`. `refit_strength` looks for the strength of any finished
+steering.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trimtab.errors import SteeringError
+from trimtab.learn.directions import APPLICATIONS, Application, Directions
+from trimtab.learn.sources import learning_source
+from trimtab.measure.quality import FactCheck
+from trimtab.measure.responses import Response
+from trimtab.steering.edits import TokenScope
+from trimtab.steering.steering import Steering
+from trimtab.tune.guard import (
+    Candidate,
+    Choice,
+    Guard,
+    Measured,
+    Scaled,
+)
+from trimtab.tune.paper import PaperRule
+from trimtab.tune.trials import OnRows, Outcome, Trials
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+    from trimtab.instructions import Instruction
+
+__all__ = [
+    "FACTORS",
+    "STRENGTHS",
+    "Candidate",
+    "Guard",
+    "Measured",
+    "PaperRule",
+    "Refitted",
+    "Scaled",
+    "Tuned",
+    "Weights",
+    "default_blocks",
+    "refit_strength",
+    "search",
+]
+
+STRENGTHS = (0.5, 1.0, 2.0, 4.0)
+"""Strengths tried by default: 1 is what the instruction itself does on average."""
+
+FACTORS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
+"""Factors on a finished steering tried by default: 1 is the steering as it is."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Three ways to find the strength, each at the block that suits it best, on the same queries.
+
+    Attributes:
+        computed: The projection is set to where instructed prompts lie: nothing to choose (Stolfo et al., ICLR 2025).
+        manual: A fixed weight is added, as most libraries do. By default it is the mean difference as it is.
+        searched: What the search found.
+    """
+
+    computed: Candidate
+    manual: Candidate
+    searched: Candidate
+
+    def to_dict(self) -> dict[str, Any]:
+        """The three candidates as JSON."""
+        return {item.name: getattr(self, item.name).to_dict() for item in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned(Outcome):
+    """What a search over blocks and strengths found; see `trimtab.tune.trials.Outcome` for the other fields.
+
+    Attributes:
+        best: The best candidate. The steering is made of it, unless it is rejected.
+        candidates: Every candidate tried, best first; each as measured on the most queries it saw.
+        weights: The computed, the manual and the searched weight side by side, if asked for.
+    """
+
+    best: Candidate
+    candidates: list[Candidate]
+    weights: Weights | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refitted(Outcome):
+    """What a search for the strength of a finished steering found.
+
+    Attributes:
+        best: The best strength. The steering has it, unless it is rejected.
+        candidates: Every strength tried, best first; each as measured on the most queries it saw.
+    """
+
+    best: Scaled
+    candidates: list[Scaled]
+
+
+def search(
+    engine: Engine,
+    directions: Directions,
+    instruction: Instruction,
+    queries: Sequence[str],
+    *,
+    blocks: Sequence[int] | None = None,
+    strengths: Sequence[float] | None = None,
+    methods: Sequence[Application] | None = None,
+    facts: FactCheck | None = None,
+    guard: Guard | None = None,
+    rule: PaperRule | None = None,
+    weights: bool = False,
+    manual_weight: float | None = None,
+    baseline: Sequence[Response] | None = None,
+    tokens: TokenScope = "all",
+    first: int | None = None,
+    keep: int = 4,
+    max_new_tokens: int = 192,
+    batch_size: int | None = None,
+    seed: int = 0,
+    on_rows: OnRows | None = None,
+) -> Tuned:
+    """Find the block, the strength and the way to apply a direction.
+
+    Every response is generated greedily. With the defaults on a small model, some seconds.
+
+    Args:
+        engine: The model the directions were learned on.
+        directions: What was learned.
+        instruction: What is to be followed. It may differ from what the directions were learned from (an exclusion
+            is learned from its inclusion); the steering then stands for this one.
+        queries: Validation queries, without the instruction.
+        blocks: The blocks to try; by default up to six, spread over those learned, the outermost ones left out where
+            there are enough.
+        strengths: Multiples of the instruction's own effect. By default `STRENGTHS`, or their negatives where
+            `learning_source` says so.
+        methods: Ways to apply a direction; both by default.
+        facts: Judges the truth of a response to a query; None leaves facts out.
+        guard: What quality may cost.
+        rule: Choose by the rule of the paper instead of the guard. The defaults are then the paper's as well: its
+            blocks, set projection only, strength 1 only, and all candidates on all queries.
+        weights: Also find the best block for the computed and for the manual weight, at some more rows.
+        manual_weight: The manual weight, in units of the residual stream; None takes the length of each block's mean
+            difference along the direction (strength 1). An exclusion that uses its inclusion's directions takes it
+            backwards.
+        baseline: Responses to exactly these queries without steering (`evaluate.respond_baseline`), to share them
+            between instructions; None generates them.
+        tokens: Which tokens the steering acts on.
+        first: How many queries all candidates are tried on; 3 by default.
+        keep: How many candidates are tried on all queries.
+        max_new_tokens: Longest response, in tokens.
+        batch_size: Rows per batch; None lets the engine choose.
+        seed: Which validation phrasings meet which queries.
+        on_rows: Told of every batch of rows that was answered.
+
+    Returns:
+        The best candidate as a steering, and all candidates for a table.
+
+    Raises:
+        PromptError: There are no queries, or the baseline answers others.
+        SteeringError: There is nothing to try, or the directions are for another model.
+        ModelError: The paper's rule needs a perplexity this engine cannot give.
+    """
+    grid = _grid(directions, instruction, blocks, strengths, methods, rule)
+    groups = {"searched": grid}
+    own = directions.standing_for(instruction.label, instruction.to_dict())
+    # Before the weights, which look up the blocks of the search: this names one that was not learned.
+    steerings = {choice: own.steering(choice[0], choice[1], choice[2], tokens) for choice in grid}
+    if weights:
+        groups |= _fixed_weights(directions, instruction, grid, manual_weight)
+        for choice in itertools.chain(*groups.values()):
+            if choice not in steerings:
+                steerings[choice] = own.steering(choice[0], choice[1], choice[2], tokens)
+    trials = Trials(
+        engine,
+        instruction,
+        queries,
+        baseline=baseline,
+        facts=facts,
+        guard=guard,
+        rule=rule,
+        first=first,
+        keep=keep,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        seed=seed,
+        on_rows=on_rows,
+    )
+
+    def named(choice: Choice, measured: Measured) -> Candidate:
+        application, block, strength = choice
+        return Candidate(
+            application=application,
+            block=block,
+            strength=strength,
+            weight=steerings[choice].edits[0].alpha,
+            **vars(measured),
+        )
+
+    # Among equals the gentlest, then the earliest block.
+    race = trials.race(steerings, named, tie=lambda choice: (abs(choice[2]), choice[1]))
+    found = {name: trials.best(race, group) for name, group in groups.items()}
+    choice, best = next(iter(found["searched"].items()))
+    chosen = {name: next(iter(group.values())) for name, group in found.items()}
+    return Tuned(
+        best=best,
+        candidates=list(found["searched"].values()),
+        weights=Weights(**chosen) if weights else None,
+        **trials.outcome(race, choice, steerings[choice], best),
+    )
+
+
+def refit_strength(
+    engine: Engine,
+    steering: Steering,
+    instruction: Instruction,
+    queries: Sequence[str],
+    *,
+    strengths: Sequence[float] = FACTORS,
+    facts: FactCheck | None = None,
+    guard: Guard | None = None,
+    baseline: Sequence[Response] | None = None,
+    first: int | None = None,
+    keep: int = 4,
+    max_new_tokens: int = 192,
+    batch_size: int | None = None,
+    seed: int = 0,
+    on_rows: OnRows | None = None,
+) -> Refitted:
+    """Find the strength of a finished steering: one that was distilled, composed, or made for another model.
+
+    Args:
+        engine: The model it is to be used on, which it must be for (`Steering.moved_to`).
+        steering: The steering; all of its edits are scaled alike.
+        instruction: What is to be followed.
+        queries: Validation queries, without the instruction.
+        strengths: The factors to try.
+        facts: As in `search`, as are the other arguments.
+        guard: What quality may cost.
+        baseline: Responses to exactly these queries without steering.
+        first: How many queries all factors are tried on; 3 by default.
+        keep: How many factors are tried on all queries.
+        max_new_tokens: Longest response, in tokens.
+        batch_size: Rows per batch; None lets the engine choose.
+        seed: Which validation phrasings meet which queries.
+        on_rows: Told of every batch of rows that was answered.
+
+    Returns:
+        The steering at the best strength, and every strength for a table.
+
+    Raises:
+        PromptError: There are no queries, or the baseline answers others.
+        SteeringError: There is nothing to try, or the steering is for another model.
+    """
+    steering.check_model(engine.identity)
+    steerings = {float(strength): steering * float(strength) for strength in strengths}
+    if not steerings or not steering.edits:
+        raise SteeringError(
+            f"there is nothing to try for '{steering.name}': give at least one strength, and a steering with edits"
+        )
+    trials = Trials(
+        engine,
+        instruction,
+        queries,
+        baseline=baseline,
+        facts=facts,
+        guard=guard,
+        rule=None,
+        first=first,
+        keep=keep,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        seed=seed,
+        on_rows=on_rows,
+    )
+
+    def named(strength: float, measured: Measured) -> Scaled:
+        return Scaled(strength=strength, **vars(measured))
+
+    # Among equals the one nearest to the steering as it is.
+    race = trials.race(steerings, named, tie=lambda strength: (abs(strength - 1), strength))
+    found = trials.best(race, list(steerings))
+    strength, best = next(iter(found.items()))
+    return Refitted(
+        best=best,
+        candidates=list(found.values()),
+        **trials.outcome(race, strength, steerings[strength], best),
+    )
+
+
+def default_blocks(directions: Directions, most: int = 6) -> list[int]:
+    """Up to `most` blocks to try, spread evenly over those learned.
+
+    The last block is left out where there are others: what is written there reaches only the next token. So is the
+    first in a model of eight blocks or more.
+    """
+    usable = _usable(directions)
+    last = directions.model.blocks - 1
+    outer = {last} if last < 7 else {0, last}
+    inner = [block for block in usable if block not in outer] or usable
+    if len(inner) <= most:
+        return inner
+    if most == 1:
+        return [inner[len(inner) // 2]]
+    return sorted({inner[round(step * (len(inner) - 1) / (most - 1))] for step in range(most)})
+
+
+def _grid(
+    directions: Directions,
+    instruction: Instruction,
+    blocks: Sequence[int] | None,
+    strengths: Sequence[float] | None,
+    methods: Sequence[Application] | None,
+    rule: PaperRule | None,
+) -> list[Choice]:
+    if methods is None:
+        methods = ("set_projection",) if rule else APPLICATIONS
+    if strengths is None:
+        sign = _sign(directions, instruction)
+        strengths = [sign * strength for strength in ((1.0,) if rule else STRENGTHS)]
+    if blocks is None and rule is not None:
+        usable = _usable(directions)
+        blocks = [block for block in rule.blocks(directions.model.blocks) if block in usable]
+    if blocks is None:
+        blocks = default_blocks(directions)
+    grid: list[Choice] = [
+        (method, block, float(strength)) for method in methods for block in blocks for strength in strengths
+    ]
+    if not grid:
+        raise SteeringError(
+            f"there is nothing to try for {instruction.label}: give at least one block, strength and method "
+            f"({', '.join(APPLICATIONS)}), and pairs in which the instruction makes a difference"
+        )
+    return list(dict.fromkeys(grid))
+
+
+def _fixed_weights(
+    directions: Directions, instruction: Instruction, grid: Sequence[Choice], manual: float | None
+) -> dict[str, list[Choice]]:
+    """The candidates of the computed and of the manual weight, at the blocks of the search."""
+    sign = float(_sign(directions, instruction))
+    if manual is not None and not math.isfinite(manual):
+        raise SteeringError(f"a manual weight is a finite number, not {manual}")
+    blocks = sorted({block for _, block, _ in grid})
+
+    def strength(block: int) -> float:
+        """What multiple of the instruction's own effect the manual weight is."""
+        row = directions.blocks.index(block)
+        distance = float(directions.instructed[row].double() - directions.plain[row].double())
+        return sign if manual is None or distance == 0 else sign * manual / distance
+
+    return {
+        "computed": [("set_projection", block, sign) for block in blocks],
+        "manual": [("add", block, strength(block)) for block in blocks],
+    }
+
+
+def _sign(directions: Directions, instruction: Instruction) -> int:
+    """-1 for an exclusion whose directions are those of its inclusion."""
+    source = learning_source(instruction)
+    return source.sign if source.instruction.to_dict() == directions.instruction else 1
+
+
+def _usable(directions: Directions) -> list[int]:
+    return [block for row, block in enumerate(directions.blocks) if bool(directions.directions[row].any())]

@@ -1,0 +1,169 @@
+"""The selection rule of the paper: layers from a fifth of the depth on, and no outputs of low perplexity.
+
+Stolfo et al. (ICLR 2025) set the projection at one layer, try the layers from a fifth of the depth on (every second;
+every third for the deepest of their models), and take the layer whose outputs follow the instruction most often by
+IFEval's loose check. A layer is out if any of its outputs has a perplexity below 2.5 under GPT-2, given no prompt:
+so predictable a text is a loop. Steering nothing is a candidate as well, and wins ties; then the earliest layer does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trimtab.errors import ModelError, SteeringError
+from trimtab.measure.responses import Response
+from trimtab.measure.rows import judge
+from trimtab.tune.guard import Measured
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+    from trimtab.instructions import Instruction
+
+TextPerplexity = Callable[[Sequence[str]], Sequence[float | None]]
+"""`texts -> perplexity of each`; None for a text too short to have one."""
+
+
+@dataclass(frozen=True)
+class PaperRule:
+    """The paper's rule, as an option of `trimtab.tune.grid.search`.
+
+    Attributes:
+        perplexity: Gives the perplexity of texts, such as `text_perplexity(trimtab.load("openai-community/gpt2"))`,
+            which is what the paper used. None lets the model that is searched, unsteered and given no prompt, stand
+            in.
+        threshold: A text of a perplexity below this is degenerate.
+        every: Step from one layer to the next: 2 in the paper, 3 for its deepest model.
+
+    Raises:
+        SteeringError: The threshold or the step makes no sense.
+    """
+
+    perplexity: TextPerplexity | None = None
+    threshold: float = 2.5
+    every: int = 2
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.threshold) and self.threshold >= 1 and self.every >= 1):
+            raise SteeringError(
+                "the paper's rule needs a threshold of at least 1 (a perplexity) and a step of at least 1, not "
+                f"{self.threshold} and {self.every}"
+            )
+
+    def blocks(self, total: int) -> list[int]:
+        """The blocks of a model of `total` blocks that are tried: from a fifth of the depth on."""
+        return list(range(total // 5, total, self.every))
+
+
+class PaperScorer:
+    """Scores candidates by the paper's rule; the counterpart of `trimtab.tune.guard.Reference`.
+
+    Args:
+        instruction: What is to be followed.
+        baseline: Responses to the bare queries, without steering.
+        instructed: Responses with the instruction in the prompt, for comparison only.
+        rule: The rule.
+        engine: The model that stands in where the rule names none.
+    """
+
+    def __init__(
+        self,
+        instruction: Instruction,
+        baseline: Sequence[Response],
+        instructed: Sequence[Response],
+        rule: PaperRule,
+        engine: Engine,
+    ) -> None:
+        self.instruction = instruction
+        self.baseline = judge(instruction, "baseline", None, baseline)
+        self.instructed = judge(instruction, "instructed", None, instructed)
+        self._threshold = rule.threshold
+        self._perplexity = rule.perplexity or text_perplexity(engine)
+        self._known: dict[str, float | None] = {}
+
+    def measure(self, responses: Sequence[Response]) -> Measured:
+        """Score a candidate: the share followed (loose), rejected if any output is too easy to predict."""
+        row = judge(self.instruction, "steered", None, responses)
+        texts = [response.text for response in responses]
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, self._perplexity(new), strict=True))
+        perplexities = [self._known[text] for text in texts]
+        low = sum(value is not None and value < self._threshold for value in perplexities)
+        return Measured(
+            n=row.n,
+            followed=row.followed,
+            loose=row.followed_loose,
+            good=sum(
+                passed and not (value is not None and value < self._threshold)
+                for passed, value in zip(row.loose, perplexities, strict=True)
+            )
+            / row.n,
+            quality=row.quality,
+            score=row.followed_loose,
+            objections=(f"{low} below perplexity {self._threshold:g}",) if low else (),
+            rejected=low > 0,
+        )
+
+    def unsteered(self, count: int) -> Measured:
+        """What steering nothing scores on the first `count` queries."""
+        return self.measure(self.baseline.responses[:count])
+
+
+def text_perplexity(engine: Engine, batch_size: int = 32) -> TextPerplexity:
+    """The perplexity of texts on their own, as a language model without any prompt sees them.
+
+    Args:
+        engine: An engine over a model of transformers; it is not steered.
+        batch_size: Texts per forward pass.
+
+    Returns:
+        A function that gives, for each text, the exponential of the mean negative log-likelihood (nats) of its tokens
+        from the second on. None for a text of fewer than two tokens. Longer ones than the model's context are cut.
+
+    Raises:
+        ModelError: The engine gives no access to a model and a tokenizer of transformers.
+    """
+    model, tokenizer = getattr(engine, "model", None), getattr(engine, "tokenizer", None)
+    if model is None or tokenizer is None:
+        raise ModelError(
+            f"{type(engine).__name__} gives no access to its model, so it cannot score texts without a prompt; name "
+            "another model for the perplexity, one loaded with trimtab.load"
+        )
+
+    def measure(texts: Sequence[str]) -> list[float | None]:
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        rows = [list(tokenizer(text, add_special_tokens=False)["input_ids"])[:limit] for text in texts]
+        order = sorted(
+            (row for row in range(len(rows)) if len(rows[row]) > 1), key=lambda row: len(rows[row])
+        )
+        result: list[float | None] = [None] * len(texts)
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            for row, value in zip(batch, _losses(model, [rows[row] for row in batch]), strict=True):
+                result[row] = math.exp(min(value, 709.0)) if math.isfinite(value) else None
+        return result
+
+    return measure
+
+
+def _losses(model: Any, rows: Sequence[Sequence[int]]) -> list[float]:
+    """Nats per token of each row of token ids, the first token left out."""
+    import torch
+
+    width = max(map(len, rows))
+    device = model.get_input_embeddings().weight.device
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    return [
+        float(
+            torch.nn.functional.cross_entropy(
+                logits[row, : len(tokens) - 1].float(), ids[row, 1 : len(tokens)].to(logits.device)
+            )
+        )
+        for row, tokens in enumerate(rows)
+    ]

@@ -1,0 +1,380 @@
+"""The engine over vLLM: every row a request with a steering of its own, all of them in one continuous batch."""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from trimtab.engines.base import (
+    Capture,
+    Engine,
+    Generation,
+    Positions,
+    Progress,
+    Prompt,
+)
+from trimtab.engines.batching import check_batch_size, progress_bar
+from trimtab.engines.capturing import CaptureStatistics, pooled
+from trimtab.engines.decoding import Randomness, Settings
+from trimtab.engines.encoding import Encoding, check_positions
+from trimtab.errors import ModelError
+from trimtab.vllm import sampling
+from trimtab.vllm.held_steerings import Steerings
+from trimtab.vllm.running import Request, Requests
+from trimtab.vllm.starting import shut_down, start
+from trimtab.vllm.worker.recording import Wanted, merged
+
+if TYPE_CHECKING:
+    from trimtab.steering.steering import Steering
+
+_MOST_KEPT = 64 << 20
+"""Numbers of raw activations that are fetched at once."""
+
+
+class VllmEngine(Engine):
+    """Runs a causal language model on vLLM, in processes of its own, until it is closed.
+
+    Args:
+        model: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, or the name of a model on the Hub.
+        dtype: Of the weights: `"bfloat16"`, or `"auto"` for vLLM's choice. None is float32 on a CPU and what they were
+            saved in elsewhere, as for the transformers engine.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Run code that comes with the model.
+        gates: How many gated edits a steering may have in one block. Additions are not limited.
+        table_dtype: Of the steerings: `"auto"` takes that of the weights.
+        record: Whether `capture` shall work. It costs a copy of the residual stream after every block, in memory
+            (width x blocks x tokens of the largest step) and, where the stream is much of the work, in time.
+        options: Anything else that `vllm.LLM` takes: `tensor_parallel_size`, `pipeline_parallel_size`,
+            `distributed_executor_backend`, `max_model_len`, `max_num_seqs`, `enforce_eager`,
+            `gpu_memory_utilization`, ...
+
+    Attributes:
+        tokenizer: The model's tokenizer, that of transformers.
+        llm: The `vllm.LLM`.
+
+    Raises:
+        ModelError: vLLM is not installed, or cannot run the model with steering; the message says why.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        dtype: Any = None,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        gates: int = 4,
+        table_dtype: str = "auto",
+        record: bool = True,
+        **options: Any,
+    ) -> None:
+        settings = {"gates": gates, "table_dtype": table_dtype, "record": record}
+        started = start(model, settings, options, dtype, revision, trust_remote_code)
+        self.llm: Any = started.llm
+        self._end = weakref.finalize(self, shut_down, started.llm)  # at the latest when the interpreter ends
+        self.tokenizer = started.tokenizer
+        self.identity = started.frontend.identity
+        config = self.llm.model_config
+        self._limit = int(config.max_model_len)
+        self._encoding = Encoding(self.tokenizer, self.identity.id, self._limit)
+        self._own = sampling.ModelSettings.of(started.generation, self.tokenizer, self.identity.id)
+        self._generation = started.generation
+        self._requests = Requests(self.llm.llm_engine)
+        self._records = record
+        self._steerings = Steerings(
+            self._rpc, gates=gates, dtype=started.frontend.settings.dtype(config.dtype)
+        )
+        self._reading = threading.RLock()  # the workers read one thing at a time
+
+    def close(self) -> None:
+        """Ends vLLM's processes. The engine is of no use then; closing it again changes nothing."""
+        self.llm = None
+        self._end()
+
+    def __enter__(self) -> VllmEngine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def capture(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        blocks: Sequence[int] | None = None,
+        positions: Positions = "last",
+        directions: Tensor | None = None,
+        keep: bool = False,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> Capture:
+        """Reads block outputs; see `Engine.capture`. All blocks are run, and one token is written and dropped.
+
+        Raises:
+            ModelError: Also if the engine was made with `record=False`.
+        """
+        rows = self._encoding.prompts(prompts)
+        wanted = self.block_numbers(blocks)
+        check_positions(positions, rows)
+        check_batch_size(batch_size)
+        total, width = self.identity.blocks, self.identity.width
+        along = CaptureStatistics(wanted, total, width, directions, keep).directions
+        if not self._records:
+            raise ModelError(
+                "this engine was made with record=False, so that it cannot capture; leave that out"
+            )
+        self._encoding.check(
+            [len(row) + 1 for row in rows], "with the one that vllm always writes after it", self._limit
+        )
+        parts = []
+        with self._reading, progress_bar(progress, "reading", len(rows)) as show:
+            done = 0
+            for group in self._groups(rows, len(wanted), positions, keep):
+                lengths = tuple(len(row) for row in group)
+                self._rpc("trimtab_record_begin", Wanted(wanted, lengths, positions, along, keep).pack())
+                requests = [self._reading_request(row, number) for number, row in enumerate(group)]
+                for _ in self._requests.outputs(requests, batch_size):
+                    done += 1
+                    show(done, len(rows))
+                parts.append(merged(self._rpc("trimtab_record_result"), wanted))
+        result = pooled(parts)
+        expected = sum(len(row) for row in rows) if positions == "all" else len(rows)
+        if result.count != expected:
+            raise ModelError(f"vllm's workers read {result.count} vectors of {expected}; please report this")
+        return result
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        steering: Steering | Sequence[Steering | None] | None = None,
+        max_new_tokens: int = 256,
+        do_sample: bool = False,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        num_beams: int = 1,
+        num_return_sequences: int = 1,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> list[Generation]:
+        """Answers prompts; see `Engine.generate`.
+
+        What is sampled with a seed depends on nothing else in the batch. Without a seed, the numbers are vLLM's own.
+        `batch_size` is how many responses are under way at once; None leaves that to vLLM.
+
+        Raises:
+            ModelError: Also for beams, and for a temperature above 2, which vLLM does not have.
+        """
+        settings = Settings(
+            max_new_tokens, do_sample, temperature, top_p, top_k, num_beams, num_return_sequences
+        )
+        sampling.check(settings)
+        check_batch_size(batch_size)
+        Randomness(seed)  # refuses a seed that is too large
+        rows = self._encoding.prompts(prompts, max_new_tokens)
+        acting = self._acting(steering, prompts, batch_size)
+        samples = num_return_sequences
+        results: list[Generation | None] = [None] * (len(rows) * samples)
+        with (
+            self._steerings.held(acting) as uses,
+            progress_bar(progress, "writing", len(rows)) as show,
+        ):
+            requests = [
+                self._writing_request(row, uses[number], settings, sampling.seed_of(seed, number, sample))
+                for number, row in enumerate(rows)
+                for sample in range(samples)
+            ]
+            missing = [samples] * len(rows)
+            for place, output in self._requests.outputs(requests, batch_size):
+                number = place // samples
+                written = self._own.special.cut(list(output.outputs[0].token_ids))
+                text = self._encoding.text(written.token_ids)
+                results[place] = Generation(text, written.token_ids, number, written.finished)
+                missing[number] -= 1
+                if not missing[number]:
+                    show(missing.count(0), len(rows))
+        return [one for one in results if one is not None]
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        steering: Steering | None = None,
+        max_new_tokens: int = 256,
+        do_sample: bool = False,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Answers one prompt piece by piece; see `Engine.stream`. Leaving it early ends the request."""
+        settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
+        sampling.check(settings)
+        Randomness(seed)
+        [row] = self._encoding.prompts([prompt], max_new_tokens)
+        acting = self._acting(steering, [prompt], None)
+        return self._encoding.pieces(self._tokens(row, acting, settings, sampling.seed_of(seed, 0, 0)))
+
+    def _tokens(
+        self, row: list[int], acting: list[Steering | None], settings: Settings, seed: int | None
+    ) -> Iterator[int]:
+        from vllm.sampling_params import RequestOutputKind
+
+        with self._steerings.held(acting) as [use]:
+            request = self._writing_request(row, use, settings, seed, RequestOutputKind.DELTA)
+            with closing(self._requests.outputs([request])) as outputs:
+                for _, output in outputs:
+                    for token in output.outputs[0].token_ids:
+                        if token in self._own.ends:
+                            return
+                        yield token
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[str | Sequence[int]],
+        *,
+        steering: Steering | Sequence[Steering | None] | None = None,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> list[float]:
+        """How unlikely responses are; see `Engine.score`."""
+        starts, answers = self._encoding.responses(prompts, responses)
+        check_batch_size(batch_size)
+        acting = self._acting(steering, prompts, batch_size)
+        results = [math.nan] * len(starts)
+        scored = [row for row, answer in enumerate(answers) if answer]
+        with (
+            self._steerings.held(acting) as uses,
+            progress_bar(progress, "scoring", len(scored)) as show,
+        ):
+            requests = [self._scoring_request(starts[row], answers[row], uses[row]) for row in scored]
+            found = self._requests.outputs(requests, batch_size)
+            for done, (place, output) in enumerate(found, 1):
+                row = scored[place]
+                results[row] = _loss(output, len(starts[row]), answers[row])
+                show(done, len(scored))
+        return results
+
+    def cache_key(self) -> dict[str, Any]:
+        """What tells this engine's answers from those of others, beside its kind and identity; plain JSON."""
+        import json
+
+        import vllm
+
+        config = self._running().llm_engine.vllm_config
+        return {
+            "vllm": vllm.__version__,
+            "dtype": str(config.model_config.dtype),
+            "tables": str(self._steerings.dtype),
+            "weights": self._rpc("trimtab_fingerprint"),
+            "generation": json.loads(json.dumps(self._generation.to_diff_dict(), default=str)),
+        }
+
+    def _acting(
+        self,
+        steering: Steering | Sequence[Steering | None] | None,
+        prompts: Sequence[Prompt],
+        batch_size: int | None,
+    ) -> list[Steering | None]:
+        self._running()
+        acting = self.decided(steering, prompts, batch_size=batch_size)
+        self._steerings.check(acting)
+        return acting
+
+    def _writing_request(
+        self, row: list[int], use: Any, settings: Settings, seed: int | None, kind: Any = None
+    ) -> Request:
+        from vllm.sampling_params import RequestOutputKind
+
+        params = sampling.sampling_params(
+            settings,
+            self._own,
+            len(row),
+            seed,
+            extra_args=_extra(use=use),
+            output_kind=RequestOutputKind.FINAL_ONLY if kind is None else kind,
+        )
+        return Request(row, params)
+
+    def _scoring_request(self, start: list[int], answer: list[int], use: Any) -> Request:
+        """All of the response is read but its last token, whose probability is that of being written next.
+
+        So a response may fill the context, although vLLM always writes one token.
+        """
+        from vllm.sampling_params import RequestOutputKind
+
+        from vllm import SamplingParams
+
+        params = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            detokenize=False,
+            prompt_logprobs=0 if len(answer) > 1 else None,
+            logprob_token_ids=[answer[-1]],
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            extra_args=_extra(use=use, prompt_tokens=len(start)),
+        )
+        return Request(start + answer[:-1], params)
+
+    def _reading_request(self, row: list[int], number: int) -> Request:
+        from vllm.sampling_params import RequestOutputKind
+
+        from vllm import SamplingParams
+
+        params = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            detokenize=False,
+            skip_reading_prefix_cache=True,  # what is not computed is not seen
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            extra_args=_extra(record=number),
+        )
+        return Request(row, params)
+
+    def _groups(
+        self, rows: list[list[int]], blocks: int, positions: Positions, keep: bool
+    ) -> Iterator[list[list[int]]]:
+        """The prompts, in groups whose activations travel together."""
+        group: list[list[int]] = []
+        size = 0
+        for row in rows:
+            own = blocks * self.identity.width * (len(row) if positions == "all" else 1)
+            if keep and group and size + own > _MOST_KEPT:
+                yield group
+                group, size = [], 0
+            group.append(row)
+            size += own
+        yield group
+
+    def _rpc(self, method: str, *arguments: Any) -> list[Any]:
+        return list(self._running().collective_rpc(method, args=arguments))
+
+    def _running(self) -> Any:
+        if self.llm is None:
+            raise ModelError("this engine is closed; make a new one")
+        return self.llm
+
+
+def _extra(**said: Any) -> dict[str, Any]:
+    from trimtab.serve.expressions import ASKED
+    from trimtab.vllm.frontend.frontend import Trusted
+
+    return {ASKED: Trusted(**said)}
+
+
+def _loss(output: Any, start: int, answer: list[int]) -> float:
+    """The mean negative log-likelihood of a response, of what a scoring request gave."""
+    total = -output.outputs[0].logprobs[0][answer[-1]].logprob
+    for place, token in enumerate(answer[:-1], start):
+        total -= output.prompt_logprobs[place][token].logprob
+    return float(total / len(answer))

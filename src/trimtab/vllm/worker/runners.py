@@ -1,0 +1,202 @@
+"""What a model runner of vLLM tells the steering before each step: who came, who left, whose token is whose.
+
+vLLM has two. V2 asks the model for the class of its state and calls that; V1, on its way out, has no such place, so
+its `_prepare_inputs` is wrapped. Both run before a captured CUDA graph is replayed, where wrapping the model's
+`forward` would be skipped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor
+
+from trimtab.serve.rows import unpack
+from trimtab.vllm.phases import INTERNAL
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trimtab.vllm.settings import Settings
+    from trimtab.vllm.worker.table import SteeringTable
+
+
+class Recorder(Protocol):
+    """What `capture` puts into a worker; see `trimtab.vllm.worker.recording`."""
+
+    def buffer(self, block: int) -> Tensor:
+        """Where the residual stream after a block is copied in every step, `[tokens, d]`; its address never changes."""
+
+    def before_step(
+        self,
+        request_ids: Sequence[str],
+        scheduled: np.ndarray,
+        computed: np.ndarray,
+        rows: Sequence[int | None],
+    ) -> None:
+        """Called before the model runs.
+
+        Args:
+            request_ids: The requests of this step, in the order of their tokens.
+            scheduled: How many tokens of each are computed in this step.
+            computed: How many tokens of each were computed before.
+            rows: The `record` number of each request; None for one that is not recorded.
+        """
+
+
+@dataclass
+class SteeringState:
+    """All that a worker keeps for steering; `model.trimtab` is one.
+
+    Attributes:
+        table: The rows in use.
+        settings: What steering is served with.
+        blocks: The numbers of the blocks on this worker.
+        recorder: What `capture` reads through, if `settings.record`.
+    """
+
+    table: SteeringTable
+    settings: Settings
+    blocks: tuple[int, ...]
+    recorder: Recorder | None = None
+    _inline: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by request
+    _inline_uses: Counter[str] = field(default_factory=Counter)
+    _records: dict[str, int] = field(default_factory=dict)
+
+    def admit(self, request_id: str, sampling_params: Any, prompt_tokens: int) -> None:
+        """Gives a request its row; for a request that is already there, anew.
+
+        Args:
+            request_id: What vLLM calls it.
+            sampling_params: Its parameters, as the frontend left them; None for a request that samples nothing.
+            prompt_tokens: The length of its prompt.
+
+        Raises:
+            SteeringError: If it names a steering that this worker does not hold.
+        """
+        self.release(request_id)
+        extra = getattr(sampling_params, "extra_args", None) or {}
+        internal = extra.get(INTERNAL)
+        if internal is None:
+            self.table.admit(request_id, (), prompt_tokens)
+            return
+        self._hold_inline(request_id, internal.get("inline") or {})
+        if internal.get("record") is not None:
+            self._records[request_id] = int(internal["record"])
+        use = [(str(digest), float(strength)) for digest, strength in internal["use"]]
+        own = internal.get("prompt_tokens")
+        self.table.admit(request_id, use, prompt_tokens if own is None else int(own))
+
+    def release(self, request_id: str) -> None:
+        """Takes a request's row back; for one that is unknown, nothing."""
+        self.table.release(request_id)
+        self._records.pop(request_id, None)
+        for digest in self._inline.pop(request_id, ()):
+            self._inline_uses[digest] -= 1
+            if not self._inline_uses[digest]:
+                del self._inline_uses[digest]
+                self.table.forget(digest)
+
+    def keep_only(self, request_ids: Iterable[str]) -> None:
+        """Releases every request but these."""
+        for request_id in set(self.table.requests).difference(request_ids):
+            self.release(request_id)
+
+    def before_step(self, request_ids: Sequence[str], scheduled: np.ndarray, computed: np.ndarray) -> None:
+        """Tells the table, and the recorder, whose token is whose in the step to come.
+
+        Args:
+            request_ids: The requests of the step, in the order of their tokens; all admitted.
+            scheduled: How many tokens of each are computed in this step, `[requests]`.
+            computed: How many tokens of each were computed before, `[requests]`.
+        """
+        self.table.fill(request_ids, scheduled, computed)
+        if self.recorder is not None:
+            rows = [self._records.get(request_id) for request_id in request_ids]
+            self.recorder.before_step(request_ids, scheduled, computed, rows)
+
+    def _hold_inline(self, request_id: str, inline: dict[str, bytes]) -> None:
+        """Holds what a request brought along, as long as a request that brought it is there."""
+        held = []
+        for digest, packed in inline.items():
+            if digest not in self._inline_uses:
+                if digest in self.table.held:
+                    continue  # held for another reason, and for longer
+                self.table.hold(digest, unpack(packed))
+            self._inline_uses[digest] += 1
+            held.append(digest)
+        self._inline[request_id] = tuple(held)
+
+
+def model_state_class(model: Any, vllm_config: Any) -> type:
+    """The class of the state that model runner V2 shall make for a steered model: its own, telling the steering too.
+
+    Args:
+        model: The model, with its own `get_model_state_cls`, if it has one, uncovered.
+        vllm_config: The configuration it was made with.
+    """
+    from vllm.v1.worker.gpu.model_states import resolve_model_state_cls
+
+    base: Any = resolve_model_state_cls(vllm_config, model)
+    state: SteeringState = model.trimtab
+
+    class SteeredModelState(base):  # type: ignore[misc]
+        """Admits and releases requests as vLLM does, and fills the index before each step."""
+
+        def add_request(self, req_index: int, new_req_data: Any) -> None:
+            super().add_request(req_index, new_req_data)
+            state.admit(new_req_data.req_id, new_req_data.sampling_params, new_req_data.prompt_len)
+
+        def remove_request(self, req_id: str) -> None:
+            super().remove_request(req_id)
+            state.release(req_id)
+
+        def prepare_inputs(self, input_batch: Any, req_states: Any) -> dict[str, Any]:
+            # A dummy batch, which warms up or keeps step with other ranks, holds requests that nobody made.
+            if input_batch.req_ids[0] in req_states.req_id_to_index:
+                state.before_step(
+                    input_batch.req_ids, input_batch.num_scheduled_tokens, input_batch.num_computed_tokens_np
+                )
+            inputs: dict[str, Any] = super().prepare_inputs(input_batch, req_states)
+            return inputs
+
+    SteeredModelState.__name__ = SteeredModelState.__qualname__ = f"Steered{base.__name__}"
+    return SteeredModelState
+
+
+def after_v1_update(runner: Any, scheduler_output: Any) -> None:
+    """What model runner V1 does once its batch is that of the step to come: who is new is admitted, who left released.
+
+    Args:
+        runner: The runner.
+        scheduler_output: What the scheduler decided.
+    """
+    state: SteeringState | None = getattr(runner.get_model(), "trimtab", None)
+    if state is None:
+        return
+    request_ids = runner.input_batch.req_ids
+    # Preempted requests stay known to the runner, but do not compute: their rows are for others.
+    state.keep_only(request_ids)
+    # One that was there can come again under its name with a longer prompt (a session), or with another use.
+    again = {request.req_id for request in scheduler_output.scheduled_new_reqs}
+    admitted = set(state.table.requests)
+    for request_id in request_ids:
+        if request_id in again or request_id not in admitted:
+            request = runner.requests[request_id]
+            state.admit(request_id, request.sampling_params, request.num_prompt_tokens)
+
+
+def before_v1_step(runner: Any, scheduled: np.ndarray) -> None:
+    """What model runner V1 does before it prepares the inputs of a step.
+
+    Args:
+        runner: The runner.
+        scheduled: How many tokens of each request of its batch are computed, `[requests]`.
+    """
+    state: SteeringState | None = getattr(runner.get_model(), "trimtab", None)
+    if state is not None:
+        batch = runner.input_batch
+        state.before_step(batch.req_ids, scheduled, batch.num_computed_tokens_cpu[: len(batch.req_ids)])

@@ -1,0 +1,119 @@
+"""The text a model sees."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from tests.tiny import tiny_tokenizer
+
+from trimtab.engines import chat
+from trimtab.errors import PromptError
+
+NO_SYSTEM = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}[model]{% endif %}"
+)
+CHAT = [
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Hi!"},
+    {"role": "user", "content": "Who are you?"},
+]
+SYSTEM = {"role": "system", "content": "Be kind."}
+
+
+@pytest.fixture(scope="module")
+def templated() -> Any:
+    return tiny_tokenizer(NO_SYSTEM)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    return tiny_tokenizer(None)
+
+
+def test_a_chat_template_is_used_with_its_generation_prompt(templated: Any) -> None:
+    assert chat.format_prompt(templated, "Hello") == "<s>[user]Hello[model]"
+    assert chat.format_prompt(templated, CHAT) == "<s>[user]Hello[assistant]Hi![user]Who are you?[model]"
+
+
+def test_without_a_template_the_plain_format_is_used(plain: Any) -> None:
+    assert chat.format_prompt(plain, "Why?") == "Question: Why?\nAnswer:"
+    expected = "Be kind.\n\nQuestion: Hello\nAnswer: Hi!\n\nQuestion: Who are you?\nAnswer:"
+    assert chat.format_prompt(plain, [SYSTEM, *CHAT]) == expected
+    twice = [{"role": "user", "content": "One"}, {"role": "user", "content": "Two"}]
+    assert chat.format_prompt(plain, twice) == "Question: One\nAnswer:\n\nQuestion: Two\nAnswer:"
+
+
+def test_a_template_that_refuses_a_role_gives_its_reason_on_one_line(templated: Any) -> None:
+    with pytest.raises(
+        PromptError, match=r"refuses this chat \(roles: system, user.*System role not supported"
+    ):
+        chat.format_prompt(templated, [SYSTEM, *CHAT])
+
+
+def test_a_broken_template_is_an_error_of_ours() -> None:
+    with pytest.raises(PromptError, match="refuses this chat"):
+        chat.format_prompt(tiny_tokenizer("{% for %}"), "Hello")
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([], "non-empty list"),
+        (3, "non-empty list"),
+        (["Hello"], "message 0 of the chat is str"),
+        ([{"role": "user"}], "needs 'role' and 'content'"),
+        ([{"role": "user", "content": None}], "needs 'role' and 'content'"),
+        ([{"content": "Hello"}], "needs 'role' and 'content'"),
+        (CHAT[:2], "last message of a chat must be the user's, not the assistant's"),
+    ],
+)
+def test_malformed_chats_are_named(plain: Any, messages: Any, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        chat.format_prompt(plain, messages)
+
+
+def test_the_plain_format_has_no_place_for_other_roles(plain: Any) -> None:
+    for messages in ([{"role": "tool", "content": "4"}, CHAT[0]], [CHAT[0], SYSTEM, CHAT[0]]):
+        with pytest.raises(PromptError, match=r"no place for a '(tool|system)' message at position"):
+            chat.format_prompt(plain, messages)
+
+
+def test_text_that_is_not_unicode_is_refused(plain: Any, templated: Any) -> None:
+    for tokenizer in (plain, templated):
+        for prompt in ("a\udcff", [{"role": "user", "content": "a\udcff"}]):
+            with pytest.raises(PromptError, match="the prompt is not valid Unicode at character 1"):
+                chat.prompt_ids(tokenizer, prompt)
+
+
+def test_the_template_is_named_by_its_text(templated: Any, plain: Any) -> None:
+    assert chat.template_digest(plain) == "plain"
+    named = chat.template_digest(templated)
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", named)
+    assert named == chat.template_digest(tiny_tokenizer(NO_SYSTEM))
+    assert named != chat.template_digest(tiny_tokenizer(NO_SYSTEM + " "))
+
+
+def test_there_is_one_beginning_token_and_no_end_token(templated: Any) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    for template in (NO_SYSTEM, None):
+        tokenizer = tiny_tokenizer(template)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+        )
+        ids = chat.prompt_ids(tokenizer, "Hello")
+        assert ids[0] == tokenizer.bos_token_id
+        assert ids.count(tokenizer.bos_token_id) == 1
+        assert ids.count(tokenizer.eos_token_id) == 0
+        assert tokenizer.decode(ids).removeprefix("<s>") == chat.format_prompt(
+            tokenizer, "Hello"
+        ).removeprefix("<s>")
+
+
+def test_a_prompt_without_tokens_is_refused() -> None:
+    with pytest.raises(PromptError, match="empty after tokenising"):
+        chat.prompt_ids(tiny_tokenizer("{{ '' }}"), "Hello")

@@ -1,0 +1,230 @@
+"""Distillation from queries to a steering: what is tried, chosen, recorded and refused."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.learn.planted import BLOCKS as PLANTED_BLOCKS
+from tests.learn.planted import WIDTH, PlantedEngine
+from tests.learn.scripted import HELD_OUT, QUERIES, Asked, Scripted
+from tests.tiny import BLOCKS, hooks_of, random_steering
+
+import trimtab
+from trimtab import instructions, learn, prompts
+from trimtab.errors import ModelError, PromptError, SteeringError
+from trimtab.instructions.registry import REGISTER
+from trimtab.learn.distillation.schedule import Step
+from trimtab.learn.distillation.sizes import Size, default_sizes, sizes_to_try
+from trimtab.steering.steering import Steering
+
+NO_COMMAS = instructions.get("no_commas")
+SCHEDULE = learn.Schedule(steps=4, batch_size=4, save_every=1)
+
+
+def distilled(engine: Any, instruction: Any = NO_COMMAS, **settings: Any) -> learn.Distilled:
+    chosen = {"validation": HELD_OUT, "schedule": SCHEDULE, "others": [], **settings}
+    return learn.distill(engine, chosen.pop("queries", QUERIES), instruction, **chosen)
+
+
+def deaf(asked: Asked) -> str:
+    """Follows when told, and never when steered."""
+    return "quite, so" if asked.is_bare else "quite so"
+
+
+def test_a_steering_that_follows_is_found_with_few_edits_and_recorded(tmp_path: Path) -> None:
+    engine = Scripted()
+    found = distilled(engine)
+    assert [trial.size for trial in found.trials] == [Size((0, 1, 2))]
+    assert found.history == found.trials[0].history
+    steering = found.steering
+    assert steering.name == "no_commas"
+    assert len(steering.edits) == BLOCKS
+    record = steering.record
+    assert record.method == "distilled"
+    assert record.instructions == (NO_COMMAS.to_dict(),)
+    assert record.prompts == prompts.digest(prompts.make_pairs(QUERIES, NO_COMMAS, "learning", 0))
+    measured = record.measurements["validation"]
+    assert (measured["n"], measured["followed"], measured["instructed_followed"]) == (2, 1.0, 1.0)
+    assert record.settings["lessons"] == {"plain": 8, "instructed": 3, "other": 0}
+    assert Steering.load(steering.save(tmp_path / "saved"), engine.identity).digest() == steering.digest()
+    assert hooks_of(engine.model) == 0
+
+
+def test_more_edits_are_tried_while_too_few_answers_follow() -> None:
+    told: list[str] = []
+    found = distilled(Scripted(deaf), on_stage=told.append)
+    assert [trial.size.rank for trial in found.trials] == [1, 2]
+    assert [trial.followed for trial in found.trials] == [0.0, 0.0]
+    assert found.steering.record.settings["rank"] == 1 + (
+        float(found.trials[1].held_out or 0) < float(found.trials[0].held_out or 0)
+    )
+    assert told[0] == "no_commas: answering as instructed"
+    assert told[-1] == "no_commas: learning edits in 3 blocks"
+    assert any("8 of 8 answered" in what for what in told)
+
+
+def test_the_set_that_follows_most_is_chosen() -> None:
+    def half(asked: Asked) -> str:
+        # The second set, whose answers are asked for when the first one's are known, does not follow at all.
+        good = asked.steered and asked.prompt == HELD_OUT[0] and asked.before == 0
+        return "quite so" if good or not asked.is_bare else "quite, so"
+
+    found = distilled(Scripted(half), pool=())
+    assert [trial.followed for trial in found.trials] == [0.5, 0.0]
+    assert found.steering.record.settings["rank"] == 1
+
+
+def test_blocks_and_rank_are_taken_as_given() -> None:
+    engine = Scripted(deaf)
+    found = distilled(engine, blocks=[-1, 0], rank=2)
+    assert [trial.size for trial in found.trials] == [Size((0, 2), 2)]
+    assert [edit.block for edit in found.steering.edits] == [0, 0, 2, 2]
+    with pytest.raises(ModelError, match="no block 7"):
+        distilled(engine, blocks=[7])
+
+
+def test_several_instructions_become_one_steering() -> None:
+    found = distilled(Scripted(), [NO_COMMAS, instructions.get("exclude", word="well")])
+    assert found.steering.name == 'no_commas and exclude(word="well")'
+    assert [one["name"] for one in found.steering.record.instructions] == ["no_commas", "exclude"]
+
+
+def test_a_killed_run_asks_nothing_twice_and_ends_the_same(tmp_path: Path) -> None:
+    whole = distilled(Scripted())
+
+    def kill(step: Step) -> None:
+        if step.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distilled(Scripted(), checkpoint=tmp_path / "training", on_step=kill)
+    engine = Scripted()
+    told: list[Step] = []
+    again = distilled(engine, checkpoint=tmp_path / "training", on_step=told.append)
+    assert [step.step for step in told] == [4]  # the third was saved before it was told
+    assert all(one.is_bare for one in engine.asked)  # the teacher was not asked again
+    for one, other in zip(again.steering.edits, whole.steering.edits, strict=True):
+        assert one._content() == other._content()
+    assert again.trials == whole.trials
+
+
+def test_an_instruction_that_is_not_followed_on_validation_still_gives_a_steering(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> str:
+        return "quite, so" if "who is" in asked.prompt else "quite so"
+
+    found = distilled(Scripted(answer), pool=())
+    assert found.instructed_followed == 0
+    assert found.trials[0].held_out is None
+    assert found.steering.record.measurements["validation"]["divergence"] is None
+    found.steering.save(tmp_path / "saved")
+
+
+def test_a_steering_is_gone_on_from() -> None:
+    engine = Scripted()
+    start = random_steering(engine, tokens="generated")
+    found = distilled(engine, start=start)
+    assert [(edit.block, edit.tokens) for edit in found.steering.edits] == [
+        (edit.block, edit.tokens) for edit in start.edits
+    ]
+    assert found.steering.digest() != start.digest()
+    with pytest.raises(SteeringError, match="keeps its blocks and ranks"):
+        distilled(engine, start=start, rank=2)
+    with pytest.raises(SteeringError, match="nothing to start from"):
+        distilled(engine, start=Steering("empty", (), start.record))
+
+
+def test_an_instruction_without_a_check_is_referred_to_what_needs_none() -> None:
+    mood = instructions.instruction("mood", phrasings=["Be cheerful."])(lambda: None)
+    try:
+        with pytest.raises(SteeringError, match=r"mood has no check, .* --method mean_difference"):
+            distilled(Scripted(), mood())
+    finally:
+        REGISTER.remove("mood")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"queries": []}, PromptError, "no queries to learn on"),
+        ({"validation": []}, PromptError, "no validation queries"),
+        ({"validation": QUERIES[:1]}, PromptError, "'what is the river' is among those to learn on and"),
+        ({"form": "cubic"}, SteeringError, "one of gated, vector, loreft, not 'cubic'"),
+        ({"rank": 0}, SteeringError, "rank must be a whole number from 1 on"),
+        ({"form": "vector", "rank": 2}, SteeringError, "one edit per block, not 2"),
+        ({"phrasings": 0}, SteeringError, "phrasings of a distillation must be at least 1, not 0"),
+        ({"other": -1.0}, SteeringError, "other of a distillation is a share between 0 and 1"),
+        (
+            {"instructed": float("nan")},
+            SteeringError,
+            "instructed of a distillation is a share between 0 and 1",
+        ),
+        (
+            {"instruction": [instructions.get("lowercase"), instructions.get("uppercase")]},
+            SteeringError,
+            "lowercase and uppercase cannot be followed at once",
+        ),
+        ({"instruction": []}, SteeringError, "no instruction to learn"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_asked(
+    settings: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    engine = Scripted()
+    with pytest.raises(error, match=words):
+        distilled(engine, **settings)
+    assert engine.asked == []
+
+
+def test_an_engine_without_gradients_is_refused() -> None:
+    with pytest.raises(ModelError, match="needs gradients, which a PlantedEngine has none of"):
+        distilled(PlantedEngine(torch.zeros(PLANTED_BLOCKS, WIDTH)))
+
+
+@given(st.integers(1, 200))
+def test_default_sets_are_nested_and_inside_the_model(count: int) -> None:
+    sizes = default_sizes(count)
+    assert len(sizes) == len(set(sizes)) > 1
+    for size in sizes:
+        assert size.blocks == tuple(sorted(set(size.blocks)))
+        assert 0 <= size.blocks[0] <= size.blocks[-1] < count
+    for small, large in pairwise(sizes):
+        assert set(small.blocks) <= set(large.blocks)
+        assert small.rank <= large.rank
+    if count > 6:
+        assert len(sizes[0].blocks) == 4
+
+
+def test_vectors_of_one_block_are_one() -> None:
+    engine = Scripted()
+    assert [size.rank for size in sizes_to_try(engine, None, None, "vector", None)] == [1]
+    assert sizes_to_try(engine, [1], None, "vector", None) == [Size((1,))]
+    assert sizes_to_try(engine, [1], None, "loreft", None) == [Size((1,)), Size((1,), 2)]
+    assert sizes_to_try(engine, None, 3, "gated", None) == [Size((0, 1, 2), 3)]
+
+
+@pytest.mark.slow
+def test_nano_learns_to_follow_what_its_prompt_does_not_say() -> None:
+    engine: Any = trimtab.load("nano", device="cpu")
+    instruction = instructions.get("no_commas")
+    queries = prompts.default_queries(engine.identity, "learning", 16)
+    found = learn.distill(
+        engine,
+        queries,
+        instruction,
+        validation=prompts.default_queries(engine.identity, "validation", 8),
+        schedule=learn.Schedule(steps=30),
+        max_new_tokens=128,
+        pool=(),
+    )
+    asked = prompts.default_queries(engine.identity, "test", 12)
+    plain = engine.generate(asked, max_new_tokens=128)
+    steered = engine.generate(asked, steering=found.steering, max_new_tokens=128)
+    followed = sum(instruction.check(one.text) for one in steered)
+    assert followed >= 9
+    assert followed > sum(instruction.check(one.text) for one in plain)

@@ -1,0 +1,112 @@
+"""The page of a search: whole, alone, and true to what was found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.report.html_check import Page
+from tests.report.test_heatmap import check_page
+
+from trimtab import instructions, tune
+from trimtab.measure.quality import Quality
+from trimtab.measure.responses import Response
+from trimtab.report import search as search_report
+from trimtab.report.search import SearchReport
+from trimtab.steering.record import ModelIdentity, Record
+from trimtab.steering.steering import Steering
+from trimtab.tune.guard import Candidate, Scaled
+
+LOWER = instructions.get("lowercase")
+NOTHING = Steering("lowercase", (), Record(ModelIdentity("fake", None, "Fake", 4, 4, "plain")))
+NUMBERS = {
+    "n": 12,
+    "followed": 0.75,
+    "loose": 0.75,
+    "good": 0.5,
+    "quality": Quality(2.5, 0.1, 0.9),
+    "score": 0.5,
+}
+BEST = Candidate(application="add", block=2, strength=4.0, weight=8.25, **NUMBERS)
+BROKEN = replace(BEST, block=1, score=-1.0, rejected=True, objections=("12 without an end",))
+UNSTEERED = Scaled(strength=0.0, **{**NUMBERS, "followed": 0.25})
+
+
+def response(text: str) -> Response:
+    return Response("What is <tea> & milk?", "What is <tea> & milk?", text, True, 1.0, 0.0, None)
+
+
+def tuned(**changes: object) -> tune.Tuned:
+    found = tune.Tuned(
+        steering=NOTHING,
+        unsteered=UNSTEERED,
+        baseline_followed=0.25,
+        baseline_score=0.25,
+        instructed_followed=1.0,
+        improved=True,
+        baseline=(response("Tea."),),
+        responses=(response("tea <script>alert(1)</script>\x00"),),
+        rows=42,
+        best=BEST,
+        candidates=[BEST, BROKEN],
+        weights=tune.Weights(computed=BROKEN, manual=BEST, searched=BEST),
+    )
+    return replace(found, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def page() -> tuple[str, Page]:
+    source = search_report.render(SearchReport(LOWER, tuned(), {"model": "<fake>", "seed": "0"}))
+    return source, check_page(source)
+
+
+def test_the_page_is_whole_and_alone(page: tuple[str, Page]) -> None:
+    source, parsed = page
+    assert "script" not in parsed.tags
+    assert "\x00" not in source
+    assert parsed.tags.count("svg") == 1
+    assert {"map", "weights", "answers", "candidates", "settings"} <= set(parsed.ids)
+
+
+def test_the_tables_show_every_candidate_and_the_three_weights(page: tuple[str, Page]) -> None:
+    rows = [[cell.strip() for cell in row] for row in page[1].cells]
+    names = [row[0] for row in rows]
+    assert [name for name in names if name in ("none", "computed", "manual", "searched")] == [
+        "none",
+        "computed",
+        "manual",
+        "searched",
+    ]
+    assert ["add", "2", "4", "8.25", "12", "0.75", "0.50", "0.50", "2.5", "0.10", "0.90", ""] in rows
+    assert any(row[0] == "add" and row[-1] == "rejected: 12 without an end" for row in rows)
+
+
+def test_the_summary_says_what_was_chosen_and_what_it_is_worth() -> None:
+    text = search_report.summary(SearchReport(LOWER, tuned()))
+    assert "Chosen: add at block 2, strength 4" in text
+    assert "in 75% of its answers; unsteered in 25%" in text
+    worse = search_report.summary(SearchReport(LOWER, tuned(improved=False)))
+    assert worse.endswith("No better than steering nothing.")
+    none = search_report.summary(SearchReport(LOWER, tuned(best=BROKEN, improved=False)))
+    assert "the steering has no edits" in none
+
+
+def test_a_rejected_best_is_not_shown_as_chosen() -> None:
+    found = tuned(best=BROKEN, candidates=[BROKEN], improved=False)
+    assert [point.chosen for point in search_report.points(found)] == [False]
+    assert [line.chosen for line in search_report.lines(found)] == [False]
+    check_page(search_report.render(SearchReport(LOWER, found)))
+
+
+def test_the_strengths_of_a_finished_steering_have_a_page_too() -> None:
+    half, one = Scaled(strength=0.5, **NUMBERS), Scaled(strength=1.0, **NUMBERS)
+    shared = {
+        name: value for name, value in vars(tuned()).items() if name not in ("best", "candidates", "weights")
+    }
+    found = tune.Refitted(best=one, candidates=[one, half], **shared)
+    assert search_report.weights(found) == []
+    source = search_report.render(SearchReport(LOWER, found))
+    parsed = check_page(source)
+    assert "weights" not in parsed.ids
+    assert parsed.tags.count("rect") == 2
+    assert "Chosen: strength 1." in source

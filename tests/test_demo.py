@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.evaluate.fakes import IDENTITY, FakeEngine
+from tests.report.html_check import check
+
+import trimtab
+from trimtab import demo, instructions, nano, prompts
+from trimtab.errors import TrimtabError
+from trimtab.measure.rows import CONDITIONS
+from trimtab.plan import Plan, default_instructions, plan_for
+from trimtab.steering.steering import Steering
+
+CHOSEN = (instructions.get("lowercase"), instructions.get("exclude", word="river"), instructions.get("json"))
+PLAN = Plan(CHOSEN, pairs=8, validation=4, test=6, max_new_tokens=32)
+
+
+@pytest.fixture(scope="module")
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[tuple[int, str]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def demonstration(engine: FakeEngine, steps: list[tuple[int, str]]) -> demo.Demonstration:
+    return demo.run(engine, PLAN, on_step=lambda finished, what: steps.append((finished, what)))
+
+
+def test_every_instruction_is_measured_in_four_conditions(demonstration: demo.Demonstration) -> None:
+    rows = demonstration.rows
+    assert [(row.instruction, row.condition) for row in rows] == [(i, c) for i in CHOSEN for c in CONDITIONS]
+    assert {row.n for row in rows} == {6}
+    followed = {row.condition: row.followed for row in rows[:4]}
+    assert followed == {"baseline": 0.0, "instructed": 1.0, "steered": 1.0, "instructed+steered": 1.0}
+    assert {row.followed for row in rows[8:]} == {0.0}  # the fake never writes JSON
+
+
+def test_nothing_measured_was_learned_from_or_tuned_on(
+    engine: FakeEngine, demonstration: demo.Demonstration
+) -> None:
+    measured = {response.query for row in demonstration.rows for response in row.responses}
+    assert measured <= set(prompts.base_queries("test"))
+    assert not measured & {*prompts.base_queries("learning"), *prompts.base_queries("validation")}
+    # Steered searches answer validation questions only: the rest of what was generated is the test itself.
+    others = {prompt for batch in engine.generated for prompt in batch if prompt not in measured}
+    held_out = {phrasing for one in CHOSEN for phrasing in one.phrasings("test")}
+    tuned = [prompt for prompt in others if not any(prompt.endswith(phrasing) for phrasing in held_out)]
+    assert tuned
+    assert not [prompt for prompt in tuned if any(prompt.startswith(query) for query in measured)]
+
+
+def test_the_baseline_is_generated_once(engine: FakeEngine, demonstration: demo.Demonstration) -> None:
+    queries = [response.query for response in demonstration.rows[0].responses]
+    assert engine.generated[0][-6:] == queries
+    # Afterwards the bare test questions are asked only of the steered model: three conditions in one call.
+    calls = [batch for batch in engine.generated[1:] if queries[0] in batch]
+    assert [len(batch) for batch in calls] == [18] * len(CHOSEN)
+
+
+def test_steps_add_up_to_the_plan(steps: list[tuple[int, str]], demonstration: demo.Demonstration) -> None:
+    assert sum(finished for finished, _ in steps) == PLAN.steps
+    assert steps[0][0] == 0
+    assert any("lowercase: choosing" in what for _, what in steps)
+    assert set(demonstration.seconds) == {"baseline", "learn", "search", "test"}
+
+
+def test_the_search_is_kept_with_its_choice(demonstration: demo.Demonstration) -> None:
+    for outcome in demonstration.outcomes:
+        chosen = [point for point in outcome.search.points if point.chosen]
+        assert len(chosen) == 1
+        assert outcome.steering.blocks == (chosen[0].block,)
+    assert demonstration.outcomes[0].search.improved
+    assert not demonstration.outcomes[2].search.improved
+    assert all(point.strength < 0 for point in demonstration.outcomes[1].search.points)
+
+
+def test_saving_writes_the_report_and_steerings_that_load(
+    demonstration: demo.Demonstration, tmp_path: Path
+) -> None:
+    path = demo.save(demonstration, tmp_path / "a" / "b", created=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    page = check(path.read_text(encoding="utf-8"))
+    assert "2026-01-02 03:04 UTC" in page.words
+    for outcome in demonstration.outcomes:
+        assert outcome.instruction.label in page.words
+        loaded = Steering.load(path.parent / "steerings" / outcome.instruction.name, IDENTITY)
+        assert loaded.digest() == outcome.steering.digest()
+        assert loaded.record.measurements["test"]["steered"]["n"] == 6
+        assert loaded.record.instructions == (outcome.instruction.to_dict(),)
+    demo.save(demonstration, tmp_path / "a" / "b")  # a second run replaces the first
+    assert sorted(p.name for p in path.parent.iterdir()) == ["report.html", "steerings"]
+
+
+def test_one_kind_twice_gets_two_folders(tmp_path: Path) -> None:
+    twice = tuple(instructions.get("include", word=word) for word in ("lantern", "rocket"))
+    result = demo.run(FakeEngine(), Plan(twice, pairs=4, validation=2, test=2))
+    demo.save(result, tmp_path)
+    assert sorted(p.name for p in (tmp_path / "steerings").iterdir()) == ["include", "include-2"]
+
+
+def test_the_json_document_has_the_documented_shape(demonstration: demo.Demonstration) -> None:
+    document = demonstration.to_dict()
+    assert list(document) == ["model", "rows", "seconds"]
+    assert document["model"] == "fake"
+    assert len(document["rows"]) == 12
+    for row in document["rows"]:
+        assert list(row) == [
+            "instruction",
+            "params",
+            "condition",
+            "method",
+            "n",
+            "followed",
+            "loose",
+            "quality",
+        ]
+        assert list(row["quality"]) == ["perplexity", "repetition", "facts"]
+        assert row["quality"]["facts"] is None
+
+
+def test_shared_queries_are_refused() -> None:
+    def queries(split: str, n: int) -> Sequence[str]:
+        return [f"{split} {i}" for i in range(n - 1)] + ["the same one"]
+
+    with pytest.raises(TrimtabError, match=r"'the same one' is in two"):
+        demo.run(FakeEngine(), PLAN, queries=queries)
+
+
+def test_own_queries_and_facts_are_used() -> None:
+    def queries(split: str, n: int) -> Sequence[str]:
+        return [f"{split} question {i}?" for i in range(n)]
+
+    result = demo.run(
+        FakeEngine(), PLAN, queries=queries, facts=lambda query, response: float("test" in query)
+    )
+    assert {row.quality.facts for row in result.rows} == {1.0}
+    assert result.rows[0].responses[0].query == "test question 0?"
+
+
+def test_the_summary_tells_when_steering_harms(demonstration: demo.Demonstration) -> None:
+    assert "these 3 instructions" in demo.summary(demonstration)
+    assert "worse" not in demo.summary(demonstration)
+
+    class Stubborn(FakeEngine):
+        """Capital letters whenever steered, small ones otherwise."""
+
+        def generate(self, prompts, **options):  # type: ignore[no-untyped-def]
+            edits = self.edits_of_rows(options.get("steering"), len(prompts))
+            return [
+                type(g)(g.text if row else g.text.lower(), g.token_ids, g.prompt_index, g.finished)
+                for g, row in zip(
+                    super().generate(prompts, **options | {"steering": None}), edits, strict=True
+                )
+            ]
+
+    harmed = demo.run(Stubborn(), Plan(CHOSEN[:1], pairs=4, validation=2, test=2))
+    assert not harmed.outcomes[0].search.improved
+    assert "For lowercase the steering does worse than doing nothing." in demo.summary(harmed)
+
+
+def test_plans_suit_the_model() -> None:
+    real = plan_for(IDENTITY, test=5, seed=None)
+    assert (real.test, real.seed) == (5, 0)
+    assert real.blocks is not None
+    assert all(0 <= block < IDENTITY.blocks for block in real.blocks)
+    assert len(real.instructions) == 5
+    assert plan_for(IDENTITY, [*CHOSEN, CHOSEN[0]]).instructions == CHOSEN
+
+
+def test_the_default_list_has_all_kinds() -> None:
+    names = {one.name for one in default_instructions()}
+    assert len(names) >= 8
+    assert {"json", "lowercase", "no_commas", "sentences", "include", "exclude"} <= names
+    for one in default_instructions():
+        assert set(one.phrasings("learning")).isdisjoint(one.phrasings("test"))
+
+
+def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrimtabError, match="cannot make the folder"):
+        demo.prepare_folder(tmp_path / "file" / "demo")
+
+
+def test_a_model_that_gives_gradients_is_distilled_and_compared(tmp_path: Path) -> None:
+    losses: list[float] = []
+    steps: list[int] = []
+    plan = Plan(
+        (instructions.get("lowercase"),), pairs=16, training_steps=16, validation=4, test=6, max_new_tokens=96
+    )
+    result = demo.run(
+        trimtab.load("nano"),
+        plan,
+        facts=nano.facts,
+        on_step=lambda finished, what: steps.append(finished),
+        on_loss=lambda label, now: losses.append(now.loss),
+    )
+    assert sum(steps) == plan.steps
+    assert losses[-1] < losses[0] / 2
+    assert set(result.seconds) == {"baseline", "distill", "learn", "search", "test"}
+    [outcome] = result.outcomes
+    assert outcome.steering.record.method == "distilled"
+    assert outcome.vector is not None
+    assert outcome.vector.record.method == "mean_difference"
+    rows = result.to_dict()["rows"]
+    assert [(row["condition"], row["method"]) for row in rows] == [
+        ("baseline", None),
+        ("instructed", None),
+        ("steered", "distilled"),
+        ("instructed+steered", "distilled"),
+        ("steered", "mean_difference"),
+    ]
+    assert result.rows[2].followed >= 0.5
+    path = demo.save(result, tmp_path)
+    assert "mean difference" in check(path.read_text(encoding="utf-8")).words
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "steerings", "vectors"]
