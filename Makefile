@@ -30,7 +30,7 @@ help: ## Show this list
 	@echo "make test     lint, types and all tests; those on vLLM in .venv-vllm (half an hour in all)"
 	@echo "make test ARGS=\"tests/cli -x\"                lint, types and these tests, without vLLM"
 	@echo "make test-vllm [ARGS=\"tests/on_vllm -x\"]       only the tests on vLLM, or these of them"
-	@echo "make lint     ruff and mypy only"
+	@echo "make lint     ruff, mypy and the layers of the house only"
 	@echo "make format   let ruff mend layout and what it can"
 	@echo "make docs     build the documentation into site/"
 	@echo "make lock     pin the newest allowed versions of all packages in constraints.txt"
@@ -117,10 +117,11 @@ test-vllm: $(VLLM)/test.stamp
 	  VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 $(VLLM)/bin/python -m pytest $(VLLM_ARGS)
 
 lint: $(VENV)/dev.stamp
-	@echo "==> ruff check, ruff format --check, mypy --strict"
+	@echo "==> ruff check, ruff format --check, mypy --strict, lint-imports (who may import whom)"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/dev.stamp
 	@echo "==> ruff check --fix, ruff format"
