@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab import instructions
+from trimtab.demo.plan import default_instructions
 from trimtab.errors import InstructionError
 from trimtab.instructions.spelling import parse_instructions
-from trimtab.plan import default_instructions
 
 
 def test_names_parameters_and_positions() -> None:

@@ -13,20 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trimtab import learn, prompts, tune
-from trimtab.demo_report import (
-    make_report,
-    prepare_folder,
-    save,
-    summary,
-)
-from trimtab.demonstration import Demonstration, Outcome
+from trimtab.demo.demonstration import Demonstration, Outcome
+from trimtab.demo.plan import Plan
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import TrimtabError
 from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond, respond_baseline
 from trimtab.measure.rows import Row, evaluate_instruction, judge
-from trimtab.plan import Plan, plan_for
 from trimtab.report import page as reports
 from trimtab.report.plots import SearchPoint
 
@@ -35,18 +29,6 @@ if TYPE_CHECKING:
     from trimtab.instructions import Instruction
     from trimtab.prompts.queries import Split
     from trimtab.steering.steering import Steering
-
-__all__ = [
-    "Demonstration",
-    "Outcome",
-    "Plan",
-    "make_report",
-    "plan_for",
-    "prepare_folder",
-    "run",
-    "save",
-    "summary",
-]
 
 OnStep = Callable[[int, str], None]
 """`(steps finished since the last call, what begins now)`."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from trimtab._version import __version__
-from trimtab.demonstration import Demonstration
+from trimtab.demo.demonstration import Demonstration
 from trimtab.errors import TrimtabError
 from trimtab.measure.statistics import mean
 from trimtab.report import page as reports

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trimtab.demo.plan import Plan
 from trimtab.measure.rows import Row
-from trimtab.plan import Plan
 from trimtab.report import page as reports
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from tests.report.html_check import check
 
 import trimtab
 from trimtab import demo, instructions, nano, prompts
+from trimtab.demo.plan import Plan, default_instructions, plan_for
 from trimtab.errors import TrimtabError
 from trimtab.measure.rows import CONDITIONS
-from trimtab.plan import Plan, default_instructions, plan_for
 from trimtab.steering.steering import Steering
 
 CHOSEN = (instructions.get("lowercase"), instructions.get("exclude", word="river"), instructions.get("json"))
