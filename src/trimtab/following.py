@@ -134,8 +134,8 @@ def follow(
 
     A row is tried, until an answer of its passes: steered at each of the strengths; steered at the first strength
     with the instruction in the prompt; told without steering; then both of these in turn, sampled, the instruction in
-    another phrasing each time. A row that has no steering, or whose steering's condition does not hold, starts with the
-    plain prompt instead. All is greedy but the sampled attempts, and those are repeatable by `seed`.
+    another phrasing each time. A row that has no steering, or one that does not act on it, starts with the plain prompt
+    instead. All is greedy but the sampled attempts, and those are repeatable by `seed`.
 
     Args:
         engine: The model.
@@ -170,7 +170,7 @@ def follow(
             raise SteeringError(f"a strength must be a finite number, not {strength}")
     given = engine.steerings_of_rows(steering, len(prompts))
     wanted = wanted_of(instructions, given, len(prompts))
-    # A condition is decided once, not at every attempt: what is tried is what acts.
+    # Whether it acts is decided once, not at every attempt: what is tried is what acts.
     acting = engine.decided(given, prompts, batch_size=batch_size)
     rows = [
         _Row(prompt, tuple(one.for_query(prompt_text(prompt)) for one in asked), acts)

@@ -124,9 +124,9 @@ def test_steerings_with_conditions_need_not_act_together() -> None:
     low = steering(engine, instructions.get("lowercase")).when(Matches("quiet"))
     high = steering(engine, instructions.get("uppercase")).when(Matches("loud"))
     found = compose(engine, [low, high])
-    assert len(found.steering.conditions) == 2
+    assert len(found.steering.whens) == 2
     assert found.union_followed is None
-    with pytest.raises(SteeringError, match="with conditions cannot be distilled together"):
+    with pytest.raises(SteeringError, match="that do not act on every prompt cannot be distilled together"):
         compose(engine, [low, high], fit="always")
 
 

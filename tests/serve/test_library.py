@@ -14,7 +14,7 @@ import torch
 
 from trimtab.errors import SteeringError
 from trimtab.serve.library import SteeringLibrary
-from trimtab.steering import when as condition
+from trimtab.steering import when
 from trimtab.steering.edits import Edit
 from trimtab.steering.record import ModelIdentity, Record
 from trimtab.steering.steering import Steering
@@ -147,10 +147,10 @@ def test_names_that_could_be_something_else_are_refused(name: str, folder: Path)
             "is for other .* not for nano",
         ),
         (
-            steering().when(condition.Matches("rocket")),
+            steering().when(when.Matches("rocket")),
             r"acts only if .*rocket.*decide in the client.*always\(\)",
         ),
-        (steering().when(condition.Rule(lambda prompt: True)), "acts only if"),
+        (steering().when(when.Rule(lambda prompt: True)), "acts only if"),
         (
             steering(gated=3),
             "has 3 gated edits in one block, and the tables take 2; start the server with gates=3",
@@ -163,7 +163,7 @@ def test_what_cannot_be_served_is_refused(given: Steering, message: str) -> None
     with pytest.raises(SteeringError, match=message):
         library.add("json", given)
     assert library.names() == []
-    library.add("json", given.always() if given.conditions else steering())
+    library.add("json", given.always() if given.whens else steering())
 
 
 def test_there_is_a_limit_to_their_number() -> None:
@@ -239,7 +239,7 @@ def test_all_that_is_damaged_is_named_and_nothing_is_added(folder: Path) -> None
     (folder / "empty").mkdir()
     tensors = folder / "json" / "steering.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-1] + b"\x01")
-    steering().when(condition.Matches("x")).save(folder / "sometimes")
+    steering().when(when.Matches("x")).save(folder / "sometimes")
     steering().save(folder / "bad name")
     library = new_library()
     with pytest.raises(

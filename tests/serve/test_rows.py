@@ -23,7 +23,7 @@ from trimtab.serve.rows import (
     row_of,
     unpack,
 )
-from trimtab.steering import when as condition
+from trimtab.steering import when
 from trimtab.steering.edits import Edit, TokenScope, apply_edits
 
 WIDTH = 5
@@ -136,7 +136,7 @@ def test_nothing_is_nothing(parts: Any) -> None:
 
 
 def test_what_cannot_be_folded_is_refused() -> None:
-    conditional = Edit(2, torch.ones(WIDTH), 1.0, condition=condition.Matches("rocket"))
+    conditional = Edit(2, torch.ones(WIDTH), 1.0, when=when.Matches("rocket"))
     with pytest.raises(SteeringError, match=r"block 2 acts only if .*rocket.*steering.always\(\)"):
         row_of([([conditional], 1.0)])
     for strength in (1e39, float("nan"), float("inf")):
@@ -206,8 +206,8 @@ def test_u_and_p_may_share_memory() -> None:
 
 
 def test_a_condition_cannot_be_packed() -> None:
-    with pytest.raises(SteeringError, match="decides no conditions"):
-        pack([Edit(0, torch.ones(WIDTH), 1.0, condition=condition.Matches("x"))])
+    with pytest.raises(SteeringError, match="server does not decide"):
+        pack([Edit(0, torch.ones(WIDTH), 1.0, when=when.Matches("x"))])
 
 
 def repacked(change: Any) -> bytes:

@@ -21,11 +21,11 @@ from trimtab.steering.steering import Steering
 from trimtab.steering.when import (
     AllOf,
     AnyOf,
-    Condition,
     Matches,
     Not,
     Resembles,
     Rule,
+    When,
     prompt_text,
 )
 
@@ -70,7 +70,7 @@ truths: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-def built(tree: Any) -> Condition:
+def built(tree: Any) -> When:
     if isinstance(tree, str):
         return Matches(tree)
     kind, *parts = tree
@@ -88,11 +88,11 @@ def truth(tree: Any, text: str) -> bool:
 
 @given(tree=truths, text=st.text("abcd", max_size=4))
 def test_conditions_put_together_decide_like_logic(tree: Any, text: str) -> None:
-    condition = built(tree)
-    assert condition.holds(text, unread) == truth(tree, text)
-    assert condition == built(tree)
-    assert hash(condition) == hash(built(tree))
-    assert (~condition).holds(text, unread) != condition.holds(text, unread)
+    when = built(tree)
+    assert when.holds(text, unread) == truth(tree, text)
+    assert when == built(tree)
+    assert hash(when) == hash(built(tree))
+    assert (~when).holds(text, unread) != when.holds(text, unread)
 
 
 @given(
@@ -140,7 +140,7 @@ def test_deciding_reads_each_prompt_once_and_only_where_a_condition_asks() -> No
     assert rows[0] is rows[3]
     assert rows[2] is None
     assert rows[4] is None
-    assert all(row is None or not row.conditions for row in rows)
+    assert all(row is None or not row.whens for row in rows)
     for prompt, blocks in ((told, blocks_of(rows)[0]), (plain, blocks_of(rows)[1])):
         read = FakeEngine().capture([prompt], blocks=[1], keep=True).activations
         assert blocks == ([0] if low.score(read[0, 0]) > 0.4 else []) + [2]
@@ -165,19 +165,19 @@ def test_edits_are_never_applied_undecided() -> None:
         FakeEngine().edits_of_rows(steering().when(RIVER), 1)
 
 
-# --- steerings with conditions ---------------------------------------------------------------------------------------
+# --- steerings that have one ---------------------------------------------------------------------------------------
 
 
 def test_when_and_always() -> None:
     one = steering()
-    assert one.when(RIVER).conditions == (RIVER,)
-    assert one.when(RIVER).when(Matches("x")).conditions == (RIVER & Matches("x"),)
-    assert one.when(RIVER).always().conditions == ()
+    assert one.when(RIVER).whens == (RIVER,)
+    assert one.when(RIVER).when(Matches("x")).whens == (RIVER & Matches("x"),)
+    assert one.when(RIVER).always().whens == ()
     assert one.when(RIVER).always().digest() == one.digest()
-    assert (2 * one.when(RIVER)).conditions == (RIVER,)
+    assert (2 * one.when(RIVER)).whens == (RIVER,)
     both = one.when(RIVER) + one.when(~RIVER) + one.when(RIVER) + one
-    assert both.conditions == (RIVER, ~RIVER)
-    assert len(both.decided(lambda condition: condition == RIVER).edits) == 3
+    assert both.whens == (RIVER, ~RIVER)
+    assert len(both.decided(lambda when: when == RIVER).edits) == 3
     assert one.when(RIVER).record.measurements == one.record.measurements
 
 
@@ -186,7 +186,7 @@ def test_a_condition_counts_for_the_digest_and_its_measurements_do_not() -> None
         values = {"model": IDENTITY, "block": 1, "direction": AXIS, "threshold": 0.5, **changes}
         return Resembles(**values)
 
-    conditions = [
+    whens = [
         RIVER,
         ~RIVER,
         RIVER | Matches("x"),
@@ -194,9 +194,9 @@ def test_a_condition_counts_for_the_digest_and_its_measurements_do_not() -> None
         learned(),
         learned(threshold=0.4),
     ]
-    conditions += [learned(block=0), learned(direction=-AXIS), learned(tokens="mean")]
-    digests = {steering().when(condition).digest() for condition in conditions} | {steering().digest()}
-    assert len(digests) == len(conditions) + 1
+    whens += [learned(block=0), learned(direction=-AXIS), learned(tokens="mean")]
+    digests = {steering().when(when).digest() for when in whens} | {steering().digest()}
+    assert len(digests) == len(whens) + 1
     assert steering().when(learned(measurements={"f1": 1.0})).digest() == steering().when(learned()).digest()
 
 
@@ -220,7 +220,7 @@ def test_the_card_says_when_it_acts() -> None:
 
 def test_what_is_no_condition_is_refused() -> None:
     for wrong in (str.isupper, "river", None):
-        with pytest.raises(SteeringError, match="a condition is made by"):
+        with pytest.raises(SteeringError, match="when to act is said by"):
             steering().when(wrong)  # type: ignore[arg-type]
     mistakes: dict[str, Callable[[], object]] = {
         "is not a regular expression": lambda: Matches("("),
@@ -231,8 +231,8 @@ def test_what_is_no_condition_is_refused() -> None:
         "reads block 4; the model has blocks 0 to 3": lambda: Resembles(IDENTITY, 4, AXIS, 0.0),
         "direction of width 9": lambda: Resembles(IDENTITY, 0, torch.ones(9), 0.0),
         "at least one": lambda: AllOf(()),
-        "put together from conditions": lambda: AnyOf(("x",)),  # type: ignore[arg-type]
-        "only a condition can be turned round": lambda: Not("x"),  # type: ignore[arg-type]
+        "only `When` objects go together": lambda: AnyOf(("x",)),  # type: ignore[arg-type]
+        "only a `When` can be turned round": lambda: Not("x"),  # type: ignore[arg-type]
     }
     for words, make in mistakes.items():
         with pytest.raises(SteeringError, match=words):
@@ -244,9 +244,9 @@ def test_a_condition_learned_on_another_model_is_refused() -> None:
     with pytest.raises(SteeringError, match=r"learned on other .*: the names differ"):
         steering().when(RIVER | Resembles(other, 0, AXIS, 0.0))
     moved = steering().when(Resembles(IDENTITY, 0, AXIS, 0.0)).moved_to(other)
-    assert len(moved.conditions) == 1
+    assert len(moved.whens) == 1
     narrow = ModelIdentity("other", None, "FakeForCausalLM", 4, 5, "plain")
-    edit = Edit(0, torch.ones(5), 1.0, condition=Resembles(IDENTITY, 0, AXIS, 0.0))
+    edit = Edit(0, torch.ones(5), 1.0, when=Resembles(IDENTITY, 0, AXIS, 0.0))
     with pytest.raises(SteeringError, match="direction of width 8, the model 5"):
         Steering("x", (edit,), Record(narrow))
 
@@ -263,8 +263,8 @@ def test_saved_and_loaded_conditions_are_the_same(
     whole = steering("a").when(built(tree) & ~learned) + steering("b") + steering("c").when(learned)
     loaded = Steering.load(whole.save(tmp_path_factory.mktemp("s") / "s"), IDENTITY)
     assert loaded.digest() == whole.digest()
-    assert [edit.condition for edit in loaded.edits] == [edit.condition for edit in whole.edits]
-    last = loaded.conditions[-1]
+    assert [edit.when for edit in loaded.edits] == [edit.when for edit in whole.edits]
+    last = loaded.whens[-1]
     assert isinstance(last, Resembles)
     assert (last.threshold, last.measurements) == (threshold, {"f1": 0.5})
     assert torch.equal(last.direction, learned.direction)
@@ -296,7 +296,7 @@ def deep(levels: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("condition", "words"),
+    ("when", "words"),
     [
         ("x", "must be an object"),
         ({}, "lacks 'kind'"),
@@ -313,11 +313,11 @@ def deep(levels: int) -> dict[str, Any]:
         (deep(40), "more than 16 deep"),
     ],
 )
-def test_a_damaged_condition_is_refused_with_its_reason(tmp_path: Path, condition: Any, words: str) -> None:
+def test_a_damaged_condition_is_refused_with_its_reason(tmp_path: Path, when: Any, words: str) -> None:
     path = steering().when(RIVER).save(tmp_path / "s") / "steering.json"
     document = json.loads(path.read_text())
     checksums = document.pop("checksums")
-    document["conditions"] = [condition]
+    document["conditions"] = [when]
     document["checksums"] = {**checksums, "document": canonical_digest(document)}
     path.write_text(json.dumps(document))
     with pytest.raises(SteeringError, match=words) as caught:

@@ -160,5 +160,5 @@ def test_a_condition_goes_along() -> None:
     mapped = LinearMap(
         model("a", 2, 3), model("b", 2, 3), (0,), torch.eye(3)[None], torch.zeros(1, 3), (1.0,)
     )
-    edit = dataclasses.replace(Edit.add(0, torch.ones(3)), condition=Matches("json"))
-    assert mapped.edit(edit).condition == edit.condition
+    edit = dataclasses.replace(Edit.add(0, torch.ones(3)), when=Matches("json"))
+    assert mapped.edit(edit).when == edit.when

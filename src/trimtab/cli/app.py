@@ -13,7 +13,6 @@ from trimtab.cli import (
     architectures,
     check,
     compose,
-    condition,
     demo,
     doctor,
     evaluate,
@@ -26,6 +25,7 @@ from trimtab.cli import (
     serve,
     transfer,
     tune,
+    when,
 )
 from trimtab.cli.models import close_engines
 from trimtab.errors import TrimtabError
@@ -97,7 +97,7 @@ app.command("compose")(compose.command)
 app.command("tune")(tune.command)
 app.command("generate")(generate.command)
 app.command("follow")(follow.command)
-app.command("condition")(condition.command)
+app.command("when")(when.command)
 app.command("evaluate")(evaluate.command)
 app.command("transfer")(transfer.command)
 app.command("reproduce")(reproduce.command)

@@ -202,7 +202,7 @@ def command(
         trust_remote_code=trust_remote_code,
         engine=engine_name,
         engine_options=engine_options,
-        reads=steerings is not None and any(one.conditions for one in steerings.steerings),
+        reads=steerings is not None and any(one.whens for one in steerings.steerings),
     )
     if steerings is not None:
         for one in steerings.steerings:

@@ -94,7 +94,7 @@ def command(
         trust_remote_code=trust_remote_code,
         engine=engine_name,
         engine_options=engine_options,
-        reads=steered is not None and bool(steered.conditions),
+        reads=steered is not None and bool(steered.whens),
     )
     import trimtab
 

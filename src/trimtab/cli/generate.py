@@ -95,7 +95,7 @@ def command(
         trust_remote_code=trust_remote_code,
         engine=engine_name,
         engine_options=engine_options,
-        reads=steered is not None and bool(steered.conditions),
+        reads=steered is not None and bool(steered.whens),
     )
     if steered is not None:
         steered.check_model(engine.identity)
@@ -110,7 +110,7 @@ def command(
     acting = engine.decided(steered, asked, batch_size=batch_size)
     if len(asked) == 1 and json is None and not compare:
         if _idle(steered, acting[0]):
-            output.note("the steering's condition does not hold for this prompt: it is answered unsteered")
+            output.note("the steering does not act on this prompt: it is answered unsteered")
         for piece in engine.stream(asked[0], steering=acting[0], **sampling):
             output.text(piece, end="")
         output.text("")
@@ -131,8 +131,8 @@ def command(
 
 
 def _idle(steering: Steering | None, acting: Steering | None) -> bool:
-    """Whether a steering does nothing on a prompt because of its condition."""
-    return steering is not None and bool(steering.conditions) and acting is None
+    """Whether a steering does nothing on a prompt because of its `when`."""
+    return steering is not None and bool(steering.whens) and acting is None
 
 
 def _answer(
@@ -154,7 +154,7 @@ def _answer(
     rows = []
     for (number, condition), generation in zip(jobs, generations, strict=True):
         row = _row(prompts[number], condition, generation, wanted)
-        if condition == "steered" and steering is not None and steering.conditions:
+        if condition == "steered" and steering is not None and steering.whens:
             row["acts"] = acting[number] is not None
         rows.append(row)
     return rows
@@ -200,7 +200,7 @@ def _show(output: Output, rows: Sequence[dict[str, Any]], *, compare: bool) -> N
         return
     for row in rows:
         if len(rows) > 1:
-            idle = "  (not steered: the condition does not hold)" if row.get("acts") is False else ""
+            idle = "  (not steered: it does not act here)" if row.get("acts") is False else ""
             output.print(Text(f"> {row['prompt']}{idle}", style="bold"))
         output.print(row["response"])
         if len(rows) > 1:
@@ -213,7 +213,7 @@ def _columns(pair: Sequence[dict[str, Any]]) -> Table:
     for row in pair:
         idle = row.get("acts") is False
         table.add_column(
-            row["condition"] + (" (its condition does not hold)" if idle else ""), ratio=1, overflow="fold"
+            row["condition"] + (" (it does not act here)" if idle else ""), ratio=1, overflow="fold"
         )
     table.add_row(*(Text(row["response"]) for row in pair), end_section=True)
     labels = list(pair[0]["followed"])

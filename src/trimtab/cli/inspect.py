@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trimtab.cli.condition import described
 from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.when import described
 
 if TYPE_CHECKING:
     from trimtab.learn import Directions
@@ -65,21 +65,21 @@ def card(steering: Steering, directions: Directions | None = None) -> dict[str, 
         directions: What it was made of, if that was kept.
 
     Returns:
-        Its name, digest, record and conditions; one entry per edit with block, tokens, norms (units of the residual
-        stream) and the number of its condition; and `differences`, the norm of the mean difference for each block
-        (empty without directions).
+        Its name, digest, record and `conditions` (when its edits act); one entry per edit with block, tokens, norms
+        (units of the residual stream) and the number of its condition among those; and `differences`, the norm of the
+        mean difference for each block (empty without directions).
     """
     from trimtab.steering.card import describe_edit
 
     differences: dict[int, float] = {}
     if directions is not None:
         differences = dict(zip(directions.blocks, directions.difference_norm.tolist(), strict=True))
-    conditions = steering.conditions
+    whens = steering.whens
     return {
         "name": steering.name,
         "digest": steering.digest(),
         **steering.record.to_dict(),
-        "conditions": [described(condition) for condition in conditions],
+        "conditions": [described(when) for when in whens],
         "edits": [
             {
                 "block": edit.block,
@@ -89,7 +89,7 @@ def card(steering: Steering, directions: Directions | None = None) -> dict[str, 
                 "p_norm": 0.0 if edit.p is None else float(edit.p.norm()),
                 "added_norm": abs(edit.alpha) * float(edit.u.norm()),
                 "does": describe_edit(edit),
-                "condition": None if edit.condition is None else conditions.index(edit.condition),
+                "condition": None if edit.when is None else whens.index(edit.when),
             }
             for edit in sorted(steering.edits, key=lambda edit: edit.block)
         ],

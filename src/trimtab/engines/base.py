@@ -123,7 +123,7 @@ class Engine(ABC):
 
         Args:
             prompts: User messages or chats.
-            steering: One for all prompts, one (or None) per prompt, or None. One with a condition acts on the prompts
+            steering: One for all prompts, one (or None) per prompt, or None. One with a `when` acts on the prompts
                 for which it holds; see `decided`.
             max_new_tokens: The longest response, in tokens.
             do_sample: Sample instead of taking the most likely token (or beam).
@@ -141,7 +141,7 @@ class Engine(ABC):
         Raises:
             PromptError: If there is no prompt, or a prompt and its response don't fit the model's context.
             SteeringError: If a steering was made for another model, their number is not that of the prompts, or a
-                condition cannot be decided.
+                `when` cannot be decided.
             ModelError: If the settings contradict each other.
         """
 
@@ -200,9 +200,9 @@ class Engine(ABC):
         *,
         batch_size: int | None = None,
     ) -> list[Steering | None]:
-        """What acts on each prompt: its steering, less the edits whose condition does not hold.
+        """What acts on each prompt: its steering, less the edits that do not act on it.
 
-        Learned conditions read the unsteered model, in one more pass over the prompts concerned, up to the highest
+        A learned `when` reads the unsteered model, in one more pass over the prompts concerned, up to the highest
         block that is read. Everything that takes steerings decides like this by itself; what comes back needs no
         deciding.
 
@@ -212,10 +212,10 @@ class Engine(ABC):
             batch_size: Prompts per forward pass; None chooses by length and memory.
 
         Returns:
-            One for each prompt, without conditions; None where nothing acts.
+            One for each prompt, all decided; None where nothing acts.
 
         Raises:
-            SteeringError: As in `generate`, or if a condition cannot be decided.
+            SteeringError: As in `generate`, or if a `when` cannot be decided.
         """
         from trimtab.engines.deciding import decide
 
@@ -237,19 +237,19 @@ class Engine(ABC):
         Args:
             steering: As in `generate`.
             count: How many rows there are.
-            prompts: Their prompts, for steerings with a condition.
-            batch_size: Of the reading that learned conditions need.
+            prompts: Their prompts, for steerings with a `when`.
+            batch_size: Of the reading that a learned `when` needs.
 
         Raises:
-            SteeringError: If one was made for another model, their number is not `count`, or there are conditions and
+            SteeringError: If one was made for another model, their number is not `count`, or one has a `when` and
                 no prompts to decide them on.
         """
         rows = self.steerings_of_rows(steering, count)
-        conditional = next((one for one in rows if one is not None and one.conditions), None)
+        conditional = next((one for one in rows if one is not None and one.whens), None)
         if conditional is not None:
             if prompts is None:
                 raise SteeringError(
-                    f"the steering '{conditional.name}' acts only if {conditional.conditions[0].describe()}; give the "
+                    f"the steering '{conditional.name}' acts only if {conditional.whens[0].describe()}; give the "
                     "prompt of each row to decide that on, or apply steering.always()"
                 )
             rows = self.decided(rows, prompts, batch_size=batch_size)

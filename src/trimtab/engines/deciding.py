@@ -1,4 +1,4 @@
-"""Deciding conditions: which edits act on which prompt, before anything is applied.
+"""Deciding when: which edits act on which prompt, before anything is applied.
 
 It needs nothing of an engine but `capture`, so that every engine decides alike.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from trimtab.engines.base import Engine, Prompt
-from trimtab.steering.when import Condition, ReadTokens
+from trimtab.steering.when import ReadTokens, When
 
 if TYPE_CHECKING:
     from trimtab.steering.steering import Steering
@@ -24,9 +24,9 @@ def decide(
     prompts: Sequence[Prompt],
     batch_size: int | None = None,
 ) -> list[Steering | None]:
-    """The steering of each prompt, less the edits whose condition does not hold for it.
+    """The steering of each prompt, less the edits that do not act on it.
 
-    Prompts that stand several times, and conditions that several steerings share, are decided once.
+    Prompts that stand several times, and a `when` that several steerings share, are decided once.
 
     Args:
         engine: The model.
@@ -35,62 +35,60 @@ def decide(
         batch_size: Prompts per forward pass where the model is read.
 
     Raises:
-        SteeringError: A condition cannot be decided.
+        SteeringError: A `when` cannot be decided.
     """
     keys = [repr(prompt) for prompt in prompts]  # chats are lists, which no dictionary takes
-    asked: dict[str, tuple[Prompt, dict[Condition, bool]]] = {}
+    asked: dict[str, tuple[Prompt, dict[When, bool]]] = {}
     for key, prompt, steering in zip(keys, prompts, steerings, strict=True):
-        if steering is not None and steering.conditions:
-            asked.setdefault(key, (prompt, {}))[1].update(dict.fromkeys(steering.conditions, False))
+        if steering is not None and steering.whens:
+            asked.setdefault(key, (prompt, {}))[1].update(dict.fromkeys(steering.whens, False))
     readings = _Readings(engine, list(asked.values()), batch_size)
     for number, (prompt, verdicts) in enumerate(asked.values()):
-        for condition in verdicts:
-            verdicts[condition] = condition.holds(prompt, partial(readings.of, number))
+        for when in verdicts:
+            verdicts[when] = when.holds(prompt, partial(readings.of, number))
     # Rows with the same steering and the same verdicts share one result: what is shared is installed once.
-    known: dict[tuple[int, frozenset[Condition]], Steering] = {}
+    known: dict[tuple[int, frozenset[When]], Steering] = {}
     results: list[Steering | None] = []
     for key, steering in zip(keys, steerings, strict=True):
-        if steering is None or not steering.conditions:
+        if steering is None or not steering.whens:
             results.append(steering)
             continue
         verdicts = asked[key][1]
-        holding = frozenset(condition for condition in steering.conditions if verdicts[condition])
+        holding = frozenset(when for when in steering.whens if verdicts[when])
         if (id(steering), holding) not in known:
             known[id(steering), holding] = steering.decided(holding.__contains__)
         results.append(known[id(steering), holding])
     return results
 
 
-def holds(
-    engine: Engine, condition: Condition, prompts: Sequence[Prompt], batch_size: int | None = None
-) -> list[bool]:
-    """Whether a condition holds, for each prompt.
+def holds(engine: Engine, when: When, prompts: Sequence[Prompt], batch_size: int | None = None) -> list[bool]:
+    """Whether a `when` holds, for each prompt.
 
     Args:
         engine: The model.
-        condition: The condition.
+        when: What is asked.
         prompts: The prompts.
         batch_size: Prompts per forward pass where the model is read.
 
     Raises:
         SteeringError: It cannot be decided.
     """
-    readings = _Readings(engine, [(prompt, {condition: False}) for prompt in prompts], batch_size)
-    return [condition.holds(prompt, partial(readings.of, row)) for row, prompt in enumerate(prompts)]
+    readings = _Readings(engine, [(prompt, {when: False}) for prompt in prompts], batch_size)
+    return [when.holds(prompt, partial(readings.of, row)) for row, prompt in enumerate(prompts)]
 
 
 class _Readings:
-    """The block outputs that conditions want of prompts: one pass over those concerned for each kind of tokens."""
+    """The block outputs that are wanted of prompts: one pass over those concerned for each kind of tokens."""
 
     def __init__(
         self,
         engine: Engine,
-        asked: Sequence[tuple[Prompt, dict[Condition, bool]]],
+        asked: Sequence[tuple[Prompt, dict[When, bool]]],
         batch_size: int | None,
     ) -> None:
         wanted: dict[ReadTokens, dict[int, set[int]]] = {}
-        for row, (_, conditions) in enumerate(asked):
-            for block, tokens in frozenset().union(*(condition.readings for condition in conditions)):
+        for row, (_, whens) in enumerate(asked):
+            for block, tokens in frozenset().union(*(when.readings for when in whens)):
                 wanted.setdefault(tokens, {}).setdefault(row, set()).add(block)
         self._read: dict[tuple[int, int, ReadTokens], Tensor] = {}
         for tokens, rows in wanted.items():

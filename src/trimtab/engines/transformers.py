@@ -107,10 +107,10 @@ class TransformersEngine(Engine):
             steering: What to apply to every row; with `prompts`, also one (or None) for each.
             prompt_lengths: The prompt tokens of each row, for steerings that tell prompt and generated tokens
                 apart; None: everything is prompt.
-            prompts: The prompt of each row, on which conditions are decided, once and now; None where there are none.
+            prompts: The prompt of each row, by which it is decided, once and now, what acts; None where there are none.
 
         Raises:
-            SteeringError: If it was made for another model, or has a condition and there are no prompts.
+            SteeringError: If it was made for another model, or has a `when` and there are no prompts.
         """
         if prompts is not None:
             prompts = prompt_list(prompts)

@@ -6,8 +6,8 @@ from trimtab.learn.distillation.distilled import Distilled
 from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.learn.mean_difference import mean_difference
 from trimtab.learn.pca import pca
+from trimtab.learn.resembling import judge_when, when
 from trimtab.learn.sources import Source, learning_source
-from trimtab.learn.when import condition, judge_condition
 
 __all__ = [
     "Directions",
@@ -17,8 +17,9 @@ __all__ = [
     "Step",
     "condition",
     "distill",
-    "judge_condition",
+    "judge_when",
     "learning_source",
     "mean_difference",
     "pca",
+    "when",
 ]

@@ -102,7 +102,7 @@ def compose(
     """
     union = union_of(steerings, fit)
     union.check_model(engine.identity)
-    if union.conditions or fit == "never":
+    if union.whens or fit == "never":
         return Composed(_recorded(union, {"fit": "never"}, {}))
     wanted = instructions_of(steerings)
 
@@ -165,11 +165,11 @@ def union_of(steerings: Sequence[Steering], fit: Fit = "auto") -> Steering:
     if len(steerings) < 2:
         raise SteeringError(f"a composition is of two steerings or more, not {len(steerings)}")
     union = reduce(operator.add, steerings)
-    if union.conditions:  # they may contradict each other, as they need not act together
+    if union.whens:  # they may contradict each other, as they need not act together
         if fit == "always":
             raise SteeringError(
-                "steerings with conditions cannot be distilled together, as they do not always act together; fit the "
-                "unconditional ones and attach the conditions afterwards"
+                "steerings that do not act on every prompt cannot be distilled together, as they do not always act "
+                "together; fit them as they are without (`always()`), and say when they act afterwards"
             )
     elif fit == "never":  # those that name no instruction may be added up as well
         check_compatible(instructions_of([one for one in steerings if one.record.instructions]))

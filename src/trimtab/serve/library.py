@@ -1,6 +1,6 @@
 """The steerings that requests of one served model can name: from a folder, the Hub or an upload, validated and counted.
 
-What is in it can be served: it is whole, for this model, without conditions, and fits the tables. A name stands for one
+What is in it can be served: it is whole, for this model, always acts, and fits the tables. A name stands for one
 content at a time; a digest always for the same.
 """
 
@@ -255,10 +255,10 @@ class SteeringLibrary:
         """Make sure that a steering can be served; takes long enough not to be done under the lock."""
         _check_name(name)
         steering.check_model(self.identity)
-        if steering.conditions:
+        if steering.whens:
             raise SteeringError(
-                f"the steering '{name}' acts only if {steering.conditions[0].describe()}, and a server decides no "
-                "conditions; decide in the client and ask for it only then, and serve steering.always()"
+                f"the steering '{name}' acts only if {steering.whens[0].describe()}, which a server "
+                "does not decide; decide in the client and ask for it only then, and serve steering.always()"
             )
         size = sum(edit.u.nbytes + (0 if edit.p is None else edit.p.nbytes) for edit in steering.edits)
         self._check_size(size, f"the steering '{name}'")

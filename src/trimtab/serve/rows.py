@@ -89,15 +89,15 @@ def fold(edits: Sequence[Edit]) -> Row:
     """The row of one steering at strength 1.
 
     Args:
-        edits: Its edits, without conditions.
+        edits: Its edits, each without `when`.
 
     Raises:
-        SteeringError: An edit has a condition, edits of one block differ in width, or a value leaves float32.
+        SteeringError: An edit has a `when`, edits of one block differ in width, or a value leaves float32.
     """
     added: dict[int, np.ndarray] = {}
     gated: dict[int, _Merged] = {}
     for edit in edits:
-        _refuse_condition(edit)
+        _refuse_undecided(edit)
         if edit.is_nothing:
             continue
         phases = np.array([edit.tokens != "generated", edit.tokens != "prompt"], dtype=np.float64)
@@ -140,7 +140,7 @@ def row_of(parts: Sequence[tuple[Sequence[Edit], float]]) -> Row:
     """Fold the edits of several steerings into one row.
 
     Args:
-        parts: The edits of each steering, without conditions, and its strength.
+        parts: The edits of each steering, each without `when`, and its strength.
 
     Raises:
         SteeringError: As of `fold` and `combine`.
@@ -154,11 +154,11 @@ def digest_of(edits: Sequence[Edit]) -> str:
     The word in front keeps edits that a request brings along apart from steerings, whose digest is of their record too.
 
     Raises:
-        SteeringError: An edit has a condition.
+        SteeringError: An edit has a `when`.
     """
     each = []
     for edit in edits:
-        _refuse_condition(edit)
+        _refuse_undecided(edit)
         content = hashlib.sha256(f"{edit.block} {edit.alpha!r} {edit.tokens} {edit.width}".encode())
         content.update(edit.u.numpy().tobytes())
         if edit.p is not None:
@@ -171,7 +171,7 @@ def pack(edits: Sequence[Edit]) -> bytes:
     """Edits as one safetensors file that says in its metadata what they are; `unpack` gives them back, bit by bit.
 
     Raises:
-        SteeringError: An edit has a condition.
+        SteeringError: An edit has a `when`.
     """
     digest = digest_of(edits)
     tensors = {
@@ -218,11 +218,11 @@ def unpack(content: bytes) -> tuple[Edit, ...]:
     return edits
 
 
-def _refuse_condition(edit: Edit) -> None:
-    if edit.condition is not None:
+def _refuse_undecided(edit: Edit) -> None:
+    if edit.when is not None:
         raise SteeringError(
-            f"an edit of block {edit.block} acts only if {edit.condition.describe()}, and a server decides no "
-            "conditions; decide it in the client and ask for the steering only then, or serve steering.always()"
+            f"an edit of block {edit.block} acts only if {edit.when.describe()}, which a server does not "
+            "decide; decide it in the client and ask for the steering only then, or serve steering.always()"
         )
 
 

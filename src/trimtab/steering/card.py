@@ -29,20 +29,20 @@ def describe(steering: Steering) -> str:
         ("method", record.method),
         ("prompts", short(record.prompts) if record.prompts else "not recorded"),
     ]
-    conditions = steering.conditions
-    alike = len(conditions) < 2 and all(edit.condition is not None for edit in steering.edits)
+    whens = steering.whens
+    alike = len(whens) < 2 and all(edit.when is not None for edit in steering.edits)
     edits = [
         f"block {edit.block}: {describe_edit(edit)}"
-        + ("" if alike or edit.condition is None else f", if ({conditions.index(edit.condition) + 1})")
+        + ("" if alike or edit.when is None else f", if ({whens.index(edit.when) + 1})")
         for edit in sorted(steering.edits, key=lambda e: e.block)
     ]
     rows += [
         ("edits" if not number else "", text)
         for number, text in enumerate(edits or ["none: it changes nothing"])
     ]
-    for number, condition in enumerate(conditions):
+    for number, when in enumerate(whens):
         label = "acts only if" if alike else f"({number + 1}) only if"
-        rows.append((label, condition.describe()))
+        rows.append((label, when.describe()))
     if record.settings:
         rows.append(("settings", _values(record.settings)))
     if record.measurements:
@@ -83,7 +83,7 @@ def describe_edit(edit: Edit) -> str:
 def _digest(steering: Steering) -> str:
     try:
         return short(steering.digest())
-    except SteeringError:  # a condition that is Python code
+    except SteeringError:  # a `when` that is Python code
         return "none: it cannot be saved"
 
 

@@ -2,8 +2,9 @@
 
     "edits": [{"block": 2, "alpha": 1.0, "tokens": "all", "gated": true, "condition": 0}]
 
-`edits.0.u` and, where it is gated, `edits.0.p` are the vectors of the first. An edit with a condition names it by its
-place among `conditions`; without any, both keys are left out, and the document is one of format version 1.
+`edits.0.u` and, where it is gated, `edits.0.p` are the vectors of the first. An edit that has a
+`when` names it, as its "condition", by its place among "conditions"; without any, both keys are left out, and the
+document is one of format version 1.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from torch import Tensor
 from trimtab.errors import SteeringError
 from trimtab.steering.documents import finite_number, finite_vector, take
 from trimtab.steering.edits import Edit, TokenScope
-from trimtab.steering.when import Condition
-from trimtab.steering.when_files import condition_document, condition_tensors, read_condition
+from trimtab.steering.when import When
+from trimtab.steering.when_files import read_when, when_document, when_tensors
 
 if TYPE_CHECKING:
     from trimtab.steering.record import ModelIdentity
 
 
-def edits_document(edits: Sequence[Edit], conditions: Sequence[Condition]) -> dict[str, Any]:
-    """Edits and their conditions as plain JSON, without the vectors.
+def edits_document(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, Any]:
+    """Edits and when they act as plain JSON, without the vectors.
 
     Args:
         edits: The edits, in the order of their tensors.
-        conditions: Their different conditions.
+        whens: The different ones among their `when`.
 
     Raises:
-        SteeringError: A condition is Python code.
+        SteeringError: A `when` is Python code.
     """
     listed = []
     for edit in edits:
@@ -42,24 +43,24 @@ def edits_document(edits: Sequence[Edit], conditions: Sequence[Condition]) -> di
             "tokens": edit.tokens,
             "gated": edit.p is not None,
         }
-        if edit.condition is not None:
-            values["condition"] = conditions.index(edit.condition)
+        if edit.when is not None:
+            values["condition"] = whens.index(edit.when)
         listed.append(values)
     document: dict[str, Any] = {"edits": listed}
-    if conditions:
-        document["conditions"] = [condition_document(condition) for condition in conditions]
+    if whens:
+        document["conditions"] = [when_document(when) for when in whens]
     return document
 
 
-def edits_tensors(edits: Sequence[Edit], conditions: Sequence[Condition]) -> dict[str, Tensor]:
-    """The vectors of edits and the directions of their conditions, by the names under which they are saved."""
+def edits_tensors(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, Tensor]:
+    """The vectors of edits and the directions of when they act, by the names under which they are saved."""
     tensors = {}
     for number, edit in enumerate(edits):
         tensors[f"edits.{number}.u"] = edit.u
         if edit.p is not None:
             tensors[f"edits.{number}.p"] = edit.p
-    for number, condition in enumerate(conditions):
-        tensors |= condition_tensors(condition, f"conditions.{number}")
+    for number, when in enumerate(whens):
+        tensors |= when_tensors(when, f"conditions.{number}")
     return tensors
 
 
@@ -75,15 +76,15 @@ def read_edits(
         where: For messages.
 
     Raises:
-        SteeringError: An edit or a condition is damaged, or does not fit the model.
+        SteeringError: An edit or a `when` is damaged, or does not fit the model.
     """
     listed = take(document, "conditions", list, where) if "conditions" in document else []
-    conditions = [
-        read_condition(values, f"conditions.{number}", tensors, model, where)
+    whens = [
+        read_when(values, f"conditions.{number}", tensors, model, where)
         for number, values in enumerate(listed)
     ]
     return tuple(
-        read_edit(values, number, tensors, (model.blocks, model.width), where, conditions)
+        read_edit(values, number, tensors, (model.blocks, model.width), where, whens)
         for number, values in enumerate(take(document, "edits", list, where))
     )
 
@@ -94,7 +95,7 @@ def read_edit(
     tensors: dict[str, Tensor],
     shape: tuple[int, int],
     where: str | Path,
-    conditions: Sequence[Condition] = (),
+    whens: Sequence[When] = (),
 ) -> Edit:
     """Read one edit of those that `edits_document` and `edits_tensors` gave.
 
@@ -104,7 +105,7 @@ def read_edit(
         tensors: All tensors.
         shape: How many blocks the model has, and its width.
         where: For messages.
-        conditions: Those that the document lists.
+        whens: Those that the document lists.
 
     Raises:
         SteeringError: The edit is damaged, or does not fit the shape.
@@ -122,17 +123,17 @@ def read_edit(
             f"{place}: tokens must be one of {', '.join(get_args(TokenScope))}, not {tokens!r:.60}"
         )
     gated = take(values, "gated", bool, place)
-    condition = None
+    when = None
     if "condition" in values:
         index = take(values, "condition", int, place)
-        if not 0 <= index < len(conditions):
-            raise SteeringError(f"{place}: there is no condition {index}; {len(conditions)} are listed")
-        condition = conditions[index]
+        if not 0 <= index < len(whens):
+            raise SteeringError(f"{place}: there is no condition {index}; {len(whens)} are listed")
+        when = whens[index]
     return Edit(
         block=block,
         u=finite_vector(tensors, f"edits.{number}.u", (width,), where),
         alpha=finite_number(values.get("alpha"), "alpha", place),
         p=finite_vector(tensors, f"edits.{number}.p", (width,), where) if gated else None,
         tokens=tokens,
-        condition=condition,
+        when=when,
     )

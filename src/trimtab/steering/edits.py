@@ -21,7 +21,7 @@ from torch import Tensor
 from trimtab.errors import SteeringError
 
 if TYPE_CHECKING:
-    from trimtab.steering.when import Condition
+    from trimtab.steering.when import When
 
 __all__ = ["Edit", "EditTable", "TokenScope", "apply_edits", "change"]
 
@@ -41,7 +41,7 @@ class Edit:
         alpha: The constant part of the coefficient of `u`.
         p: The gate, shape `[d]`, float32 on the CPU; None means zeros.
         tokens: Which tokens are changed.
-        condition: For which prompts it acts; None for all. Whoever applies edits decides first (`Engine.decided`) and
+        when: For which prompts it acts; None for all. Whoever applies edits decides first (`Engine.decided`) and
             applies those without: a table refuses the others.
 
     Raises:
@@ -53,7 +53,7 @@ class Edit:
     alpha: float = 0.0
     p: Tensor | None = None
     tokens: TokenScope = "all"
-    condition: Condition | None = None
+    when: When | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 0:
@@ -118,7 +118,7 @@ class Edit:
         gate = "" if self.p is None else f", |p|={float(torch.linalg.vector_norm(self.p)):.3g}"
         norm = float(torch.linalg.vector_norm(self.u))
         what = f"block={self.block}, |u|={norm:.3g}, alpha={self.alpha:.3g}{gate}, tokens={self.tokens!r}"
-        when = "" if self.condition is None else f", condition={self.condition!r}"
+        when = "" if self.when is None else f", when={self.when!r}"
         return f"Edit({what}{when})"
 
     def _content(self) -> tuple[object, ...]:
@@ -179,9 +179,9 @@ class EditTable:
             for edit in edits:
                 if edit.is_nothing:
                     continue
-                if edit.condition is not None:
+                if edit.when is not None:
                     raise SteeringError(
-                        f"an edit of block {edit.block} acts only if {edit.condition.describe()}; decide that first, "
+                        f"an edit of block {edit.block} acts only if {edit.when.describe()}; decide that first, "
                         "for each prompt (Engine.decided), and apply what is left"
                     )
                 (plain if edit.p is None else gated).put(row, edit)

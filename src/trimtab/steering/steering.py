@@ -2,7 +2,7 @@
 
 It is the artefact a user keeps and shares. Steerings of one model compose with `+` (the union of their edits: edits of
 the same block act simultaneously, so the order never matters) and scale with `*` (an edit's change is linear in its u).
-`when` gives its edits a condition; a composition keeps that of each part, since every edit carries its own.
+`when` says when its edits act; a composition keeps that of each part, since every edit carries its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trimtab.steering.edit_files import edits_document, edits_tensors, read_edit
 from trimtab.steering.edits import Edit
 from trimtab.steering.folder import STEERING, read_folder, write_folder
 from trimtab.steering.record import ModelIdentity, Record
-from trimtab.steering.when import Condition
+from trimtab.steering.when import When
 
 __all__ = ["ModelIdentity", "Record", "Steering"]
 
@@ -57,55 +57,53 @@ class Steering:
         return tuple(sorted({edit.block for edit in self.edits}))
 
     @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """The different conditions of its edits, in the order of the edits; none if all act on every prompt."""
-        return tuple(dict.fromkeys(edit.condition for edit in self.edits if edit.condition is not None))
+    def whens(self) -> tuple[When, ...]:
+        """Each different `when` of its edits, in the order of the edits; none if all act on every prompt."""
+        return tuple(dict.fromkeys(edit.when for edit in self.edits if edit.when is not None))
 
-    def when(self, condition: Condition) -> Steering:
-        """The same steering, for the prompts alone for which a condition holds; on those it acts as before.
+    def when(self, when: When) -> Steering:
+        """The same steering, for the prompts alone for which a `when` holds; on those it acts as before.
 
-        Edits that have a condition already act if both hold. What was measured stays in the record: it was measured
+        Edits that have one already act if both hold. What was measured stays in the record: it was measured
         on prompts where the steering acts.
 
         Args:
-            condition: See `trimtab.steering.when`, and `trimtab.learn.when` to learn one.
+            when: See `trimtab.steering.when`, and `trimtab.learn.when` to learn one.
 
         Raises:
             SteeringError: It was learned on another model.
         """
-        if not isinstance(condition, Condition):
+        if not isinstance(when, When):
             raise SteeringError(
-                f"a condition is made by trimtab.steering.when or trimtab.learn.when, not {condition!r:.60}; for a "
-                "function write condition.Rule(function), for a regular expression condition.Matches(text)"
+                f"when to act is said by trimtab.steering.when or trimtab.learn.when, not {when!r:.60}; for a "
+                "function write when.Rule(function), for a regular expression when.Matches(text)"
             )
-        reason = condition.refusal(self.record.model)
+        reason = when.refusal(self.record.model)
         if reason is not None:
             raise SteeringError(f"the steering '{self.name}' is for {self.record.model}; {reason}")
         edits = tuple(
-            dataclasses.replace(
-                edit, condition=condition if edit.condition is None else edit.condition & condition
-            )
+            dataclasses.replace(edit, when=when if edit.when is None else edit.when & when)
             for edit in self.edits
         )
         return dataclasses.replace(self, edits=edits)
 
     def always(self) -> Steering:
-        """The same steering for every prompt, without any condition."""
-        return self.decided(lambda condition: True)
+        """The same steering for every prompt, without any `when`."""
+        return self.decided(lambda when: True)
 
-    def decided(self, holds: Callable[[Condition], bool]) -> Steering:
-        """What acts on one prompt: the edits whose condition holds, which then have none.
+    def decided(self, holds: Callable[[When], bool]) -> Steering:
+        """What acts on one prompt: the edits whose `when` holds, which then have none.
 
         Args:
-            holds: Says of each of `conditions` whether it does.
+            holds: Says of each of `whens` whether it does.
         """
-        verdicts = {condition: holds(condition) for condition in self.conditions}
+        verdicts = {when: holds(when) for when in self.whens}
         if not verdicts:
             return self
         edits = tuple(
-            edit if edit.condition is None else dataclasses.replace(edit, condition=None)
+            edit if edit.when is None else dataclasses.replace(edit, when=None)
             for edit in self.edits
-            if edit.condition is None or verdicts[edit.condition]
+            if edit.when is None or verdicts[edit.when]
         )
         return dataclasses.replace(self, edits=edits)
 
@@ -202,14 +200,14 @@ class Steering:
         same digest.
 
         Raises:
-            SteeringError: A condition is Python code.
+            SteeringError: A `when` is Python code.
         """
         content = hashlib.sha256()
         document = self._document()
         for key in ("name", "measurements", "created", "version"):
             del document[key]
-        if self.conditions:
-            document["conditions"] = [condition.content() for condition in self.conditions]
+        if self.whens:
+            document["conditions"] = [when.content() for when in self.whens]
         content.update(canonical_digest(document).encode())
         for edit in self.edits:
             for tensor in (edit.u, edit.p):
@@ -232,9 +230,9 @@ class Steering:
 
         Raises:
             SteeringError: The folder holds something else or cannot be written, the record is not plain JSON, or a
-                condition is Python code.
+                `when` is Python code.
         """
-        version = 2 if self.conditions else 1
+        version = 2 if self.whens else 1
         return write_folder(folder, STEERING, self._document(), self._tensors(), version=version)
 
     @classmethod
@@ -267,10 +265,10 @@ class Steering:
         return steering if record.model.refusal(model) is None else steering.moved_to(model)
 
     def _document(self) -> dict[str, Any]:
-        return {"name": self.name, **self.record.to_dict(), **edits_document(self.edits, self.conditions)}
+        return {"name": self.name, **self.record.to_dict(), **edits_document(self.edits, self.whens)}
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        return edits_tensors(self.edits, self.conditions)
+        return edits_tensors(self.edits, self.whens)
 
 
 def _parts(steering: Steering) -> list[dict[str, Any]]:
@@ -298,7 +296,7 @@ def _check_edit(edit: Edit, model: ModelIdentity, where: str) -> None:
         raise SteeringError(
             f"{where} edits block {edit.block} at width {edit.width}, but {model} has width {model.width}"
         )
-    condition = edit.condition
-    reason = None if condition is None else condition.refusal(model, allow_other_model=True)
+    when = edit.when
+    reason = None if when is None else when.refusal(model, allow_other_model=True)
     if reason is not None:
         raise SteeringError(f"{where} does not fit {model}: {reason}")

@@ -1,6 +1,6 @@
-"""When a steering acts: a condition on the prompt, decided for each row before anything is written.
+"""When a steering acts: what a prompt must be like, decided for each row before anything is written.
 
-A condition is data about *when*, as an edit's `tokens` are about *where*. It looks at the prompt alone, never at what
+A `When` is data, as an edit's `tokens` are about *where*. It looks at the prompt alone, never at what
 was generated and never at the steered model, so that the same prompt always gets the same decision, in any batch and on
 any engine. Deciding is apart from applying: an engine decides first (`Engine.decided`), and then applies what is left.
 
@@ -29,11 +29,11 @@ from trimtab.errors import SteeringError
 if TYPE_CHECKING:
     from trimtab.steering.record import ModelIdentity
 
-__all__ = ["AllOf", "AnyOf", "Condition", "Matches", "Not", "Reader", "Resembles", "Rule", "prompt_text"]
+__all__ = ["AllOf", "AnyOf", "Matches", "Not", "Reader", "Resembles", "Rule", "When", "prompt_text"]
 
 Prompt = str | Sequence[Mapping[str, str]]
 ReadTokens = Literal["last", "mean"]
-"""Which tokens of the formatted prompt a learned condition reads: the last, or the mean of all."""
+"""Which tokens of the formatted prompt a learned `when` reads: the last, or the mean of all."""
 
 Reader = Callable[[int, ReadTokens], Tensor]
 """Gives the output `[d]`, float32, of a block of the unsteered model at those tokens of the prompt in question."""
@@ -41,12 +41,12 @@ Reader = Callable[[int, ReadTokens], Tensor]
 _MATCH_SECONDS = 2.0
 
 
-class Condition(ABC):
+class When(ABC):
     """Says of a prompt whether a steering shall act on it. Conditions of the same content are equal."""
 
     @abstractmethod
     def holds(self, prompt: Prompt, read: Reader) -> bool:
-        """Whether a steering with this condition acts.
+        """Whether a steering with this `when` acts.
 
         Args:
             prompt: A user message, or a chat.
@@ -72,27 +72,27 @@ class Condition(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """The condition in words, to stand after "acts if"."""
+        """What it asks for in words, to stand after "acts if"."""
 
     @abstractmethod
     def content(self) -> list[Any]:
-        """What it decides by, as plain JSON (tensors as digests): equal for conditions that decide alike.
+        """What it decides by, as plain JSON (tensors as digests): equal for those that decide alike.
 
         Raises:
             SteeringError: It is Python code, which has no content to compare.
         """
 
-    def __and__(self, other: Condition) -> Condition:
-        return AllOf((self, other)) if isinstance(other, Condition) else NotImplemented
+    def __and__(self, other: When) -> When:
+        return AllOf((self, other)) if isinstance(other, When) else NotImplemented
 
-    def __or__(self, other: Condition) -> Condition:
-        return AnyOf((self, other)) if isinstance(other, Condition) else NotImplemented
+    def __or__(self, other: When) -> When:
+        return AnyOf((self, other)) if isinstance(other, When) else NotImplemented
 
-    def __invert__(self) -> Condition:
+    def __invert__(self) -> When:
         return Not(self)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Condition) and self._key() == other._key()
+        return isinstance(other, When) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(repr(self._key()))
@@ -102,7 +102,7 @@ class Condition(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Matches(Condition):
+class Matches(When):
     """The prompt's text (of a chat: its last message) has a match of a regular expression somewhere.
 
     Attributes:
@@ -122,7 +122,7 @@ class Matches(Condition):
             object.__setattr__(self, "_compiled", regex.compile(self.pattern))
         except (regex.error, TypeError, RecursionError) as error:
             raise SteeringError(
-                f"the condition {self.pattern!r:.80} is not a regular expression: {error}"
+                f"the pattern {self.pattern!r:.80} is not a regular expression: {error}"
             ) from error
 
     def holds(self, prompt: Prompt, read: Reader) -> bool:
@@ -131,7 +131,7 @@ class Matches(Condition):
             return self._compiled.search(prompt_text(prompt), timeout=_MATCH_SECONDS) is not None
         except TimeoutError:
             raise SteeringError(
-                f"the condition {self.pattern!r:.80} took over {_MATCH_SECONDS:g} s on a prompt of "
+                f"the pattern {self.pattern!r:.80} took over {_MATCH_SECONDS:g} s on a prompt of "
                 f"{len(prompt_text(prompt))} characters; write it with less backtracking"
             ) from None
 
@@ -145,7 +145,7 @@ class Matches(Condition):
 
 
 @dataclass(frozen=True, eq=False)
-class Rule(Condition):
+class Rule(When):
     """A Python function of the prompt's text (of a chat: its last message) says whether to act. It cannot be saved.
 
     Attributes:
@@ -172,8 +172,8 @@ class Rule(Condition):
     def content(self) -> list[Any]:
         """Refused: code has no content that could be compared or saved."""
         raise SteeringError(
-            f"a condition that is Python code ({self._name}) cannot be saved and has no digest; use a regular "
-            "expression (condition.Matches) or learn one from examples (learn.condition)"
+            f"a rule that is Python code ({self._name}) cannot be saved and has no digest; use a regular expression "
+            "(when.Matches) or learn when to act from examples (learn.when)"
         )
 
     @property
@@ -185,7 +185,7 @@ class Rule(Condition):
 
 
 @dataclass(frozen=True, eq=False)
-class Resembles(Condition):
+class Resembles(When):
     """The prompt's activations point along a learned direction: `cos(h, direction) > threshold`.
 
     `h` is the output of one block of the unsteered model, at the last token of the formatted prompt or as the mean of
@@ -214,14 +214,14 @@ class Resembles(Condition):
     def __post_init__(self) -> None:
         if self.tokens not in get_args(ReadTokens):
             raise SteeringError(
-                f"a condition reads the tokens {' or '.join(get_args(ReadTokens))}, not {self.tokens!r}"
+                f"what is read are the tokens {' or '.join(get_args(ReadTokens))}, not {self.tokens!r}"
             )
         direction = self.direction.detach().to("cpu", torch.float64)
         norm = float(torch.linalg.vector_norm(direction))
         if direction.dim() != 1 or not math.isfinite(norm) or norm == 0:
-            raise SteeringError("the direction of a condition must be one vector, finite and not zero")
+            raise SteeringError("the direction must be one vector, finite and not zero")
         if not math.isfinite(self.threshold):
-            raise SteeringError(f"the threshold of a condition must be finite, not {self.threshold}")
+            raise SteeringError(f"the threshold must be finite, not {self.threshold}")
         # Loaded again, the direction must be the same to the bit: one that has norm 1 stays as it is.
         unit = direction if abs(norm - 1) < 1e-6 else direction / norm
         object.__setattr__(self, "direction", unit.float())
@@ -238,11 +238,11 @@ class Resembles(Condition):
     def refusal(self, model: ModelIdentity, *, allow_other_model: bool = False) -> str | None:
         """Whether the model has such a block, of this width, and is the one it was learned on."""
         if not 0 <= self.block < model.blocks:
-            return f"the condition reads block {self.block}; the model has blocks 0 to {model.blocks - 1}"
+            return f"its `when` reads block {self.block}; the model has blocks 0 to {model.blocks - 1}"
         if len(self.direction) != model.width:
-            return f"the condition has a direction of width {len(self.direction)}, the model {model.width}"
+            return f"its `when` has a direction of width {len(self.direction)}, the model {model.width}"
         reason = None if allow_other_model else self.model.refusal(model)
-        return None if reason is None else f"the condition was learned on {self.model}: {reason}"
+        return None if reason is None else f"its `when` was learned on {self.model}: {reason}"
 
     def score(self, hidden: Tensor) -> float:
         """The cosine between a block output `[d]` and the direction.
@@ -254,7 +254,7 @@ class Resembles(Condition):
         norm = float(torch.linalg.vector_norm(state))
         if not math.isfinite(norm):
             raise SteeringError(
-                f"the model gives values that are not finite at block {self.block}, so that no condition can be "
+                f"the model gives values that are not finite at block {self.block}, so that nothing can be "
                 "decided; load it in bfloat16 or float32"
             )
         return float(state @ self.direction.double()) / norm if norm else 0.0
@@ -277,19 +277,19 @@ class Resembles(Condition):
 
 
 @dataclass(frozen=True, eq=False)
-class _Parts(Condition):
-    """Several conditions; those of the same kind inside are taken apart."""
+class _Parts(When):
+    """Several put together; those of the same kind inside are taken apart."""
 
-    parts: tuple[Condition, ...]
+    parts: tuple[When, ...]
 
     def __post_init__(self) -> None:
-        flat: list[Condition] = []
+        flat: list[When] = []
         for part in self.parts:
-            if not isinstance(part, Condition):
-                raise SteeringError(f"a condition is put together from conditions, not {part!r:.60}")
+            if not isinstance(part, When):
+                raise SteeringError(f"only `When` objects go together, not {part!r:.60}")
             flat += part.parts if isinstance(part, type(self)) else (part,)
         if not flat:
-            raise SteeringError("a condition of several needs at least one")
+            raise SteeringError("all or any of nothing is no `when`; give at least one")
         object.__setattr__(self, "parts", tuple(flat))
 
     @property
@@ -307,7 +307,7 @@ class _Parts(Condition):
 
 
 class AllOf(_Parts):
-    """All of the conditions hold."""
+    """All of them hold."""
 
     def holds(self, prompt: Prompt, read: Reader) -> bool:
         """Whether all parts hold."""
@@ -323,7 +323,7 @@ class AllOf(_Parts):
 
 
 class AnyOf(_Parts):
-    """At least one of the conditions holds."""
+    """At least one of them holds."""
 
     def holds(self, prompt: Prompt, read: Reader) -> bool:
         """Whether a part holds."""
@@ -339,16 +339,16 @@ class AnyOf(_Parts):
 
 
 class Not(_Parts):
-    """The condition does not hold.
+    """It does not hold.
 
     Args:
-        part: The condition that must not hold.
+        part: What must not hold.
     """
 
-    def __init__(self, part: Condition) -> None:
+    def __init__(self, part: When) -> None:
         object.__setattr__(self, "parts", (part,))
-        if not isinstance(part, Condition):
-            raise SteeringError(f"only a condition can be turned round, not {part!r:.60}")
+        if not isinstance(part, When):
+            raise SteeringError(f"only a `When` can be turned round, not {part!r:.60}")
 
     def holds(self, prompt: Prompt, read: Reader) -> bool:
         """Whether the part does not hold."""
@@ -362,7 +362,7 @@ class Not(_Parts):
         """That of the part."""
         return ["not", self.parts[0].content()]
 
-    def __invert__(self) -> Condition:
+    def __invert__(self) -> When:
         return self.parts[0]
 
 

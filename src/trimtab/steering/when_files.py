@@ -3,7 +3,7 @@ r"""Conditions in a steering's files: a list of JSON objects in the document, di
     "conditions": [{"kind": "matches", "pattern": "\\bjson\\b"},
                    {"kind": "not", "parts": [{"kind": "resembles", "block": 2, ...}]}]
 
-An edit names its condition by its place in the list. The direction of a learned one is the tensor
+An edit names its own by its place in the list. The direction of a learned one is the tensor
 `conditions.1.direction`, or `conditions.1.0.direction` inside another.
 """
 
@@ -20,11 +20,11 @@ from trimtab.steering.documents import finite_number, finite_vector, take
 from trimtab.steering.when import (
     AllOf,
     AnyOf,
-    Condition,
     Matches,
     Not,
     ReadTokens,
     Resembles,
+    When,
 )
 
 if TYPE_CHECKING:
@@ -34,41 +34,41 @@ _DEEPEST = 16
 _PARTS: dict[str, type[AllOf] | type[AnyOf]] = {"all": AllOf, "any": AnyOf}
 
 
-def condition_document(condition: Condition) -> dict[str, Any]:
-    """A condition as plain JSON, without its tensors.
+def when_document(when: When) -> dict[str, Any]:
+    """A `When` as plain JSON, without its tensors.
 
     Raises:
         SteeringError: It is Python code.
     """
-    condition.content()  # refuses what cannot be saved
-    if isinstance(condition, Matches):
-        return {"kind": "matches", "pattern": condition.pattern}
-    if isinstance(condition, Resembles):
+    when.content()  # refuses what cannot be saved
+    if isinstance(when, Matches):
+        return {"kind": "matches", "pattern": when.pattern}
+    if isinstance(when, Resembles):
         return {
             "kind": "resembles",
-            "block": condition.block,
-            "tokens": condition.tokens,
-            "threshold": condition.threshold,
-            "measurements": condition.measurements,
+            "block": when.block,
+            "tokens": when.tokens,
+            "threshold": when.threshold,
+            "measurements": when.measurements,
         }
-    if isinstance(condition, AllOf | AnyOf | Not):
-        kind = {AllOf: "all", AnyOf: "any", Not: "not"}[type(condition)]
-        return {"kind": kind, "parts": [condition_document(part) for part in condition.parts]}
-    raise SteeringError(f"a condition of the type {type(condition).__name__} cannot be saved")
+    if isinstance(when, AllOf | AnyOf | Not):
+        kind = {AllOf: "all", AnyOf: "any", Not: "not"}[type(when)]
+        return {"kind": kind, "parts": [when_document(part) for part in when.parts]}
+    raise SteeringError(f"a `When` of the type {type(when).__name__} cannot be saved")
 
 
-def condition_tensors(condition: Condition, name: str) -> dict[str, Tensor]:
-    """The tensors of a condition, under names that begin with `name`."""
-    if isinstance(condition, Resembles):
-        return {f"{name}.direction": condition.direction}
+def when_tensors(when: When, name: str) -> dict[str, Tensor]:
+    """The tensors of a `When`, under names that begin with `name`."""
+    if isinstance(when, Resembles):
+        return {f"{name}.direction": when.direction}
     tensors: dict[str, Tensor] = {}
-    if isinstance(condition, AllOf | AnyOf | Not):
-        for number, part in enumerate(condition.parts):
-            tensors |= condition_tensors(part, f"{name}.{number}")
+    if isinstance(when, AllOf | AnyOf | Not):
+        for number, part in enumerate(when.parts):
+            tensors |= when_tensors(part, f"{name}.{number}")
     return tensors
 
 
-def read_condition(
+def read_when(
     values: Any,
     name: str,
     tensors: dict[str, Tensor],
@@ -76,8 +76,8 @@ def read_condition(
     where: str | Path,
     *,
     depth: int = 0,
-) -> Condition:
-    """Read what `condition_document` and `condition_tensors` gave.
+) -> When:
+    """Read what `when_document` and `when_tensors` gave.
 
     Args:
         values: The JSON object.
@@ -85,7 +85,7 @@ def read_condition(
         tensors: All tensors of the file.
         model: The model of the steering.
         where: For messages.
-        depth: How many conditions it lies inside.
+        depth: How many others it lies inside.
 
     Raises:
         SteeringError: It is damaged, of an unknown kind, or does not fit the model.
@@ -119,7 +119,7 @@ def read_condition(
     if depth >= _DEEPEST:
         raise SteeringError(f"{place}: conditions lie inside each other more than {_DEEPEST} deep")
     parts = tuple(
-        read_condition(part, f"{name}.{number}", tensors, model, where, depth=depth + 1)
+        read_when(part, f"{name}.{number}", tensors, model, where, depth=depth + 1)
         for number, part in enumerate(given)
     )
     return Not(parts[0]) if kind == "not" else _PARTS[kind](parts)

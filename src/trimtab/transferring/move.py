@@ -207,13 +207,13 @@ def move(
             f"the steering '{steering.name}' is for {source}, not for {target}: the widths differ; "
             "learn a linear map between the two models (`linear_map.fit`, `trimtab transfer --map`)"
         )
-    for condition in steering.conditions:
-        reason = condition.refusal(target)
+    for when in steering.whens:
+        reason = when.refusal(target)
         if reason is not None:
             raise SteeringError(
-                f"the steering '{steering.name}' acts only if {condition.describe()}, which was learned on another "
-                f"model ({reason}); move it without (`always()`, `trimtab condition --remove`), and learn the "
-                "condition anew"
+                f"the steering '{steering.name}' acts only if {when.describe()}, which was learned on another "
+                f"model ({reason}); move it without (`always()`, `trimtab when --remove`), and learn the "
+                "rest anew"
             )
     blocks = {block: target_block(block, source.blocks, target.blocks) for block in steering.blocks}
     edits = tuple(_moved(edit, blocks[edit.block], map) for edit in steering.edits)

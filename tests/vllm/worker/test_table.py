@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trimtab.errors import SteeringError
-from trimtab.steering import when as condition
+from trimtab.steering import when
 from trimtab.steering.edits import Edit, apply_edits
 from trimtab.vllm.worker.table import SteeringTable
 
@@ -337,7 +337,7 @@ def test_mistakes_of_the_caller_are_loud() -> None:
     with pytest.raises(ValueError, match="edits of width 9, the table has 4"):
         table.hold("wide", [Edit(1, torch.ones(9), 1.0)])
     with pytest.raises(SteeringError, match="acts only if"):
-        table.hold("conditional", [Edit(1, torch.ones(WIDTH), 1.0, condition=condition.Matches("x"))])
+        table.hold("conditional", [Edit(1, torch.ones(WIDTH), 1.0, when=when.Matches("x"))])
     assert not {"wide", "conditional"} & table.held
     gated = [Edit(1, torch.randn(WIDTH), 0.0, torch.randn(WIDTH)) for _ in range(3)]
     table.hold("gated", gated)

@@ -74,12 +74,14 @@ def relearn(
     Raises:
         ModelError: An engine cannot give gradients, or the tokenizers differ.
         PromptError: The source follows the instruction too seldom to learn from.
-        SteeringError: The steering is not for the target, or has no edits or a condition.
+        SteeringError: The steering is not for the target, or has no edits or a `when`.
     """
     teacher, student = _trainable(source), _trainable(target)
     steering.check_model(target.identity)
-    if not steering.edits or steering.conditions:
-        raise SteeringError(f"the steering '{steering.name}' has no edits to learn anew, or has conditions")
+    if not steering.edits or steering.whens:
+        raise SteeringError(
+            f"the steering '{steering.name}' has no edits to learn anew, or does not always act"
+        )
     if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
         raise ModelError(
             f"{source.identity.id} and {target.identity.id} have different tokenizers, so that one cannot be taught by "

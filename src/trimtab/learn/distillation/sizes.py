@@ -76,9 +76,9 @@ def sizes_to_try(
                 "a steering to start from keeps its blocks and ranks, and becomes gated edits: leave out blocks, rank "
                 "and form"
             )
-        if not start.edits or start.conditions:
+        if not start.edits or start.whens:
             raise SteeringError(
-                f"the steering '{start.name}' is nothing to start from: it has no edits, or conditions"
+                f"the steering '{start.name}' is nothing to start from: it has no edits, or does not always act"
             )
         most = max(sum(edit.block == block for edit in start.edits) for block in start.blocks)
         return [Size(start.blocks, most)]

@@ -129,7 +129,7 @@ class SteeringTable:
             edits: Its edits; those of blocks that live elsewhere are ignored.
 
         Raises:
-            SteeringError: An edit has a condition, or values that do not fit.
+            SteeringError: An edit has a `when`, or values that do not fit.
             ValueError: An edit has another width than the table.
         """
         if digest in self._held:

@@ -1,4 +1,4 @@
-"""Law 10: a condition is decided for each row from its prompt alone; where it does not hold, nothing happens at all."""
+"""Law 10: when a steering acts is decided for each row from its prompt alone; where it does not, nothing happens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.tiny import PROMPTS, hooks_of, inputs_of, logits_of, random_steering,
 
 from trimtab.errors import SteeringError
 from trimtab.steering.steering import Steering
-from trimtab.steering.when import Condition, Matches, Resembles
+from trimtab.steering.when import Matches, Resembles, When
 
 NAMED = Matches("rocket|moon")  # the first and the last prompt
 NAMED_TRUTH = [True, False, True]
 
 
-def learned(engine: Any, holding: int, tokens: str = "last") -> Condition:
+def learned(engine: Any, holding: int, tokens: str = "last") -> When:
     """Reads a block; holds for so many of the prompts, those of the highest cosines."""
     block = engine.identity.blocks - 1
     direction = torch.randn(engine.identity.width, generator=torch.Generator().manual_seed(3))
@@ -102,7 +102,7 @@ def test_saved_and_loaded_it_decides_the_same(engine: Any, tmp_path: Path) -> No
     probe = learned(engine, 1)
     steering = random_steering(engine, 1).when(probe) + random_steering(engine, 2).when(NAMED | ~probe)
     loaded = Steering.load(steering.save(tmp_path / "steering"), engine.identity)
-    assert loaded.conditions == steering.conditions
+    assert loaded.whens == steering.whens
     before, after = ([row.digest() for row in engine.decided(s, PROMPTS)] for s in (steering, loaded))
     assert before == after
     assert len(set(after)) > 1

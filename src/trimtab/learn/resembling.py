@@ -36,7 +36,7 @@ from trimtab.steering.when import ReadTokens, Resembles
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Progress, Prompt
-    from trimtab.steering.when import Condition
+    from trimtab.steering.when import When
 
 Method = Literal["mean_difference", "pca", "discriminant"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -49,7 +49,7 @@ _SHRINKAGE = 0.5
 
 @dataclass(frozen=True)
 class Verdicts:
-    """How a condition did on prompts of which it is known whether to steer them.
+    """How a `when` did on prompts of which it is known whether to steer them.
 
     Attributes:
         f1: Harmonic mean of precision and recall, in [0, 1].
@@ -86,7 +86,7 @@ class Examples(NamedTuple):
     leave: Sequence[Prompt]
 
 
-def condition(
+def when(
     engine: Engine,
     steer: Sequence[Prompt],
     leave: Sequence[Prompt],
@@ -99,7 +99,7 @@ def condition(
     batch_size: int | None = None,
     progress: Progress = False,
 ) -> Resembles:
-    """Learn a condition from example prompts; `steering.when` gives it to a steering.
+    """Learn when to steer from example prompts; `steering.when` gives it to a steering.
 
     Two or four readings of all examples, then sorting: seconds for hundreds of prompts on a small model. Memory holds
     `N * L * d` float32 numbers for `N` prompts and `L` blocks.
@@ -117,8 +117,8 @@ def condition(
         progress: See `engines.base.Progress`.
 
     Returns:
-        The condition. Its `measurements` have `f1`, `precision` and `recall` on validation, the numbers of examples
-        and the method. They are a little too good, since the threshold was chosen there: see `judge_condition`.
+        The `when`. Its `measurements` have `f1`, `precision` and `recall` on validation, the numbers of examples
+        and the method. They are a little too good, since the threshold was chosen there: see `judge_when`.
 
     Raises:
         PromptError: There are too few examples, or a prompt is of both kinds.
@@ -163,19 +163,19 @@ def condition(
     )
 
 
-def judge_condition(
+def judge_when(
     engine: Engine,
-    condition: Condition,
+    when: When,
     steer: Sequence[Prompt],
     leave: Sequence[Prompt],
     *,
     batch_size: int | None = None,
 ) -> Verdicts:
-    """Measure any condition, learned or not, on prompts it was not made from.
+    """Measure any `when`, learned or not, on prompts it was not made from.
 
     Args:
         engine: The model.
-        condition: The condition.
+        when: What is measured.
         steer: Prompts for which it should hold.
         leave: Prompts for which it should not.
         batch_size: Prompts per forward pass.
@@ -185,10 +185,10 @@ def judge_condition(
         SteeringError: It cannot be decided on this model.
     """
     steer, leave = prompt_list(steer), prompt_list(leave)
-    reason = condition.refusal(engine.identity)
+    reason = when.refusal(engine.identity)
     if reason is not None:
-        raise SteeringError(f"the condition is not for {engine.identity}: {reason}")
-    held = holds(engine, condition, [*steer, *leave], batch_size)
+        raise SteeringError(f"what was learned is not for {engine.identity}: {reason}")
+    held = holds(engine, when, [*steer, *leave], batch_size)
     return Verdicts.of(held[: len(steer)], held[len(steer) :])
 
 
@@ -245,7 +245,7 @@ def _read(
         prompts, blocks=blocks, positions=tokens, keep=True, batch_size=batch_size, progress=progress
     )
     if capture.activations is None:
-        raise ModelError(f"the engine of {engine.identity.id} keeps no activations to learn a condition from")
+        raise ModelError(f"the engine of {engine.identity.id} keeps no activations to learn from")
     if not bool(torch.isfinite(capture.activations).all()):
         raise ModelError(
             f"{engine.identity.id} gives values that are not finite; load it in bfloat16 or float32"
@@ -256,7 +256,7 @@ def _read(
 def _direction(steer: Tensor, leave: Tensor, method: Method) -> Tensor | None:
     """The unit direction `[d]` from `[N, d]` examples of both kinds; None where they don't differ."""
     if method not in METHODS:
-        raise SteeringError(f"a condition is learned by {', '.join(METHODS)}, not by {method!r}")
+        raise SteeringError(f"when to steer is learned by {', '.join(METHODS)}, not by {method!r}")
     difference = steer.mean(0) - leave.mean(0)
     direction = difference
     if method == "pca":

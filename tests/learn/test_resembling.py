@@ -13,7 +13,7 @@ from tests.learn.planted import BLOCKS, SAID, WIDTH, PlantedEngine
 from trimtab import learn
 from trimtab.engines.base import Capture, Engine
 from trimtab.errors import PromptError, SteeringError
-from trimtab.learn.when import METHODS, Verdicts, _fit
+from trimtab.learn.resembling import METHODS, Verdicts, _fit
 from trimtab.steering.when import Matches
 
 
@@ -50,29 +50,27 @@ def prompts(start: int, count: int) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_what_was_planted_is_found_and_holds_on_other_prompts(method: Any) -> None:
     engine: Any = planted()
-    condition = learn.condition(engine, *prompts(0, 30), method=method)
-    assert (condition.block, condition.tokens) == (1, "last")
-    assert float(condition.direction[3].abs()) > 0.9
-    assert condition.measurements["f1"] == 1.0
-    assert condition.measurements["validation"] == [10, 10]
-    assert learn.judge_condition(engine, condition, *prompts(500, 40)).f1 > 0.95
-    turned = learn.judge_condition(engine, ~condition, *reversed(prompts(500, 40)))
+    when = learn.when(engine, *prompts(0, 30), method=method)
+    assert (when.block, when.tokens) == (1, "last")
+    assert float(when.direction[3].abs()) > 0.9
+    assert when.measurements["f1"] == 1.0
+    assert when.measurements["validation"] == [10, 10]
+    assert learn.judge_when(engine, when, *prompts(500, 40)).f1 > 0.95
+    turned = learn.judge_when(engine, ~when, *reversed(prompts(500, 40)))
     assert turned.f1 > 0.95
 
 
 def test_blocks_tokens_and_validation_may_be_named() -> None:
     engine: Any = planted(block=2)
-    condition = learn.condition(
-        engine, *prompts(0, 20), blocks=[-1], tokens="last", validation=prompts(100, 6)
-    )
-    assert condition.block == 2
-    assert condition.measurements["validation"] == [6, 6]
-    assert condition.measurements["learning"] == [20, 20]
+    when = learn.when(engine, *prompts(0, 20), blocks=[-1], tokens="last", validation=prompts(100, 6))
+    assert when.block == 2
+    assert when.measurements["validation"] == [6, 6]
+    assert when.measurements["learning"] == [20, 20]
 
 
 def test_the_seed_decides_which_examples_are_held_back() -> None:
     engine: Any = planted(size=14.0)
-    once, again, other = (learn.condition(engine, *prompts(0, 24), seed=seed) for seed in (1, 1, 2))
+    once, again, other = (learn.when(engine, *prompts(0, 24), seed=seed) for seed in (1, 1, 2))
     assert once == again
     assert once != other
 
@@ -81,20 +79,20 @@ def test_prompts_that_differ_in_nothing_are_refused() -> None:
     engine: Any = planted(size=0.0)
     same = [f"query {number} {SAID}" for number in range(9)]
     with pytest.raises(SteeringError, match="no block of planted tells the two kinds of prompts apart"):
-        learn.condition(engine, same, [text.removesuffix(f" {SAID}") for text in same])
+        learn.when(engine, same, [text.removesuffix(f" {SAID}") for text in same])
 
 
 def test_examples_that_cannot_be_learned_from_are_refused() -> None:
     engine: Any = planted()
     steer, leave = prompts(0, 8)
     with pytest.raises(PromptError, match="among those to steer and among those to leave: 'query 0 PLEASE'"):
-        learn.condition(engine, steer, [*leave, steer[0]])
+        learn.when(engine, steer, [*leave, steer[0]])
     with pytest.raises(PromptError, match="3 examples of prompts to leave; give at least 4"):
-        learn.condition(engine, steer, leave[:3])
+        learn.when(engine, steer, leave[:3])
     with pytest.raises(PromptError, match="there are no prompts"):
-        learn.condition(engine, [], leave)
+        learn.when(engine, [], leave)
     with pytest.raises(SteeringError, match="learned by mean_difference, pca, discriminant, not by 'svm'"):
-        learn.condition(engine, steer, leave, method="svm")  # type: ignore[arg-type]
+        learn.when(engine, steer, leave, method="svm")  # type: ignore[arg-type]
 
 
 cosines = st.lists(st.floats(-1, 1, width=16), min_size=1, max_size=8)
@@ -126,5 +124,5 @@ def test_verdicts_count_what_is_right_and_wrong() -> None:
 def test_any_condition_can_be_judged() -> None:
     engine: Any = planted()
     steer, leave = prompts(0, 5)
-    assert learn.judge_condition(engine, Matches(SAID), steer, leave).f1 == 1.0
+    assert learn.judge_when(engine, Matches(SAID), steer, leave).f1 == 1.0
     assert engine.prompts == []

@@ -1,4 +1,4 @@
-"""`trimtab condition`: give a saved steering a condition, so that it acts on the prompts that ask for it."""
+"""`trimtab when`: say when a saved steering acts, so that it leaves other prompts alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trimtab.cli.steerings import SteeredModelOption, model_of
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.steering.when import Condition
+    from trimtab.steering.when import When
 
 
 def command(
@@ -41,10 +41,8 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="With --steer: prompts to leave alone.", show_default=False),
     ] = None,
-    unless: Annotated[bool, typer.Option("--unless", help="Turn the condition round.")] = False,
-    remove: Annotated[
-        bool, typer.Option("--remove", help="Take the condition off: act on every prompt.")
-    ] = False,
+    unless: Annotated[bool, typer.Option("--unless", help="Act on the others instead.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Act on every prompt again.")] = False,
     ask: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +65,7 @@ def command(
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Say when a steering acts: by a regular expression, or learned from example prompts. One it had is replaced."""
+    """Say when a steering acts: by a regular expression, or learned from examples. It replaces what was said before."""
     from trimtab.steering.steering import Steering
 
     output = Output(json, quiet)
@@ -93,44 +91,44 @@ def command(
             dtype=dtype,
             trust_remote_code=trust_remote_code,
         )
-    had = steering.conditions
+    had = steering.whens
     if ways:
         steering = steering.always()
         if not remove:
-            condition = _condition(engine, matching, steer, leave, seed, batch_size, output)
-            steering = steering.when(~condition if unless else condition)
+            when = _wanted_when(engine, matching, steer, leave, seed, batch_size, output)
+            steering = steering.when(~when if unless else when)
         steering.save(out or folder)
     verdicts = _verdicts(engine, steering, ask or [], batch_size)
-    output.print(_acts(steering.conditions))
+    output.print(_acts(steering.whens))
     if ways:
-        output.print(f"saved in {out or folder}" + ("; the condition it had is gone" if had else ""))
+        output.print(f"saved in {out or folder}" + ("; what was said before is gone" if had else ""))
     for prompt, acts in verdicts:
         output.print(f"{'yes' if acts else 'no':<3}  {prompt}")
     output.result(
         {
             "steering": str(out or folder),
             "digest": steering.digest(),
-            "conditions": [described(condition) for condition in steering.conditions],
+            "conditions": [described(when) for when in steering.whens],
             "asked": [{"prompt": prompt, "acts": acts} for prompt, acts in verdicts],
         }
     )
 
 
-def described(condition: Condition) -> dict[str, Any]:
-    """A condition for a program.
+def described(when: When) -> dict[str, Any]:
+    """A `when` for a program.
 
     Args:
-        condition: Any that can be saved.
+        when: Any that can be saved.
 
     Returns:
         Its words under `acts_if`, and the fields it is saved with.
     """
-    from trimtab.steering.when_files import condition_document
+    from trimtab.steering.when_files import when_document
 
-    return {"acts_if": condition.describe(), **condition_document(condition)}
+    return {"acts_if": when.describe(), **when_document(when)}
 
 
-def _condition(
+def _wanted_when(
     engine: Engine | None,
     matching: str | None,
     steer: Path | None,
@@ -138,14 +136,14 @@ def _condition(
     seed: int,
     batch_size: int | None,
     output: Output,
-) -> Condition:
+) -> When:
     from trimtab import learn
     from trimtab.prompts.queries import load_queries
-    from trimtab.steering import when as condition
+    from trimtab.steering.when import Matches
 
     if matching is not None or engine is None or steer is None or leave is None:
-        return condition.Matches(matching or "")
-    return learn.condition(
+        return Matches(matching or "")
+    return learn.when(
         engine,
         load_queries(steer),
         load_queries(leave),
@@ -164,7 +162,7 @@ def _verdicts(
     return [(prompt, acts is not None) for prompt, acts in zip(prompts, acting, strict=True)]
 
 
-def _acts(conditions: tuple[Condition, ...]) -> str:
-    if not conditions:
+def _acts(whens: tuple[When, ...]) -> str:
+    if not whens:
         return "acts on every prompt"
-    return "\n".join(f"acts only if {condition.describe()}" for condition in conditions)
+    return "\n".join(f"acts only if {when.describe()}" for when in whens)
