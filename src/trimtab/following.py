@@ -18,8 +18,9 @@ from trimtab.following_wanted import wanted_of
 from trimtab.steering.when import prompt_text
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Progress, Prompt
+    from trimtab.engines.base import Engine, Prompt
     from trimtab.instructions import Instruction
+    from trimtab.progress import Progress
     from trimtab.steering.steering import Steering
 
 STRENGTHS = (1.0, 1.5, 2.0)
@@ -151,7 +152,7 @@ def follow(
         top_p: Of the sampled attempts; None leaves it to the model.
         seed: Of the sampled attempts, and which phrasings are used.
         batch_size: Rows per batch; None lets the engine choose.
-        progress: See `engines.base.Progress`; of each round of attempts.
+        progress: See `trimtab.progress.Progress`; of each round of attempts.
 
     Returns:
         One result per prompt, in order. `verified` means that the text passes every check.

@@ -39,12 +39,12 @@ def test_a_batch_that_does_not_fit_is_run_in_halves() -> None:
             raise torch.OutOfMemoryError
         return [row * 10 for row in batch]
 
-    shown: list[tuple[int, int]] = []
+    shown: list[object] = []
     results = list(
-        run_batches([[4, 3, 2, 1, 0], [5]], run, progress=lambda *state: shown.append(state), description="")
+        run_batches([[4, 3, 2, 1, 0], [5]], run, progress=lambda *state: shown.append(state), stage="s")
     )
     assert results == [([4, 3], [40, 30]), ([2], [20]), ([1, 0], [10, 0]), ([5], [50])]
-    assert shown == [(2, 6), (3, 6), (5, 6), (6, 6)]
+    assert shown == [("s", done, 6) for done in (0, 2, 3, 5, 6)]
 
 
 def test_a_single_row_that_does_not_fit_is_an_error() -> None:
@@ -52,14 +52,4 @@ def test_a_single_row_that_does_not_fit_is_an_error() -> None:
         raise torch.OutOfMemoryError
 
     with pytest.raises(ModelError, match="reading ran out of memory with a single prompt"):
-        list(run_batches([[0, 1]], run, progress=False, description="reading"))
-
-
-def test_the_bar_goes_to_standard_error(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # a bar is drawn on terminals only
-    list(run_batches([[0], [1]], lambda batch: None, progress=True, description="reading"))
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "reading" in printed.err
+        list(run_batches([[0, 1]], run, progress=False, stage="reading"))

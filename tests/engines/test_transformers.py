@@ -115,9 +115,9 @@ class TestCapture:
         assert captured.second_moment is None
 
     def test_progress_is_reported(self, tiny_llama: Any) -> None:
-        seen: list[tuple[int, int]] = []
-        tiny_llama.capture(PROMPTS, batch_size=2, progress=lambda done, total: seen.append((done, total)))
-        assert seen == [(2, 3), (3, 3)]
+        seen: list[Any] = []
+        tiny_llama.capture(PROMPTS, batch_size=2, progress=lambda *told: seen.append(told))
+        assert seen == [("reading", 0, 3), ("reading", 2, 3), ("reading", 3, 3)]
 
     @pytest.mark.parametrize(
         ("arguments", "error", "words"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from trimtab import instructions
 from trimtab.demo.plan import default_instructions
 from trimtab.errors import InstructionError
+from trimtab.instructions import resolve, resolve_all
 from trimtab.instructions.spelling import parse_instructions
 
 
@@ -60,3 +61,24 @@ def test_mistakes_are_named(text: str, message: str) -> None:
     with pytest.raises(InstructionError, match=message) as caught:
         parse_instructions(text)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_named_is_resolved_wherever_an_instruction_may_stand() -> None:
+    short = instructions.get("sentences", at_most=2)
+    json = instructions.get("json")
+    assert resolve("sentences(at_most=2)") == short
+    assert resolve(short) is short
+    assert resolve_all("json,sentences(at_most=2)") == [json, short]
+    assert resolve_all(["json", short]) == resolve_all((json, "sentences(at_most=2)")) == [json, short]
+    assert resolve_all([]) == []
+
+
+def test_what_names_no_instruction_is_refused() -> None:
+    with pytest.raises(
+        InstructionError, match="one instruction is wanted here, and 'json,lowercase' names 2"
+    ):
+        resolve("json,lowercase")
+    with pytest.raises(InstructionError, match=r"json is a kind of instruction; call it to make one: json\("):
+        resolve(instructions.get_type("json"))  # type: ignore[arg-type]
+    with pytest.raises(InstructionError, match="not int"):
+        resolve(3)  # type: ignore[arg-type]

@@ -4,42 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trimtab.engines.base import (
-    Capture,
-    Engine,
-    Generation,
-    Positions,
-    Progress,
-    Prompt,
-)
+from trimtab.engines.base import Capture, Engine, Generation, Model, Positions, Prompt
+from trimtab.engines.loading import as_engine, load
+from trimtab.engines.transformers import TransformersEngine
 
 if TYPE_CHECKING:
-    from trimtab.engines.loading import load
-    from trimtab.engines.transformers import TransformersEngine
     from trimtab.vllm.engine import VllmEngine
 
 __all__ = [
     "Capture",
     "Engine",
     "Generation",
+    "Model",
     "Positions",
-    "Progress",
     "Prompt",
     "TransformersEngine",
     "VllmEngine",
+    "as_engine",
     "load",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from trimtab.engines.loading import load
-
-        return load
-    if name == "TransformersEngine":
-        from trimtab.engines.transformers import TransformersEngine
-
-        return TransformersEngine
     if name == "VllmEngine":
         from trimtab.vllm.engine import VllmEngine
 

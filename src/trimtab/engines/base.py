@@ -7,13 +7,14 @@ own chat template by the engine; steerings go in one for all, one per row, or no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
 from trimtab.errors import ModelError, PromptError, SteeringError
+from trimtab.progress import Progress
 
 if TYPE_CHECKING:
     from trimtab.steering.edits import Edit
@@ -24,9 +25,6 @@ Prompt = str | Sequence[Mapping[str, str]]
 
 Positions = Literal["last", "all", "mean"] | int
 """Which tokens of the formatted prompt are read: the last, all, their mean, or one counted from either end."""
-
-Progress = bool | Callable[[int, int], None]
-"""True shows a bar on standard error; a function is called with how many prompts are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Engine(ABC):
                 block of the model or for every block read, in ascending order.
             keep: Whether to keep the raw activations too; memory then grows with the number of prompts.
             batch_size: Prompts per forward pass; None chooses by length and memory.
-            progress: See `Progress`.
+            progress: See `trimtab.progress.Progress`.
 
         Raises:
             PromptError: If there is no prompt, or a prompt is too short or too long.
@@ -136,7 +134,7 @@ class Engine(ABC):
                 state of torch's generators. A sampled response does depend on what else is in its batch; a
                 greedy one does not.
             batch_size: Prompts per batch; None chooses by length and memory.
-            progress: See `Progress`.
+            progress: See `trimtab.progress.Progress`.
 
         Raises:
             PromptError: If there is no prompt, or a prompt and its response don't fit the model's context.
@@ -182,7 +180,7 @@ class Engine(ABC):
             responses: One per prompt, as text or as token ids. Text is tokenised on its own, as it was generated.
             steering: As in `generate`; the tokens of the response count as generated.
             batch_size: Prompts per forward pass; None chooses by length and memory.
-            progress: See `Progress`.
+            progress: See `trimtab.progress.Progress`.
 
         Returns:
             The mean negative log-likelihood in nats per token of each response; its exponential is the
@@ -294,6 +292,10 @@ class Engine(ABC):
         if not blocks:
             raise ModelError("no blocks to read were given; leave `blocks` out to read all of them")
         return tuple(sorted({block % total for block in blocks}))
+
+
+Model = Engine | tuple[Any, Any]
+"""What functions take that need a model: an engine, or a causal language model of transformers and its tokenizer."""
 
 
 def prompt_list(prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -1,15 +1,14 @@
-"""Batches: rows of like length together, as many as memory allows, and a bar that shows how far one is."""
+"""Batches: rows of like length together, as many as memory allows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
-from trimtab.engines.base import Progress
 from trimtab.errors import ModelError
+from trimtab.progress import Progress, shown
 
 _CPU_BYTES = 2 << 30
 _SHARE_OF_FREE = 0.5
@@ -78,7 +77,7 @@ def run_batches(
     run: Callable[[list[int]], Result],
     *,
     progress: Progress,
-    description: str,
+    stage: str,
 ) -> Iterator[tuple[list[int], Result]]:
     """Runs batches in order; one that does not fit into memory is run again as two halves.
 
@@ -91,7 +90,8 @@ def run_batches(
     total = sum(len(batch) for batch in batches)
     waiting = batches[::-1]
     done = 0
-    with progress_bar(progress, description, total) as show:
+    with shown(progress) as tell:
+        tell(stage, 0, total)
         while waiting:
             batch = waiting.pop()
             try:
@@ -99,39 +99,12 @@ def run_batches(
             except torch.OutOfMemoryError as error:
                 if len(batch) == 1:
                     raise ModelError(
-                        f"{description} ran out of memory with a single prompt; use a shorter prompt, fewer beams or "
+                        f"{stage} ran out of memory with a single prompt; use a shorter prompt, fewer beams or "
                         "samples, a smaller dtype, or a device with more memory"
                     ) from error
                 half = len(batch) // 2
                 waiting += [batch[half:], batch[:half]]
                 continue
             done += len(batch)
-            show(done, total)
+            tell(stage, done, total)
             yield batch, result
-
-
-@contextmanager
-def progress_bar(progress: Progress, description: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """Shows how far one is, as the caller wants it.
-
-    Args:
-        progress: See `engines.base.Progress`.
-        description: What is being done.
-        total: How much there is to do.
-
-    Yields:
-        To be called with how much is done, and of how much.
-    """
-    if callable(progress):
-        yield progress
-    elif not progress:
-        yield lambda done, total: None
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(description, total=total)
-            yield lambda done, total: bar.update(task, completed=done)

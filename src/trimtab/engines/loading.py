@@ -3,19 +3,62 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
+from weakref import WeakValueDictionary
 
 import torch
 
+from trimtab.engines.base import Engine, Model
 from trimtab.engines.names import first_line, reason_of, revision_of, source_of
 from trimtab.errors import ModelError
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
     from trimtab.vllm.engine import VllmEngine
+
+
+_engines: WeakValueDictionary[tuple[int, int], TransformersEngine] = WeakValueDictionary()
+"""Of pairs, by the ids of both: an engine holds its pair, so that no id is used anew while it lives."""
+
+
+def as_engine(model: Model) -> Engine:
+    """The engine that is meant: itself, or one around a model of transformers.
+
+    As long as somebody holds the engine of a pair, the same pair gives it again.
+
+    Args:
+        model: An engine, or a causal language model of transformers and its tokenizer; the model is put into evaluation
+            mode.
+
+    Raises:
+        ModelError: It is neither, or no causal language model.
+    """
+    from trimtab.engines.transformers import TransformersEngine
+
+    if isinstance(model, Engine):
+        return model
+    if not (isinstance(model, Sequence) and len(model) == 2 and hasattr(model[0], "config")):
+        raise ModelError(
+            f"a model is an engine, such as trimtab.load gives, or a pair (model, tokenizer) of transformers, not "
+            f"{_described(model)}"
+        )
+    of_transformers, tokenizer = model
+    key = id(of_transformers), id(tokenizer)
+    engine = _engines.get(key)
+    if engine is None:
+        engine = _engines[key] = TransformersEngine(of_transformers, tokenizer)
+    return engine
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, str):
+        return f"the text {value!r}; load it: trimtab.load({value!r})"
+    if hasattr(value, "generate"):
+        return f"{type(value).__name__} alone; add its tokenizer: (model, tokenizer)"
+    return type(value).__name__
 
 
 @overload

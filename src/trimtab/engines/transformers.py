@@ -16,7 +16,6 @@ from trimtab.engines.base import (
     Engine,
     Generation,
     Positions,
-    Progress,
     Prompt,
     prompt_list,
 )
@@ -32,6 +31,7 @@ from trimtab.engines.decoding import (
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.names import model_identity
 from trimtab.errors import ModelError
+from trimtab.progress import Progress
 from trimtab.steering.blocks import find_decoder_blocks
 from trimtab.steering.hooks import Steered, reading
 
@@ -154,7 +154,7 @@ class TransformersEngine(Engine):
         batches = self._batches(
             [len(row) for row in rows], batch_size, lambda tokens: tokens * self._activation_bytes
         )
-        for _, part in run_batches(batches, run, progress=progress, description="reading"):
+        for _, part in run_batches(batches, run, progress=progress, stage="reading"):
             statistics.merge(part)
         return statistics.result()
 
@@ -204,7 +204,7 @@ class TransformersEngine(Engine):
 
         batches = self._batches([len(row) for row in rows], batch_size, row_bytes)
         results: dict[int, list[Generation]] = {}
-        for batch, responses in run_batches(batches, run, progress=progress, description="writing"):
+        for batch, responses in run_batches(batches, run, progress=progress, stage="writing"):
             results.update(zip(batch, responses, strict=True))
         return [response for row in range(len(rows)) for response in results[row]]
 
@@ -270,7 +270,7 @@ class TransformersEngine(Engine):
             batch_size,
             lambda tokens: tokens * (self._activation_bytes + 2 * self._logit_bytes),
         )
-        for places, losses in run_batches(batches, run, progress=progress, description="scoring"):
+        for places, losses in run_batches(batches, run, progress=progress, stage="scoring"):
             for place, loss in zip(places, losses, strict=True):
                 results[scored[place]] = loss
         return results

@@ -25,6 +25,7 @@ from trimtab.instructions.registry import (
     instruction,
     names,
 )
+from trimtab.instructions.spelling import parse_instructions, resolve, resolve_all
 
 # isort: split
 from trimtab.instructions import (
@@ -62,4 +63,7 @@ __all__ = [
     "instruction",
     "load_file",
     "names",
+    "parse_instructions",
+    "resolve",
+    "resolve_all",
 ]

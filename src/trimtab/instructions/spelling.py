@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from trimtab import instructions as catalogue
 from trimtab.errors import InstructionError
-
-if TYPE_CHECKING:
-    from trimtab.instructions import Instruction
+from trimtab.instructions.base import Instruction, InstructionType
+from trimtab.instructions.registry import get_type
 
 _SPEC = re.compile(r"(?P<name>[\w:.-]+)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
 _NAMED = re.compile(r"(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>.*)", re.DOTALL)
@@ -40,6 +39,40 @@ def parse_instructions(text: str) -> list[Instruction]:
     return [_parse(spec) for spec in specs]
 
 
+def resolve(wanted: Instruction | str) -> Instruction:
+    """The instruction that is meant: itself, or the one that a spelling such as `"sentences(at_most=2)"` names.
+
+    Raises:
+        InstructionError: It is neither, or the spelling is malformed, names several, or one that does not exist.
+    """
+    several = resolve_all(wanted)
+    if len(several) != 1:
+        raise InstructionError(f"one instruction is wanted here, and {wanted!r} names {len(several)}")
+    return several[0]
+
+
+def resolve_all(wanted: Instruction | str | Sequence[Instruction | str]) -> list[Instruction]:
+    """The instructions that are meant, in order; a spelling may name several: `"json,lowercase"`.
+
+    Raises:
+        InstructionError: As `resolve`.
+    """
+    if isinstance(wanted, str):
+        return parse_instructions(wanted)
+    if isinstance(wanted, Sequence):
+        return [one for each in wanted for one in resolve_all(each)]
+    if isinstance(wanted, Instruction):
+        return [wanted]
+    raise InstructionError(_refusal(wanted))
+
+
+def _refusal(wanted: object) -> str:
+    if isinstance(wanted, InstructionType):
+        return f"{wanted.name} is a kind of instruction; call it to make one: {wanted.name}(...)"
+    spelled = "one of the catalogue, or a spelling such as 'sentences(at_most=2)'"
+    return f"an instruction is {spelled}, not {type(wanted).__name__}"
+
+
 def _parse(spec: str) -> Instruction:
     match = _SPEC.fullmatch(spec)
     if match is None:
@@ -56,7 +89,7 @@ def _parse(spec: str) -> Instruction:
             raise InstructionError(f"{match['name']}: {pair['key']} is given twice")
         else:
             named[pair["key"]] = _value(pair["value"])
-    return catalogue.get_type(match["name"])(*positional, **named)
+    return get_type(match["name"])(*positional, **named)
 
 
 def _value(text: str) -> Any:

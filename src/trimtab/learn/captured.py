@@ -19,8 +19,9 @@ from trimtab.learn.directions import Directions
 from trimtab.prompts.pairs import PromptPair, digest
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Capture, Engine, Progress
+    from trimtab.engines.base import Capture, Engine
     from trimtab.instructions import Instruction
+    from trimtab.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)

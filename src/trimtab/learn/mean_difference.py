@@ -18,8 +18,9 @@ from trimtab.learn.captured import capture_pairs, directions_of
 from trimtab.learn.directions import Directions, oriented
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Progress
+    from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
+    from trimtab.progress import Progress
     from trimtab.prompts.pairs import PromptPair
 
 
@@ -42,7 +43,7 @@ def mean_difference(
         instruction: The instruction the pairs add.
         blocks: Which blocks; all by default.
         batch_size: Prompts per batch; the engine chooses by default.
-        progress: See `engines.base.Progress`.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         Unit directions `[L, d]` with both mean projections. `instructed - plain` is the norm of the difference.

@@ -26,8 +26,9 @@ from trimtab.learn.captured import capture_pairs, directions_of
 from trimtab.learn.directions import Directions, oriented
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Progress
+    from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
+    from trimtab.progress import Progress
     from trimtab.prompts.pairs import PromptPair
 
 
@@ -50,7 +51,7 @@ def pca(
         instruction: The instruction the pairs add.
         blocks: Which blocks; all by default.
         batch_size: Prompts per batch; the engine chooses by default.
-        progress: See `engines.base.Progress`.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         Unit directions `[L, d]` with both mean projections. `settings["explained"]` has, per block, the share of the

@@ -35,7 +35,8 @@ from trimtab.learn.pca import first_component
 from trimtab.steering.when import ReadTokens, Resembles
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Progress, Prompt
+    from trimtab.engines.base import Engine, Prompt
+    from trimtab.progress import Progress
     from trimtab.steering.when import When
 
 Method = Literal["mean_difference", "pca", "discriminant"]
@@ -114,7 +115,7 @@ def when(
         method: How the direction is found; None tries all.
         seed: Which examples are held back.
         batch_size: Prompts per forward pass; the engine chooses by default.
-        progress: See `engines.base.Progress`.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         The `when`. Its `measurements` have `f1`, `precision` and `recall` on validation, the numbers of examples

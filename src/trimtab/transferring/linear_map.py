@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from trimtab.engines.base import (
         Engine,
         Positions,
-        Progress,
         Prompt,
     )
+    from trimtab.progress import Progress
     from trimtab.steering.edits import Edit
     from trimtab.steering.record import ModelIdentity
 
@@ -133,7 +133,7 @@ def fit(
             the source's features. At least 0; with 0 there must be more rows than features.
         held_out: Share of the prompts on which `explained` is measured.
         batch_size: Prompts per forward pass; the engine chooses by default.
-        progress: See `engines.base.Progress`.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         The map.

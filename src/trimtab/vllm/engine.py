@@ -17,14 +17,14 @@ from trimtab.engines.base import (
     Engine,
     Generation,
     Positions,
-    Progress,
     Prompt,
 )
-from trimtab.engines.batching import check_batch_size, progress_bar
+from trimtab.engines.batching import check_batch_size
 from trimtab.engines.capturing import CaptureStatistics, pooled
 from trimtab.engines.decoding import Randomness, Settings
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.errors import ModelError
+from trimtab.progress import Progress, shown
 from trimtab.vllm import sampling
 from trimtab.vllm.held_steerings import Steerings
 from trimtab.vllm.running import Request, Requests
@@ -134,15 +134,16 @@ class VllmEngine(Engine):
             [len(row) + 1 for row in rows], "with the one that vllm always writes after it", self._limit
         )
         parts = []
-        with self._reading, progress_bar(progress, "reading", len(rows)) as show:
+        with self._reading, shown(progress) as tell:
             done = 0
+            tell("reading", done, len(rows))
             for group in self._groups(rows, len(wanted), positions, keep):
                 lengths = tuple(len(row) for row in group)
                 self._rpc("trimtab_record_begin", Wanted(wanted, lengths, positions, along, keep).pack())
                 requests = [self._reading_request(row, number) for number, row in enumerate(group)]
                 for _ in self._requests.outputs(requests, batch_size):
                     done += 1
-                    show(done, len(rows))
+                    tell("reading", done, len(rows))
                 parts.append(merged(self._rpc("trimtab_record_result"), wanted))
         result = pooled(parts)
         expected = sum(len(row) for row in rows) if positions == "all" else len(rows)
@@ -184,10 +185,8 @@ class VllmEngine(Engine):
         acting = self._acting(steering, prompts, batch_size)
         samples = num_return_sequences
         results: list[Generation | None] = [None] * (len(rows) * samples)
-        with (
-            self._steerings.held(acting) as uses,
-            progress_bar(progress, "writing", len(rows)) as show,
-        ):
+        with self._steerings.held(acting) as uses, shown(progress) as tell:
+            tell("writing", 0, len(rows))
             requests = [
                 self._writing_request(row, uses[number], settings, sampling.seed_of(seed, number, sample))
                 for number, row in enumerate(rows)
@@ -201,7 +200,7 @@ class VllmEngine(Engine):
                 results[place] = Generation(text, written.token_ids, number, written.finished)
                 missing[number] -= 1
                 if not missing[number]:
-                    show(missing.count(0), len(rows))
+                    tell("writing", missing.count(0), len(rows))
         return [one for one in results if one is not None]
 
     def stream(
@@ -253,16 +252,14 @@ class VllmEngine(Engine):
         acting = self._acting(steering, prompts, batch_size)
         results = [math.nan] * len(starts)
         scored = [row for row, answer in enumerate(answers) if answer]
-        with (
-            self._steerings.held(acting) as uses,
-            progress_bar(progress, "scoring", len(scored)) as show,
-        ):
+        with self._steerings.held(acting) as uses, shown(progress) as tell:
+            tell("scoring", 0, len(scored))
             requests = [self._scoring_request(starts[row], answers[row], uses[row]) for row in scored]
             found = self._requests.outputs(requests, batch_size)
             for done, (place, output) in enumerate(found, 1):
                 row = scored[place]
                 results[row] = _loss(output, len(starts[row]), answers[row])
-                show(done, len(scored))
+                tell("scoring", done, len(scored))
         return results
 
     def cache_key(self) -> dict[str, Any]:
