@@ -47,6 +47,7 @@ from trimtab.instructions import spelling as specs
 from trimtab.learn import Directions
 from trimtab.steering.blocks import hidden_of, with_hidden
 from trimtab.tune.guard import Choice
+from trimtab.tune.vector import learn_directions
 
 Answers = dict[tuple[Choice, str], tuple[int, ...]]
 
@@ -173,9 +174,9 @@ def measure(
     Returns:
         The timings of `loop`, `grid` and `search`.
     """
-    source, sign = learn.learning_source(instruction)
+    sign = learn.learning_source(instruction).sign
     learning = prompts.default_queries(engine.identity, "learning", pairs)
-    directions = learn.mean_difference(engine, prompts.make_pairs(learning, source, "learning"), source)
+    directions = learn_directions(engine, instruction, learning)
     choices: list[Choice] = [
         (way, block, sign * strength)
         for way in ("add", "set_projection")

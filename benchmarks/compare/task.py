@@ -21,6 +21,7 @@ from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond, respond_baseline
 from trimtab.prompts.pairs import PromptPair
 from trimtab.steering.steering import Steering
+from trimtab.tune.vector import learn_directions
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,13 @@ class Task:
 
     def directions(self) -> learn.Directions:
         """The mean difference of the pairs at every block, standing for the instruction; learned at each call."""
-        source = learn.learning_source(self.instruction).instruction
-        found = learn.mean_difference(self.engine, self.pairs, source, batch_size=self.settings.batch_size)
+        found = learn_directions(
+            self.engine,
+            self.instruction,
+            self.queries("learning"),
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+        )
         return found.standing_for(self.instruction.label, self.instruction.to_dict())
 
     def instructed(self, split: prompts.Split) -> list[str]:

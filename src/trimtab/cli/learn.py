@@ -37,6 +37,7 @@ from trimtab.cli.output import JsonOption, Output, QuietOption
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
+    from trimtab.tune.vector import VectorMethod
 
 TRAINING = ".trimtab-training"
 """Inside the folder of a steering that is being learned: what a killed run goes on from. Saving leaves it alone."""
@@ -275,7 +276,8 @@ def command(
             otherwise = ", or name --block, --strength and --apply yourself"
             count = 0 if search.is_settled else validation or 12
             learning, held_out, _ = read_queries(engine, queries, pairs, count, seed, otherwise)
-            found = learn_vector(output, engine, wanted[0], method.value, learning, held_out, search)
+            way: VectorMethod = "pca" if method is Method.pca else "mean_difference"
+            found = learn_vector(output, engine, wanted[0], way, learning, held_out, search)
         steering = found.steering
         if started_first():
             found.save(out)

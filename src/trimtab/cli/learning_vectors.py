@@ -15,11 +15,10 @@ from trimtab.cli.output import Output
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
-    from trimtab.learn import Directions
     from trimtab.learn.directions import Application
     from trimtab.steering.edits import TokenScope
-    from trimtab.steering.steering import Steering
     from trimtab.tune.grid import Candidate
+    from trimtab.tune.vector import VectorMethod
 
 APPLICATIONS: tuple[Application, ...] = ("add", "set_projection")
 
@@ -60,7 +59,7 @@ def learn_vector(
     output: Output,
     engine: Engine,
     instruction: Instruction,
-    method: str,
+    method: VectorMethod,
     learning: list[str],
     held_out: list[str],
     search: Search,
@@ -79,10 +78,24 @@ def learn_vector(
     Returns:
         The steering, the directions of all blocks, and what was tried: nothing, where there was no choice.
     """
+    from trimtab.tune import vector
+
     with output.progress(f"{instruction.label}: learning", 2) as advance:
-        directions, sign = _directions(engine, instruction, learning, method, search)
+        directions = vector.learn_directions(
+            engine, instruction, learning, method=method, batch_size=search.batch_size, seed=search.seed
+        )
         advance(1, f"{instruction.label}: choosing block and strength")
-        steering, candidates = _chosen(engine, directions, sign, instruction, held_out, search)
+        made = vector.make_vector(
+            engine,
+            instruction,
+            learning,
+            held_out,
+            directions=directions,
+            facts=facts_of(engine),
+            **vars(search),
+        )
+    steering = made.steering
+    candidates = made.tuned.candidates if made.tuned else []
     improved = steering.record.measurements.get("improved") is not False
     return Found(
         steering,
@@ -94,50 +107,6 @@ def learn_vector(
         + ("this is the least bad" if steering.edits else "the steering has no edits"),
         directions,
     )
-
-
-def _directions(
-    engine: Engine, instruction: Instruction, queries: list[str], method: str, search: Search
-) -> tuple[Directions, int]:
-    """The directions, and -1 where the instruction is followed by going against them."""
-    from trimtab import learn, prompts
-
-    source, sign = learn.learning_source(instruction)
-    pairs = prompts.make_pairs(queries, source, "learning", seed=search.seed)
-    function = learn.mean_difference if method == "mean_difference" else learn.pca
-    return function(engine, pairs, source, batch_size=search.batch_size), sign
-
-
-def _chosen(
-    engine: Engine,
-    directions: Directions,
-    sign: int,
-    instruction: Instruction,
-    queries: Sequence[str],
-    search: Search,
-) -> tuple[Steering, list[Candidate]]:
-    blocks = None if search.blocks is None else engine.block_numbers(search.blocks)
-    strengths = None if search.strengths is None else [sign * value for value in search.strengths]
-    if blocks is not None and strengths is not None and not queries:
-        named = directions.standing_for(instruction.label, instruction.to_dict())
-        return named.steering(search.methods[0], blocks[0], strengths[0], search.tokens), []
-    from trimtab import tune
-
-    tuned = tune.search(
-        engine,
-        directions,
-        instruction,
-        queries,
-        blocks=blocks,
-        strengths=strengths,
-        methods=search.methods,
-        tokens=search.tokens,
-        facts=facts_of(engine),
-        max_new_tokens=search.max_new_tokens,
-        batch_size=search.batch_size,
-        seed=search.seed,
-    )
-    return tuned.steering, tuned.candidates
 
 
 def candidates_table(candidates: Sequence[Candidate], most: int = 6) -> Table:

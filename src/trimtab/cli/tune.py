@@ -337,11 +337,11 @@ def _run(
             engine, subject.steering, instruction, held_out, strengths=strengths, **options
         )
     if subject.directions is None:
-        from trimtab import learn, prompts
+        from trimtab.tune.vector import learn_directions
 
-        source = learn.learning_source(instruction).instruction
-        made = prompts.make_pairs(learning, source, "learning", seed=options["seed"])
-        subject.directions = learn.mean_difference(engine, made, source, batch_size=options["batch_size"])
+        subject.directions = learn_directions(
+            engine, instruction, learning, batch_size=options["batch_size"], seed=options["seed"]
+        )
     return tune.search(
         engine,
         subject.directions,

@@ -12,6 +12,7 @@ from trimtab.measure.rows import Row, evaluate_instruction, judge
 from trimtab.measure.statistics import mean
 from trimtab.prompts.pairs import make_pairs
 from trimtab.transferring.move import Transferred, instruction_of
+from trimtab.tune.vector import make_vector
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -159,15 +160,10 @@ def make_here(
     Raises:
         PromptError: There are no queries.
     """
-    from trimtab import learn, tune
-
-    source = learn.learning_source(instruction).instruction
-    pairs = make_pairs(learning, source, "learning", seed=seed)
-    directions = learn.mean_difference(engine, pairs, source, batch_size=batch_size)
-    return tune.search(
+    return make_vector(
         engine,
-        directions,
         instruction,
+        learning,
         validation,
         blocks=blocks,
         facts=facts,

@@ -12,6 +12,7 @@ from trimtab.tune.grid import (
 )
 from trimtab.tune.guard import Candidate, Guard, Measured, Scaled
 from trimtab.tune.paper import PaperRule
+from trimtab.tune.vector import Vector, VectorMethod, learn_directions, make_vector
 
 __all__ = [
     "Candidate",
@@ -23,8 +24,12 @@ __all__ = [
     "STRENGTHS",
     "Scaled",
     "Tuned",
+    "Vector",
+    "VectorMethod",
     "Weights",
     "default_blocks",
+    "learn_directions",
+    "make_vector",
     "refit_strength",
     "search",
 ]
