@@ -300,3 +300,48 @@ def test_own_queries_are_split_about_as_promised_and_variants_stay_together() ->
     assert [round(len(parts[split]) / 1000, 1) for split in prompts.SPLITS] == [0.6, 0.2, 0.2]
     together = prompts.split_queries(["Why is it so?", "why is it so", " WHY  is it so!"])
     assert sorted(map(len, together.values())) == [0, 0, 3]
+
+
+# --- drawn for a piece of work ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "own.txt"
+    path.write_text("\n".join(f"Why is {number} a number?" for number in range(40)), encoding="utf-8")
+    return path
+
+
+def test_queries_of_the_model_are_drawn_split_by_split() -> None:
+    drawn = prompts.draw_queries(REAL, learning=5, validation=3, test=2, seed=4)
+    assert drawn.learning == prompts.default_queries(REAL, "learning", 5, 4)
+    assert drawn.validation == prompts.default_queries(REAL, "validation", 3, 4)
+    assert drawn.test == prompts.default_queries(REAL, "test", 2, 4)
+    assert drawn.pool is None
+    assert prompts.draw_queries(REAL, validation=3).learning == []
+
+
+def test_own_queries_are_split_where_several_parts_are_wanted(own: Path) -> None:
+    parts = prompts.split_queries(prompts.load_queries(own))
+    drawn = prompts.draw_queries(REAL, own, learning=5, validation=1000, seed=4)
+    assert drawn.learning == prompts.sample_queries(parts["learning"], 5, 4)
+    assert sorted(drawn.validation) == sorted(parts["validation"])
+    assert (drawn.test, drawn.pool) == ([], parts["learning"])
+
+
+@pytest.mark.parametrize("split", prompts.SPLITS)
+def test_own_queries_are_not_split_for_one_part_alone(own: Path, split: prompts.Split) -> None:
+    drawn = prompts.draw_queries(REAL, own, **{split: 7}, seed=4)  # type: ignore[arg-type]
+    found = prompts.load_queries(own)
+    assert getattr(drawn, split) == prompts.sample_queries(found, 7, 4)
+    assert drawn.pool == (found if split == "learning" else None)
+
+
+def test_too_few_own_queries_to_keep_some_apart(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("Why?", encoding="utf-8")
+    with pytest.raises(
+        PromptError, match=r"one.txt has too few queries \(1\) to set some aside .*give more, or less"
+    ):
+        prompts.draw_queries(
+            REAL, tmp_path / "one.txt", learning=1, validation=1, test=1, otherwise=", or less"
+        )

@@ -3,21 +3,25 @@
 from trimtab.prompts.pairs import PromptPair, digest, make_pairs
 from trimtab.prompts.queries import (
     SPLITS,
+    Drawn,
     Split,
     base_queries,
     default_queries,
+    draw_queries,
     load_queries,
     sample_queries,
     split_queries,
 )
 
 __all__ = [
+    "Drawn",
     "PromptPair",
     "SPLITS",
     "Split",
     "base_queries",
     "default_queries",
     "digest",
+    "draw_queries",
     "load_queries",
     "make_pairs",
     "sample_queries",

@@ -10,13 +10,16 @@ import json
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from trimtab import nano
 from trimtab.errors import PromptError
+from trimtab.instructions.base import SPLITS as SPLITS
+from trimtab.instructions.base import Split as Split
 
 if TYPE_CHECKING:
     from trimtab.steering.record import ModelIdentity
@@ -96,17 +99,13 @@ def refuse_broken_text(text: str, what: str) -> None:
         ) from error
 
 
-def split_queries(queries: Sequence[str]) -> dict[Literal["learning", "validation", "test"], list[str]]:
+def split_queries(queries: Sequence[str]) -> dict[Split, list[str]]:
     """Split queries into learning (about 60 %), validation (20 %) and test (20 %), each in the given order.
 
     Where a query goes depends on its words alone, not on the other queries: adding some moves none, and two that
     differ only in case, spacing or punctuation stay together.
     """
-    parts: dict[Literal["learning", "validation", "test"], list[str]] = {
-        "learning": [],
-        "validation": [],
-        "test": [],
-    }
+    parts: dict[Split, list[str]] = {split: [] for split in SPLITS}
     for query in queries:
         digest = hashlib.sha256(normalised(query).encode()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64
@@ -163,12 +162,6 @@ def _from_dataset(name: str, field: str | None, split: str) -> Iterator[str]:
     return (_pick(dict(row), field, f"the dataset {name}, row {number}") for number, row in enumerate(rows))
 
 
-Split = Literal["learning", "validation", "test"]
-
-
-SPLITS: tuple[Split, ...] = get_args(Split)
-
-
 @cache
 def _shipped(split: Split) -> tuple[str, ...]:
     file = resources.files("trimtab") / "data" / "queries" / f"{split}.txt"
@@ -208,6 +201,67 @@ def default_queries(identity: ModelIdentity, split: Split, n: int | None = None,
     if nano.is_built_in(identity.id):
         return list(nano.queries(split, n, seed))
     return sample_queries(base_queries(split), n, seed, what=f"the {split} split")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Queries for a piece of work, no two lists of which share one.
+
+    Attributes:
+        learning: To learn from.
+        validation: To choose on.
+        test: To measure on.
+        pool: All that those of `learning` were drawn from, where a source was given; None for the model's own.
+    """
+
+    learning: list[str]
+    validation: list[str]
+    test: list[str]
+    pool: list[str] | None = None
+
+
+def draw_queries(
+    identity: ModelIdentity,
+    source: str | Path | None = None,
+    *,
+    learning: int = 0,
+    validation: int = 0,
+    test: int = 0,
+    seed: int = 0,
+    otherwise: str = "",
+) -> Drawn:
+    """Draw queries to learn from, to choose on and to measure on: so many of each, or none.
+
+    Args:
+        identity: The model they are for; without a source, they are its default queries.
+        source: The user's own, as `load_queries` reads them. Where several parts are asked for, they are split by
+            `split_queries`, and a part that has fewer than asked for gives all it has. One alone is drawn from all.
+        learning: How many to learn from.
+        validation: How many to choose on.
+        test: How many to measure on.
+        seed: Which ones.
+        otherwise: What else than giving more the user may do where there are too few, for the message.
+
+    Raises:
+        PromptError: The source cannot be read, or there are too few.
+    """
+    counts: dict[Split, int] = {"learning": learning, "validation": validation, "test": test}
+    wanted = [split for split in SPLITS if counts[split]]
+    if source is None:
+        drawn = {split: default_queries(identity, split, counts[split], seed) for split in wanted}
+        return Drawn(**{split: drawn.get(split, []) for split in SPLITS})
+    found = load_queries(source)
+    parts = split_queries(found) if len(wanted) > 1 else dict.fromkeys(wanted, found)
+    for split in wanted:
+        if not parts[split]:
+            raise PromptError(
+                f"{source} has too few queries ({len(found)}) to set some aside for the {split} split; give more"
+                f"{otherwise}"
+            )
+    drawn = {
+        split: sample_queries(parts[split], min(counts[split], len(parts[split])), seed) for split in wanted
+    }
+    return Drawn(**{split: drawn.get(split, []) for split in SPLITS}, pool=parts.get("learning"))
 
 
 def sample_queries(
