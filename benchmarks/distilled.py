@@ -30,7 +30,7 @@ from benchmarks.running import run
 
 from trimtab import instructions as catalogue
 from trimtab import learn, nano
-from trimtab.cli.models import open_engine
+from trimtab.cli.models import Loading
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.learn.compose import compose, share_followed
 from trimtab.measure.responses import Response, respond, respond_baseline
@@ -296,7 +296,7 @@ def command(
 ) -> None:
     """Measure distilled steerings of nano."""
     output = Output(json, quiet)
-    bench = Bench(open_engine(output, "nano"), work, n, pairs, output)
+    bench = Bench(Loading().open(output, "nano"), work, n, pairs, output)
     measure: dict[What, Callable[[], dict[str, Any]]] = {
         What.kinds: lambda: kinds(bench),
         What.words: lambda: words(bench),

@@ -21,14 +21,10 @@ from benchmarks.measuring import KINDS, Plan, measure
 from benchmarks.shapes import random_engine, shape_names
 from rich.table import Table
 
-from trimtab.cli.output import (
-    JsonOption,
-    Output,
-    QuietOption,
-    write_text,
-)
+from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import TrimtabError
+from trimtab.files import write_text
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -122,13 +118,11 @@ def command(
     target = torch.device(device or "cuda")
     plan = Plan(sizes, new_tokens, repeats, pairs, steps)
     results: dict[str, dict[str, Any]] = {}
-    with output.progress("starting", total=len(names) * (3 + len(sizes))) as advance:
+    with output.progress() as tell:
         for name in names:
 
             def on_step(what: str, name: str = name) -> None:
-                advance(1, description=f"{name}: {what}")
-                if not output.shows_progress:
-                    output.note(f"{name}: {what}")
+                tell(f"{name}: {what}", 0)
 
             with _one_model(name, target, _DTYPES[dtype]) as engine:
                 results[name] = measure(engine, plan, on_step)

@@ -9,21 +9,11 @@ from typing import Annotated
 
 import typer
 
-from trimtab.cli.models import (
-    BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    facts_of,
-    open_engine,
-)
-from trimtab.cli.output import (
-    JsonOption,
-    Output,
-    QuietOption,
-    write_text,
-)
+from trimtab.cli.models import DeviceOption, DtypeOption, Loading, ModelOption, facts_of
+from trimtab.cli.options import BatchSizeOption
+from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.errors import TrimtabError
+from trimtab.files import write_text
 
 INSTRUCTIONS = "sentences(at_most=2),no_commas,json,include(dragon)"
 """A length, a punctuation, a format and a word: two that a mean difference moves on nano, and two that it does not."""
@@ -73,31 +63,31 @@ def command(
 
     start = time.perf_counter()
     # In a file or a pipe no line is folded; a terminal folds the names of the methods where it must.
-    output = Output(json, quiet, width=None if sys.stdout.isatty() else 120)
+    output = Output(json, quiet)
+    if not sys.stdout.isatty():
+        output.console.width = 120
     wanted = parse_instructions(instructions)
     ready, missing = installed(parse_methods(methods))
     for title, packages in missing.items():
         output.note(f"left out: {title} (not installed: {', '.join(packages)}; `make bench` installs it)")
-    engine = open_engine(output, model, device=device, dtype=dtype)
+    engine = Loading(device=device, dtype=dtype).open(output, model)
     if not isinstance(engine, TransformersEngine):
         raise TrimtabError("the other libraries need a model of transformers")
     settings = Settings(pairs, validation, test, max_new_tokens, batch_size=batch_size, seed=seed)
     store = cells.Store(work, fresh=fresh)
     plain: dict[tuple[str, ...], list[Response]] = {}
     found: dict[str, dict[str, cells.Cell]] = {}
-    with output.progress("starting", total=len(wanted) * (len(ready) + len(UNSTEERED))) as advance:
+    with output.progress() as tell:
         for instruction in wanted:
             task = Task(engine, instruction, settings, facts_of(engine), plain)
             for name in UNSTEERED:
-                advance(0, description=f"{instruction.label}: {name}")
+                tell(f"{instruction.label}: {name}", 0)
                 found.setdefault(name, {})[instruction.label] = cells.unsteered_cell(store, task, name)
-                advance()
             for method in ready:
-                advance(0, description=f"{instruction.label}: {method.title}")
+                tell(f"{instruction.label}: {method.title}", 0)
                 begun = time.perf_counter()
                 cell = cells.method_cell(store, task, method)
                 found.setdefault(method.title, {})[instruction.label] = cell
-                advance()
                 if not output.shows_progress:
                     followed = cell.rows["steered"]["followed"]
                     output.note(

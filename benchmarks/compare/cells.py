@@ -22,7 +22,8 @@ from benchmarks.compare.selection import choose
 from benchmarks.compare.task import Candidate, Method, NativeEngine, Task
 
 import trimtab
-from trimtab.cli.output import to_json, write_text
+from trimtab.cli.output import to_json
+from trimtab.files import write_text
 from trimtab.measure.responses import Response
 from trimtab.measure.rows import Row, judge
 

@@ -75,7 +75,9 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Measure the throughput of vLLM without the plugin, with it idle, and with many different steerings at once."""
-    output = Output(json, quiet, width=None if sys.stdout.isatty() else 120)
+    output = Output(json, quiet)
+    if not sys.stdout.isatty():
+        output.console.width = 120
     [shape] = shape_names(shape) if "," not in shape else [shape]
     try:
         counts = [int(count) for count in steerings.split(",")]
@@ -93,13 +95,17 @@ def command(
     names = make_steerings(work / f"steerings-{shape}", identity, max(counts))
     ways = ways_of(names, counts)
     total = 1 + len(ways) + (2 * len(ways) + 1) * rounds
-    with output.progress("starting vLLM without the plugin", total=total) as go:
+    done = 0
+    with output.progress() as tell:
+        tell("starting vLLM without the plugin", done, total)
 
         def on_run(title: str) -> None:
-            go(1, description=title)
+            nonlocal done
+            done += 1
+            tell(title, done, total)
 
         with Served(work / shape, load, None, work / "without.log") as plain:
-            go(0, description="starting vLLM with the plugin")
+            tell("starting vLLM with the plugin", done, total)
             with Served(work / shape, load, work / f"steerings-{shape}", work / "with.log") as steered:
                 base = measure(plain, steered, ways, rounds, on_run)
     rows = rows_of(base, ways, requests * (prompt_tokens + new_tokens))

@@ -253,9 +253,10 @@ def command(
         raise TrimtabError(
             "there is no GPU here that torch can use; --device cpu measures the plain torch way"
         )
-    with output.progress("making random weights", total=repeats + 2) as go, torch.inference_mode():
+    with output.progress() as tell, torch.inference_mode():
+        tell("making random weights", 0)
         blocks = Blocks(name, batch, gates, _DTYPES[dtype], target)
-        measured = measure(blocks, repeats, steps, lambda what: go(1, description=what))
+        measured = measure(blocks, repeats, steps, lambda what: tell(what, 0))
     where = (
         torch.cuda.get_device_name(target)
         if target.type == "cuda"

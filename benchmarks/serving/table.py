@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from trimtab.cli.output import Output, write_text
+from trimtab.cli.output import Output
+from trimtab.files import write_text
 
 MarkdownOption = Annotated[
     str | None,

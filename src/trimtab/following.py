@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from trimtab.engines.base import Generation, prompt_list
-from trimtab.errors import PromptError, SteeringError
-from trimtab.following_wanted import wanted_of
+from trimtab.errors import InstructionError, PromptError, SteeringError
+from trimtab.instructions import Instruction, from_dict
 from trimtab.steering.when import prompt_text
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Prompt
-    from trimtab.instructions import Instruction
     from trimtab.progress import Progress
     from trimtab.steering.steering import Steering
 
@@ -170,7 +169,7 @@ def follow(
         if not math.isfinite(strength):
             raise SteeringError(f"a strength must be a finite number, not {strength}")
     given = engine.steerings_of_rows(steering, len(prompts))
-    wanted = wanted_of(instructions, given, len(prompts))
+    wanted = _wanted_of(instructions, given, len(prompts))
     # Whether it acts is decided once, not at every attempt: what is tried is what acts.
     acting = engine.decided(given, prompts, batch_size=batch_size)
     rows = [
@@ -203,6 +202,53 @@ def follow(
             for (row, step), answer in zip(batch, answers, strict=True):
                 row.take(step, answer, accept)
     return [row.result() for row in rows]
+
+
+def _wanted_of(
+    instructions: Instruction | Sequence[Instruction] | Sequence[Sequence[Instruction]] | None,
+    steerings: Sequence[Steering | None],
+    count: int,
+) -> list[tuple[Instruction, ...]]:
+    """What the answer to each prompt must follow: given, or what its steering stands for."""
+    if instructions is None:
+        rows = [
+            tuple(dict.fromkeys(from_dict(item) for item in one.record.instructions)) if one else ()
+            for one in steerings
+        ]
+    elif isinstance(instructions, Instruction):
+        rows = [(instructions,)] * count
+    else:
+        several = list(instructions)
+        if all(isinstance(one, Instruction) for one in several):
+            rows = [tuple(several)] * count  # type: ignore[arg-type]
+        elif len(several) == count and not any(isinstance(one, Instruction) for one in several):
+            rows = [tuple(one) for one in several]  # type: ignore[arg-type]
+        else:
+            raise InstructionError(
+                f"there are instructions for {len(several)} prompts, and {count} prompts; give a list of "
+                "instructions for each, or one list for all"
+            )
+    for wanted in dict.fromkeys(rows):
+        _refuse_impossible(wanted)
+    return rows
+
+
+def _refuse_impossible(wanted: Sequence[Instruction]) -> None:
+    if not wanted:
+        raise InstructionError(
+            "no instruction is named that an answer could be checked for; name one, or use a steering that stands "
+            "for one"
+        )
+    for number, one in enumerate(wanted):
+        if not one.can_check:
+            raise InstructionError(
+                f"{one.name} has phrasings but no check, so no answer could be verified; give it a check, or leave "
+                "it out"
+            )
+        for other in wanted[:number]:
+            reason = other.conflicts_with(one)
+            if reason is not None:
+                raise InstructionError(f"{other.label} and {one.label} cannot both be followed: {reason}")
 
 
 @dataclass(frozen=True)

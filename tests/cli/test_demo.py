@@ -10,8 +10,8 @@ from tests.evaluate.fakes import FakeEngine
 from tests.report.html_check import check
 from typer.testing import CliRunner, Result
 
-from trimtab.cli import demo as cli
 from trimtab.cli.app import app
+from trimtab.cli.models import EngineChoice
 from trimtab.measure.rows import CONDITIONS
 from trimtab.steering.steering import Steering
 
@@ -33,11 +33,11 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     engine = FakeEngine()
 
-    def open_engine(output: object, model: str, **options: object) -> FakeEngine:
+    def open_engine(loading: object, output: object, model: str, **options: object) -> FakeEngine:
         asked.append(model)
         return engine
 
-    monkeypatch.setattr(cli, "open_engine", open_engine)
+    monkeypatch.setattr(EngineChoice, "open", open_engine)
     return asked
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trimtab.cli import generate
+from trimtab.cli.models import EngineChoice
 from trimtab.engines.base import Engine
 from trimtab.errors import ModelError
 from trimtab.steering.steering import Steering
@@ -53,11 +53,11 @@ def test_the_model_is_that_of_the_steering_where_its_record_tells(
     dataclasses.replace(steering, record=record).save(steering_folder)
     asked: dict[str, Any] = {}
 
-    def load(output: object, model: str, **options: Any) -> None:
-        asked.update(options, model=model)
+    def load(loading: EngineChoice, output: object, model: str, **options: Any) -> None:
+        asked.update(revision=loading.revision, model=model)
         raise ModelError("enough")
 
-    monkeypatch.setattr(generate, "open_engine", load)
+    monkeypatch.setattr(EngineChoice, "open", load)
     run("generate", PROMPT, "--steering", steering_folder)
     assert (asked["model"], asked["revision"]) == ("someone/model", "abc")
     run("generate", PROMPT)

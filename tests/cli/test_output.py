@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.cli import output as module
-from trimtab.cli.output import Output, to_json, write_text
-from trimtab.errors import TrimtabError
+from trimtab.cli.output import Output, to_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -103,29 +101,6 @@ def test_without_a_target_nothing_is_rendered(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == ""
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "result.json"
-    write_text(target, "old")
-
-    def fail(self: Path, other: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(TrimtabError, match=r"cannot write .*result\.json: No space left on device"):
-        write_text(target, "new")
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_written_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
-    (tmp_path / "plain").touch()
-    write_text(tmp_path / "ours", "text")
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "ours")}
-    assert len(modes) == 1
-
-
 def test_an_impossible_target_is_refused_before_work(tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match="is a folder"):
         module._json_path(str(tmp_path))
@@ -135,10 +110,19 @@ def test_an_impossible_target_is_refused_before_work(tmp_path: Path) -> None:
     assert module._json_path(str(tmp_path / "x.json")) == str(tmp_path / "x.json")
 
 
-def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with Output().progress("rowing", 2) as advance:
-        advance()
-        advance(description="rowing on")
+def test_progress_is_a_line_for_each_stage_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Output(json="-").progress() as tell:
+        for done in range(3):
+            tell("rowing", done, 2)
+        tell("resting", 0)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "[   0 s] rowing\n[   0 s] resting\n"
+
+
+def test_quiet_commands_tell_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with Output(quiet=True).progress() as tell:
+        tell("rowing", 1, 2)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
@@ -147,8 +131,8 @@ def test_progress_shows_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with Output(json="-").progress("rowing", 2) as advance:
-        advance(2)
+    with Output(json="-").progress() as tell:
+        tell("rowing", 2, 2)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "rowing" in captured.err

@@ -92,7 +92,7 @@ def test_a_linear_map_carries_a_steering_over(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--strengths", "1,two"], "numbers with commas"),
+        (["--strengths", "1,two"], "takes numbers separated"),
         (["--refit", "all"], "none"),
     ],
 )

@@ -28,6 +28,7 @@ from trimtab.cli import (
     when,
 )
 from trimtab.cli.models import close_engines
+from trimtab.cli.options import flat
 from trimtab.errors import TrimtabError
 
 
@@ -39,17 +40,7 @@ class Commands(TyperGroup):
     """
 
     def invoke(self, ctx: Any) -> Any:
-        """Run one command; a `TrimtabError` becomes `error: ...` on standard error.
-
-        Args:
-            ctx: The context of the command line parser.
-
-        Returns:
-            What the command returned.
-
-        Raises:
-            typer.Exit: The command did not come to its end.
-        """
+        """Run one command; a `TrimtabError` becomes `error: ...` on standard error."""
         try:
             return super().invoke(ctx)
         except TrimtabError as error:
@@ -89,22 +80,25 @@ def root(
 
 
 # In the order of a first visit. Each module has one function, `command`, and imports what is heavy inside it.
-app.command("demo")(demo.command)
-app.command("instructions")(instructions.command)
-app.command("check")(check.command)
-app.command("learn")(learn.command)
-app.command("compose")(compose.command)
-app.command("tune")(tune.command)
-app.command("generate")(generate.command)
-app.command("follow")(follow.command)
-app.command("when")(when.command)
-app.command("evaluate")(evaluate.command)
-app.command("transfer")(transfer.command)
-app.command("reproduce")(reproduce.command)
-app.command("serve")(serve.command)
-app.command("architectures")(architectures.command)
-app.command("inspect")(inspect.command)
-app.command("doctor")(doctor.command)
+for module in (
+    demo,
+    instructions,
+    check,
+    learn,
+    compose,
+    tune,
+    generate,
+    follow,
+    when,
+    evaluate,
+    transfer,
+    reproduce,
+    serve,
+    architectures,
+    inspect,
+    doctor,
+):
+    app.command(module.__name__.rpartition(".")[2])(flat(module.command))
 
 
 def main() -> None:

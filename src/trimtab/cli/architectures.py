@@ -6,14 +6,13 @@ import dataclasses
 
 from rich.table import Table
 
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.output import Output
 
 
-def command(json: JsonOption = None, quiet: QuietOption = False) -> None:
+def command(output: Output) -> None:
     """Show which architectures of vLLM can be steered when served; needs vLLM, but no model and no GPU."""
     from trimtab.vllm.architectures import architectures
 
-    output = Output(json, quiet)
     found = architectures()
     table = Table(box=None, pad_edge=False)
     for title in ("architecture", "steered", "tested", "decoder layers", ""):

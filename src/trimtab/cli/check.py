@@ -11,7 +11,8 @@ import typer
 from rich.table import Table
 
 from trimtab import instructions
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.options import FileOption, ParamsOption
+from trimtab.cli.output import Output
 from trimtab.errors import InstructionError, TrimtabError
 from trimtab.instructions import Instruction, Judgement
 
@@ -24,25 +25,17 @@ def command(
             "--responses", metavar="FILE", help='JSON Lines with {"response": ...}; - reads standard input.'
         ),
     ],
-    params: Annotated[
-        str | None,
-        typer.Option("--params", metavar="JSON", help="The instruction's parameters as a JSON object."),
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", metavar="TOML", help="Also know the instructions of this file.")
-    ] = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    params: ParamsOption = None,
+    file: FileOption = None,
+    *,
+    output: Output,
 ) -> None:
     """Judge responses by an instruction's strict and loose checks.
 
     --json writes one line {"strict": ..., "loose": ...} for each response. A line may also hold the "query" that was
     answered, which repeat_prompt needs.
     """
-    if file is not None:
-        instructions.load_file(file)
     instruction = instructions.get(name, **read_params(params))
-    output = Output(json, quiet)
     judgements = [_judge(instruction, where, row) for where, row in _read_rows(responses)]
     output.lines({"strict": judgement.strict, "loose": judgement.loose} for judgement in judgements)
     output.print(_summary(instruction, judgements))

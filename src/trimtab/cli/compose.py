@@ -9,25 +9,23 @@ from typing import Annotated
 
 import typer
 
-from trimtab.cli.learn import steering_folder
 from trimtab.cli.learning import (
     Found,
-    QueriesOption,
     Stages,
     distillation,
     one_voice,
     read_queries,
     trials_table,
 )
-from trimtab.cli.models import (
+from trimtab.cli.models import Loading
+from trimtab.cli.options import (
     BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    RevisionOption,
-    TrustOption,
-    open_engine,
+    FileOption,
+    MaxNewTokensOption,
+    QueriesOption,
+    steering_folder,
 )
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.output import Output
 from trimtab.cli.steerings import SteeredModelOption, model_of
 
 
@@ -55,6 +53,7 @@ def command(
             help="Distil jointly: where the steerings disturb each other, never (nothing is measured), or always."
         ),
     ] = FitChoice.auto,
+    file: FileOption = None,
     model: SteeredModelOption = None,
     queries: QueriesOption = None,
     pairs: Annotated[int, typer.Option(min=8, help="Queries to distil on.")] = 48,
@@ -62,39 +61,29 @@ def command(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the joint distillation, at most.", show_default="50")
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 192,
+    max_new_tokens: MaxNewTokensOption = 192,
     seed: Annotated[int, typer.Option(help="Chooses queries, phrasings and the order of training.")] = 0,
     batch_size: BatchSizeOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    trust_remote_code: TrustOption = False,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: Loading,
+    output: Output,
 ) -> None:
     """Put steerings together, measure whether all is followed, and mend what is not."""
-    with one_voice(Output(json, quiet)) as output:
+    with one_voice(output) as output:
         from dataclasses import replace
 
-        from trimtab.engines.ranks import own_device, started_first
+        from trimtab.engines.ranks import started_first
         from trimtab.learn.compose import SCHEDULE, compose, union_of
         from trimtab.steering.steering import Steering
 
         steerings = [Steering.load(folder) for folder in folders]
         union_of(steerings, fit.value)  # what is impossible is refused before a model is loaded
         start = time.perf_counter()
-        if model is None:
-            model, revision = model_of(steerings[0], revision)
-        engine = open_engine(
-            output,
-            model,
-            revision=revision,
-            device=own_device(device),
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-        )
+        model, loading = model_of(steerings[0], model, loading)
+        engine = loading.open(output, model)
         learning, held_out, _ = read_queries(engine, queries, pairs, validation, seed)
-        with Stages(output) as stages:
+        with output.progress() as tell:
+            stages = Stages(tell)
             composed = compose(
                 engine,
                 steerings,

@@ -10,20 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from trimtab.cli.models import (
-    BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    EngineName,
-    EngineOption,
-    EngineOptionsOption,
-    ModelOption,
-    RevisionOption,
-    TrustOption,
-    facts_of,
-    open_engine,
-)
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.models import EngineChoice, ModelOption, facts_of
+from trimtab.cli.options import BatchSizeOption, FileOption
+from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
     from trimtab.demo import Demonstration
@@ -48,6 +37,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    file: FileOption = None,
     pairs: Annotated[
         int | None, typer.Option(min=2, help="Questions to learn on.", show_default="by model")
     ] = None,
@@ -66,14 +56,9 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses questions and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    revision: RevisionOption = None,
-    trust_remote_code: TrustOption = False,
-    engine_name: EngineOption = EngineName.transformers,
-    engine_options: EngineOptionsOption = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: EngineChoice,
+    output: Output,
 ) -> None:
     """Learn some instructions on a model, steer it by them, and measure how well that went.
 
@@ -82,8 +67,6 @@ def command(
     steering), instructed, steered, both.
     """
     start = time.perf_counter()
-    output = Output(json, quiet)
-
     from trimtab import demo
     from trimtab.instructions import spelling as specs
     from trimtab.report import page as report
@@ -92,17 +75,8 @@ def command(
     report.check_installed()
     demo.prepare_folder(out)
     output.note(f"loading {model}")
-    engine = open_engine(
-        output,
-        model,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-        engine=engine_name,
-        engine_options=engine_options,
-    )
-    if engine_name is EngineName.vllm:
+    engine = loading.open(output, model)
+    if loading.engine == "vllm":
         output.note(
             "vllm gives no gradients to distill with, so only the mean difference is shown; "
             "leave out --engine vllm to see both"
@@ -119,15 +93,16 @@ def command(
         seed=seed,
     )
     loaded = time.perf_counter() - start
-    with output.progress("starting", total=plan.steps) as advance:
+    done = 0
+    with output.progress() as tell:
 
         def on_step(finished: int, what: str) -> None:
-            advance(finished, description=what)
-            if not output.shows_progress:
-                output.note(f"[{time.perf_counter() - start:4.0f} s] {what}")
+            nonlocal done
+            done += finished
+            tell(what, done, plan.steps)
 
         def on_loss(label: str, now: Step) -> None:
-            advance(0, description=f"{label}: distilling, loss {now.loss:.3f}")
+            tell(f"{label}: distilling", now.step, now.steps, f"loss {now.loss:.3f}")
 
         demonstration = demo.run(engine, plan, facts=facts_of(engine), on_step=on_step, on_loss=on_loss)
     demonstration.seconds = {"load": loaded, **demonstration.seconds}

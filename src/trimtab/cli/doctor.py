@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 
 from trimtab._version import __version__
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.output import Output
 from trimtab.errors import TrimtabError
 from trimtab.instructions.splitting import splitter_name
 
@@ -29,9 +29,8 @@ EXTRAS = {
 }
 
 
-def command(json: JsonOption = None, quiet: QuietOption = False) -> None:
+def command(output: Output) -> None:
     """Show versions, devices, memory and extras; say what is missing and how to get it."""
-    output = Output(json, quiet)
     found = examine()
     output.print(_table(found))
     for problem in found["problems"]:

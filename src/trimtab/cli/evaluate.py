@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,21 +9,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from trimtab.cli.models import (
-    BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    EngineName,
-    EngineOption,
-    EngineOptionsOption,
-    ModelOption,
-    RevisionOption,
-    TrustOption,
-    facts_of,
-    open_engine,
-)
-from trimtab.cli.output import JsonOption, Output, QuietOption
-from trimtab.cli.told import Told
+from trimtab.cli.models import EngineChoice, ModelOption, facts_of
+from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers
+from trimtab.cli.output import Output
 from trimtab.errors import TrimtabError
 
 if TYPE_CHECKING:
@@ -90,6 +77,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    file: FileOption = None,
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -153,24 +141,17 @@ def command(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither look for answers nor keep them.")
     ] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    max_new_tokens: MaxNewTokensOption = 256,
     seed: Annotated[int, typer.Option(min=0, help="Chooses questions, phrasings and prompts.")] = 0,
     batch_size: BatchSizeOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    revision: RevisionOption = None,
-    trust_remote_code: TrustOption = False,
-    engine_name: EngineOption = EngineName.transformers,
-    engine_options: EngineOptionsOption = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: EngineChoice,
+    output: Output,
 ) -> None:
     """Measure steerings on a suite of prompts, under all four conditions, with intervals and tests.
 
     Without --steering the model is measured alone: baseline and instructed.
     """
-    output = Output(json, quiet)
-
     from trimtab.evaluate import suites
     from trimtab.instructions import spelling as specs
     from trimtab.measure import significance
@@ -179,7 +160,9 @@ def command(
     from trimtab.report.suite_page import report_of
     from trimtab.steering import collection as matching
 
-    factors = _numbers(strengths)
+    factors = numbers(
+        strengths, "--strengths", float, zero=False, takes="numbers other than 0, separated by commas"
+    )
     chosen = None if instructions is None else specs.parse_instructions(instructions)
     if judge_url is not None and judge is None:
         raise typer.BadParameter("--judge-url names an endpoint; name the model there too: --judge NAME")
@@ -193,16 +176,8 @@ def command(
     if chosen is None and steerings is not None and suite in ("nano", "base"):
         chosen = _instructions_of(steerings)
     asked = suites.load(suite, instructions=chosen, bare=queries, limit=limit, seed=seed)
-    engine = open_engine(
-        output,
-        model,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-        engine=engine_name,
-        engine_options=engine_options,
-        reads=steerings is not None and any(one.whens for one in steerings.steerings),
+    engine = loading.open(
+        output, model, reads=steerings is not None and any(one.whens for one in steerings.steerings)
     )
     if steerings is not None:
         for one in steerings.steerings:
@@ -229,16 +204,6 @@ def command(
         reports.write(report_of(evaluation, maps), report)
         output.print(f"Plots, answers and every number: {report}")
     output.result(evaluation.to_dict())
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(math.isfinite(number) and number for number in numbers):
-        raise typer.BadParameter(f"--strengths takes numbers other than 0, separated by commas, not {text!r}")
-    return numbers
 
 
 def _cache(folder: Path | None, without: bool) -> ContentCache:
@@ -291,7 +256,7 @@ def _run(
 ) -> Evaluation:
     from trimtab.evaluate.run import evaluate_suite
 
-    with Told(output, f"answering {asked.name}", "answers") as told:
+    with output.progress() as tell:
         return evaluate_suite(
             engine,
             asked,
@@ -301,17 +266,17 @@ def _run(
             facts=facts,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
-            on_progress=told,
+            on_progress=lambda done, of: tell(f"answering {asked.name}", done, of),
         )
 
 
 def _judged(output: Output, evaluation: Evaluation, judge: Judge) -> Evaluation:
     answers = evaluation.answers
-    with Told(output, f"judging by {judge.model}", "requests") as told:
+    with output.progress() as tell:
         scores = judge.score(
             [(answer.item.asked, answer.response.text) for answer in answers],
             questions=[answer.item.questions for answer in answers],
-            on_progress=told,
+            on_progress=lambda done, of: tell(f"judging by {judge.model}", done, of),
         )
     return evaluation.judged_by(scores)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,18 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trimtab.cli.models import (
-    BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    EngineName,
-    EngineOption,
-    EngineOptionsOption,
-    RevisionOption,
-    TrustOption,
-    open_engine,
-)
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.models import EngineChoice
+from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers
+from trimtab.cli.output import Output
 from trimtab.cli.steerings import (
     PromptArgument,
     PromptsOption,
@@ -50,6 +40,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    file: FileOption = None,
     model: SteeredModelOption = None,
     steering: SteeringOption = None,
     prompts: PromptsOption = None,
@@ -58,44 +49,27 @@ def command(
         str, typer.Option(metavar="X[,X]", help="Strengths of the steering that are tried, in order.")
     ] = "1,1.5,2",
     temperature: Annotated[float, typer.Option(min=0.01, help="Of the attempts that sample.")] = 0.8,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    max_new_tokens: MaxNewTokensOption = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling, and which phrasings are used.")] = 0,
     batch_size: BatchSizeOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    trust_remote_code: TrustOption = False,
-    engine_name: EngineOption = EngineName.transformers,
-    engine_options: EngineOptionsOption = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: EngineChoice,
+    output: Output,
 ) -> None:
     """Answer prompts so that instructions are followed, and say which answers passed the check.
 
     Exits with 1 if an answer could not be verified within the budget; the best that was found is shown all the same.
     """
-    output = Output(json, quiet)
     asked = read_prompts(prompt, prompts)
     steered = compose(folders_of(steering or []), "1")
     if instructions is None and (steered is None or not steered.record.instructions):
         raise InstructionError("name what to check: --instructions json, or a steering that stands for one")
-    tried = _strengths(strengths)
+    tried = numbers(strengths, "--strengths", float)
     from trimtab.instructions.spelling import parse_instructions
 
     wanted = None if instructions is None else parse_instructions(instructions)
-    if model is None:
-        model, revision = model_of(steered, revision)
-    engine = open_engine(
-        output,
-        model,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-        engine=engine_name,
-        engine_options=engine_options,
-        reads=steered is not None and bool(steered.whens),
-    )
+    model, loading = model_of(steered, model, loading)
+    engine = loading.open(output, model, reads=steered is not None and bool(steered.whens))
     import trimtab
 
     rows = trimtab.follow(
@@ -109,7 +83,7 @@ def command(
         max_new_tokens=max_new_tokens,
         seed=seed,
         batch_size=batch_size,
-        progress=output.shows_progress,
+        progress=not output.quiet,
     )
     _show(output, rows)
     verified = sum(row.verified for row in rows)
@@ -126,16 +100,6 @@ def command(
     )
     if verified < len(rows):
         raise typer.Exit(1)
-
-
-def _strengths(text: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = [math.nan]
-    if not all(math.isfinite(value) for value in values):
-        raise typer.BadParameter(f"--strengths takes numbers separated by commas, not {text!r}")
-    return values
 
 
 def _show(output: Output, rows: Sequence[Followed]) -> None:

@@ -9,18 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trimtab.cli.models import (
-    BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    EngineName,
-    EngineOption,
-    EngineOptionsOption,
-    RevisionOption,
-    TrustOption,
-    open_engine,
-)
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.models import EngineChoice
+from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption
+from trimtab.cli.output import Output
 from trimtab.cli.steerings import (
     PromptArgument,
     PromptsOption,
@@ -50,7 +41,7 @@ def command(
         bool, typer.Option("--compare", help="Show the answer without and with the steering, side by side.")
     ] = False,
     prompts: PromptsOption = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    max_new_tokens: MaxNewTokensOption = 256,
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample; without this and the next three, greedy.")
     ] = False,
@@ -68,35 +59,19 @@ def command(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.", show_default=False)] = None,
     batch_size: BatchSizeOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    trust_remote_code: TrustOption = False,
-    engine_name: EngineOption = EngineName.transformers,
-    engine_options: EngineOptionsOption = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    file: FileOption = None,
+    *,
+    loading: EngineChoice,
+    output: Output,
 ) -> None:
     """Answer a prompt, plain or steered. One prompt streams to the terminal as it is written."""
-    output = Output(json, quiet)
     asked = read_prompts(prompt, prompts)
     folders = folders_of(steering or [])
     if compare and not folders:
         raise typer.BadParameter("there is nothing to compare with; name a steering: --steering DIR")
     steered = compose(folders, strength)
-    if model is None:
-        model, revision = model_of(steered, revision)
-    engine = open_engine(
-        output,
-        model,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-        engine=engine_name,
-        engine_options=engine_options,
-        reads=steered is not None and bool(steered.whens),
-    )
+    model, loading = model_of(steered, model, loading)
+    engine = loading.open(output, model, reads=steered is not None and bool(steered.whens))
     if steered is not None:
         steered.check_model(engine.identity)
     sampling: dict[str, Any] = {
@@ -108,7 +83,7 @@ def command(
         "seed": seed,
     }
     acting = engine.decided(steered, asked, batch_size=batch_size)
-    if len(asked) == 1 and json is None and not compare:
+    if len(asked) == 1 and output.json is None and not compare:
         if _idle(steered, acting[0]):
             output.note("the steering does not act on this prompt: it is answered unsteered")
         for piece in engine.stream(asked[0], steering=acting[0], **sampling):
@@ -122,7 +97,7 @@ def command(
         conditions,
         steered,
         acting,
-        {**sampling, "batch_size": batch_size, "progress": output.shows_progress},
+        {**sampling, "batch_size": batch_size, "progress": not output.quiet},
     )
     _show(output, rows, compare=compare)
     output.result(

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.output import Output
 from trimtab.cli.when import described
 
 if TYPE_CHECKING:
@@ -22,13 +22,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with a saved steering.")],
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    output: Output,
 ) -> None:
     """Show what a saved steering does, for which model, how it was made and what it measured."""
     from trimtab.steering.steering import Steering
 
-    output = Output(json, quiet)
     steering = Steering.load(folder)
     directions = _directions(folder, steering)
     output.print(steering.describe())

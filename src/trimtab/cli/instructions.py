@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_format
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab import instructions
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.options import FileOption
+from trimtab.cli.output import Output
 from trimtab.instructions import SPLITS, InstructionType, Parameter
 from trimtab.instructions.wording import outline
 
@@ -22,16 +22,11 @@ def command(
     name: Annotated[
         str | None, typer.Argument(help="Short name or IFEval id; all are listed without.")
     ] = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", metavar="TOML", help="Also know the instructions of this file.")
-    ] = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    file: FileOption = None,
+    *,
+    output: Output,
 ) -> None:
     """List the instructions there are, or explain one of them."""
-    if file is not None:
-        instructions.load_file(file)
-    output = Output(json, quiet)
     if name is None:
         listed = instructions.catalogue()
         output.result([describe(kind) for kind in listed])

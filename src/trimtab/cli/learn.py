@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -16,24 +15,22 @@ from trimtab import instructions
 from trimtab.cli.check import read_params
 from trimtab.cli.learning import (
     Found,
-    QueriesOption,
     learn_distilled,
     one_voice,
     read_queries,
 )
 from trimtab.cli.learning_vectors import APPLICATIONS, Search, learn_vector
-from trimtab.cli.models import (
-    DeviceOption,
-    DtypeOption,
-    EngineName,
-    EngineOption,
-    EngineOptionsOption,
-    ModelOption,
-    RevisionOption,
-    TrustOption,
-    open_engine,
+from trimtab.cli.models import EngineChoice, ModelOption
+from trimtab.cli.options import (
+    FileOption,
+    MaxNewTokensOption,
+    ParamsOption,
+    QueriesOption,
+    number_or_auto,
+    numbers,
+    steering_folder,
 )
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -41,6 +38,8 @@ if TYPE_CHECKING:
 
 TRAINING = ".trimtab-training"
 """Inside the folder of a steering that is being learned: what a killed run goes on from. Saving leaves it alone."""
+
+_BLOCKS = "auto or the numbers of blocks, such as 2 or 0,2,4"
 
 
 class Method(StrEnum):
@@ -75,23 +74,6 @@ class Tokens(StrEnum):
     generated = "generated"
 
 
-def steering_folder(value: Path) -> Path:
-    """Refuse before the work what would be refused after it: a file, or a folder with other things in it.
-
-    Args:
-        value: The value of `--out`.
-    """
-    if value.exists():
-        if not value.is_dir():
-            raise typer.BadParameter(f"{value} is a file; name a folder")
-        others = [path for path in value.iterdir() if not path.name.startswith(".trimtab-")]
-        if others and not (value / "steering.json").exists():
-            raise typer.BadParameter(
-                f"{value} holds other things; name a new or empty folder, or an older steering"
-            )
-    return value
-
-
 def command(
     name: Annotated[
         str,
@@ -106,16 +88,8 @@ def command(
             "--out", "-o", metavar="DIR", callback=steering_folder, help="Where to save the steering."
         ),
     ],
-    params: Annotated[
-        str | None,
-        typer.Option(
-            metavar="JSON", help="Parameters of the instruction: '{\"at_most\": 2}'.", show_default=False
-        ),
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(metavar="TOML", help="Also know the instructions of this file.", show_default=False),
-    ] = None,
+    params: ParamsOption = None,
+    file: FileOption = None,
     model: ModelOption = "nano",
     method: Annotated[
         Method,
@@ -181,7 +155,7 @@ def command(
         int | None,
         typer.Option(min=1, help="Validation prompts to choose on.", show_default="distill 24, else 12"),
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 192,
+    max_new_tokens: MaxNewTokensOption = 192,
     seed: Annotated[int, typer.Option(help="Chooses queries, phrasings and the order of training.")] = 0,
     batch_size: Annotated[
         int | None,
@@ -191,20 +165,15 @@ def command(
             show_default=False,
         ),
     ] = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    trust_remote_code: TrustOption = False,
-    engine_name: EngineOption = EngineName.transformers,
-    engine_options: EngineOptionsOption = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: EngineChoice,
+    output: Output,
 ) -> None:
     """Learn a steering for an instruction, and save it.
 
     May be started by `torchrun` or `accelerate launch`; a killed run goes on when started again with the same options.
     """
-    with one_voice(Output(json, quiet)) as output:
+    with one_voice(output) as output:
         own = {
             "--rank": rank,
             "--form": form,
@@ -216,38 +185,28 @@ def command(
         }
         others = {"--strength": strength, "--apply": apply}
         _refuse(method, others if method is Method.distill else own)
-        if method is Method.distill and engine_name is EngineName.vllm:
+        if method is Method.distill and loading.engine == "vllm":
             raise typer.BadParameter(
                 "--method distill needs gradients, which vllm does not give: leave out --engine vllm (what is learned "
                 "runs on vllm all the same), or learn with --method mean_difference"
             )
-        chosen = _blocks(blocks)
+        chosen = None if blocks == "auto" else numbers(blocks, "--blocks", int, takes=_BLOCKS)
+        one_strength = number_or_auto(strength, "--strength", float)
         search = Search(
             blocks=chosen,
-            strengths=None if strength in (None, "auto") else [_number(str(strength))],
+            strengths=None if one_strength is None else [one_strength],
             methods=tuple(way for way in APPLICATIONS if apply in (None, Apply.auto, way)),
             tokens=tokens.value,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
             seed=seed,
         )
-        edits_per_block = _rank(rank)
-        if file is not None:
-            instructions.load_file(file)
+        edits_per_block = number_or_auto(rank, "--rank", int)
         wanted = _instructions(name, params, method)
         start = time.perf_counter()
-        from trimtab.engines.ranks import own_device, started_first
+        from trimtab.engines.ranks import started_first
 
-        engine = open_engine(
-            output,
-            model,
-            revision=revision,
-            device=own_device(device),
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            engine=engine_name,
-            engine_options=engine_options,
-        )
+        engine = loading.open(output, model)
         found: Found
         if method is Method.distill:
             settings = {
@@ -323,33 +282,3 @@ def _instructions(name: str, params: str | None, method: Method) -> list[Instruc
             f"{method.value} learns one instruction at a time; learn each, and put them together with trimtab compose"
         )
     return wanted
-
-
-def _blocks(text: str) -> list[int] | None:
-    if text == "auto":
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"--blocks takes auto or the numbers of blocks, such as 2 or 0,2,4, not {text!r}"
-        ) from error
-
-
-def _rank(text: str | None) -> int | None:
-    if text in (None, "auto"):
-        return None
-    try:
-        return int(str(text))
-    except ValueError as error:
-        raise typer.BadParameter(f"--rank takes auto or a number, not {text!r}") from error
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise typer.BadParameter(f"--strength takes auto or a number, not {text!r}")
-    return value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
@@ -15,24 +15,14 @@ from trimtab.cli.output import Output
 from trimtab.errors import PromptError, TrimtabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
     from trimtab.learn import Directions, Distilled
     from trimtab.learn.distillation.schedule import Step
+    from trimtab.progress import Tell
     from trimtab.steering.steering import Steering
-
-QueriesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--queries",
-        metavar="FILE",
-        help="Base queries: one a line, .jsonl, or a dataset of the Hub. Left out: the project's own.",
-        show_default=False,
-    ),
-]
 
 
 def read_queries(
@@ -104,47 +94,19 @@ def one_voice(output: Output) -> Iterator[Output]:
 
 
 class Stages:
-    """The progress of a distillation: one bar for each stage, with the loss in its description.
+    """Tells the progress of a distillation, whose steps do not say of which stage they are."""
 
-    Args:
-        output: Where it is shown.
-    """
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._bar = ExitStack()
-        self._what = ""
-        self._done = 0
-        self._advance: Callable[..., None] | None = None
-
-    def __enter__(self) -> Stages:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._what = tell, ""
 
     def stage(self, what: str) -> None:
-        """Show what begins.
-
-        Args:
-            what: In words.
-        """
-        self._what, self._done, self._advance = what, 0, None
-        self._bar.close()
-        self._bar.enter_context(self._output.progress(what))
+        """Tell what begins."""
+        self._what = what
+        self._tell(what, 0)
 
     def step(self, step: Step) -> None:
-        """Show a step.
-
-        Args:
-            step: The step just done.
-        """
-        if self._advance is None:
-            self._bar.close()
-            self._advance = self._bar.enter_context(self._output.progress(self._what, step.steps))
-        # One that was resumed begins in the middle.
-        self._advance(step.step - self._done, f"{self._what}, loss {step.loss:.3f}")
-        self._done = step.step
+        """Tell of a step."""
+        self._tell(self._what, step.step, step.steps, f"loss {step.loss:.3f}")
 
 
 @dataclass(frozen=True)
@@ -205,7 +167,8 @@ def learn_distilled(
     """
     from trimtab import learn
 
-    with Stages(output) as stages:
+    with output.progress() as tell:
+        stages = Stages(tell)
         try:
             distilled = learn.distill(
                 engine,

@@ -80,11 +80,12 @@ def learn_vector(
     """
     from trimtab.tune import vector
 
-    with output.progress(f"{instruction.label}: learning", 2) as advance:
+    with output.progress() as tell:
+        tell(f"{instruction.label}: learning", 0)
         directions = vector.learn_directions(
             engine, instruction, learning, method=method, batch_size=search.batch_size, seed=search.seed
         )
-        advance(1, f"{instruction.label}: choosing block and strength")
+        tell(f"{instruction.label}: choosing block and strength", 0)
         made = vector.make_vector(
             engine,
             instruction,

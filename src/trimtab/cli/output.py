@@ -1,6 +1,6 @@
 """What every command does with its results: show them to a person, or hand them to a program.
 
-A command builds one `Output` from its `--json` and `--quiet` options and sends everything through it, so that
+A command takes one `Output`, which is its options `--json` and `--quiet`, and sends everything through it, so that
 `--json -` leaves nothing but JSON on standard output and `--quiet` nothing that was not asked for.
 """
 
@@ -11,18 +11,18 @@ import json as json_format
 import math
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from trimtab.errors import TrimtabError
+from trimtab.files import write_text
+from trimtab.progress import Tell, shown
 
 
 def _json_path(value: str | None) -> str | None:
@@ -53,20 +53,18 @@ QuietOption = Annotated[
 ]
 
 
+@dataclass
 class Output:
-    """Where the results of one command go.
+    """Where the results of one command go."""
 
-    Args:
-        json: The value of `--json`: a file, `-` for standard output, or None.
-        quiet: The value of `--quiet`.
-        width: Columns of the terminal; detected when None.
-    """
+    json: JsonOption = None
+    quiet: QuietOption = False
+    console: Console = field(init=False)
+    errors: Console = field(init=False)
 
-    def __init__(self, json: str | None = None, quiet: bool = False, *, width: int | None = None) -> None:
-        self.json = json
-        self.quiet = quiet
-        self.console = Console(width=width, highlight=False)
-        self.errors = Console(stderr=True, width=width, highlight=False)
+    def __post_init__(self) -> None:
+        self.console = Console(highlight=False)
+        self.errors = Console(stderr=True, highlight=False)
 
     @property
     def speaks(self) -> bool:
@@ -81,9 +79,7 @@ class Output:
     def print(self, renderable: RenderableType = "", **options: Any) -> None:
         """Show something to a person; silent with `--quiet` and with `--json -`.
 
-        Args:
-            renderable: Anything rich can show. Square brackets of a plain string are text, not markup.
-            options: Passed to `rich.console.Console.print`.
+        Square brackets of a plain string are text, not markup.
         """
         if self.speaks:
             if isinstance(renderable, str):
@@ -106,23 +102,13 @@ class Output:
     def result(self, data: Any) -> None:
         """Hand the result to a program: one JSON document to the `--json` target; nothing without `--json`.
 
-        Args:
-            data: Anything `to_json` takes. Numbers that JSON lacks (nan, infinities) become null.
-
         Raises:
             TrimtabError: The file cannot be written. What was there before stays.
         """
         self._write(lambda: to_json(data, indent=2) + "\n")
 
     def lines(self, rows: Iterable[Any]) -> None:
-        """Like `result`, but JSON Lines: one compact document for each row.
-
-        Args:
-            rows: Anything `to_json` takes, one for each line.
-
-        Raises:
-            TrimtabError: The file cannot be written. What was there before stays.
-        """
+        """Like `result`, but JSON Lines: one compact document for each row."""
         self._write(lambda: "".join(to_json(row) + "\n" for row in rows))
 
     def _write(self, render: Callable[[], str]) -> None:
@@ -133,35 +119,14 @@ class Output:
             sys.stdout.write(text)
             sys.stdout.flush()
         else:
-            write_text(Path(self.json), text)
+            write_text(self.json, text)
 
-    @contextmanager
-    def progress(self, description: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-        """Show a progress bar on standard error while the block runs, if anyone is there to see it.
+    def progress(self) -> AbstractContextManager[Tell]:
+        """Show on standard error how far long work is, while the block runs: a bar, or lines where nobody watches one.
 
-        Args:
-            description: What is being done.
-            total: How many steps it takes; None if unknown.
-
-        Yields:
-            `advance(steps=1, description=None)`, to be called after each step.
+        Gives what to tell; silent with `--quiet`.
         """
-        if not self.shows_progress:
-            yield lambda steps=1, description=None: None
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.errors, transient=True) as bar:
-            task = bar.add_task(description, total=total)
-
-            def advance(steps: int = 1, description: str | None = None) -> None:
-                bar.update(task, advance=steps, description=description)
-
-            yield advance
+        return shown(not self.quiet, self.errors)
 
 
 def to_json(data: Any, *, indent: int | None = None) -> str:
@@ -202,36 +167,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Iterable):
         return [_plain(item) for item in value]
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file in one step, so that a reader sees the old or the new content and nothing between.
-
-    Args:
-        path: The file; its folder must exist.
-        text: The whole content.
-
-    Raises:
-        TrimtabError: The file cannot be written.
-    """
-    try:
-        descriptor, temporary = tempfile.mkstemp(
-            dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".tmp"
-        )
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise TrimtabError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    """The permissions a new file must not have. The system only tells by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from trimtab.cli.models import (
-    BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    RevisionOption,
-    TrustOption,
-    open_engine,
-)
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.models import Loading
+from trimtab.cli.options import BatchSizeOption
+from trimtab.cli.output import Output
 from trimtab.errors import TrimtabError
 
 if TYPE_CHECKING:
@@ -109,18 +103,14 @@ def command(
         typer.Option("--distilled", help="For transfer: move distilled steerings over as well."),
     ] = False,
     batch_size: BatchSizeOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    trust_remote_code: TrustOption = False,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: Loading,
+    output: Output,
 ) -> None:
     """Run an experiment of the paper on activation steering for instructions, with its settings.
 
     A. Stolfo and others: Improving Instruction-Following in Language Models through Activation Steering, ICLR 2025.
     """
-    output = Output(json, quiet)
     if distilled and experiment is not Experiment.transfer:
         raise typer.BadParameter("--distilled is for the experiment transfer")
 
@@ -130,7 +120,6 @@ def command(
 
     settings = paper.settings_for(model, like)
     name = settings.hub if model == settings.name else model
-    loading: dict[str, Any] = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
     target, source = _names(experiment, name, settings, base)
     reproduce.check_data(target, data)
     if out is not None:
@@ -139,15 +128,9 @@ def command(
         except OSError as error:
             raise TrimtabError(f"cannot write to {out}: {error.strerror or error}") from error
     output.note(f"loading {target}")
-    engine = open_engine(output, target, revision=None if source else revision, **loading)
-    teacher = open_engine(output, source, revision=revision, **loading) if source else None
-    with output.progress("starting") as advance:
-
-        def step(what: str) -> None:
-            advance(0, description=what)
-            if not output.shows_progress:
-                output.note(what)
-
+    engine = (dataclasses.replace(loading, revision=None) if source else loading).open(output, target)
+    teacher = loading.open(output, source) if source else None
+    with output.progress() as tell:
         setup = reproduce.prepare(
             settings,
             engine,
@@ -155,12 +138,12 @@ def command(
             source=teacher,
             limit=limit,
             perplexity_model=perplexity_model,
-            device=device,
+            device=loading.device,
             pairs=pairs,
             validation=validation,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
-            step=step,
+            step=lambda what: tell(what, 0),
         )
         if distilled and teacher:
             # Not `engine`: a base model without a chat template stands in the setup with one.

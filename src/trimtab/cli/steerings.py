@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from trimtab.cli.models import Loading
+from trimtab.cli.options import numbers
 from trimtab.errors import PromptError, SteeringError
 
 if TYPE_CHECKING:
     from trimtab.steering.steering import Steering
+
+LoadingT = TypeVar("LoadingT", bound=Loading)
 
 PromptArgument = Annotated[
     str | None, typer.Argument(help="What to ask; '-' reads it from standard input.", show_default=False)
@@ -51,11 +56,7 @@ SteeringOption = Annotated[
 
 
 def read_prompts(prompt: str | None, file: Path | None) -> list[str]:
-    """The prompts asked for: exactly one of the argument, standard input and the file.
-
-    Args:
-        prompt: The prompt; `-` for standard input.
-        file: A file of prompts.
+    """The prompts asked for: exactly one of the argument, standard input (`-`) and the file.
 
     Raises:
         PromptError: The file is missing or holds none, or the prompt is empty.
@@ -75,11 +76,7 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[str]:
 
 
 def folders_of(given: Sequence[str]) -> list[Path]:
-    """The folders of `--steering A,B --steering C`; a folder may have a comma in its own name.
-
-    Args:
-        given: What `--steering` was given.
-    """
+    """The folders of `--steering A,B --steering C`; a folder may have a comma in its own name."""
     folders = []
     for text in given:
         folders += [Path(text)] if Path(text).exists() else [Path(part) for part in text.split(",") if part]
@@ -87,22 +84,12 @@ def folders_of(given: Sequence[str]) -> list[Path]:
 
 
 def compose(folders: Sequence[Path], strength: str) -> Steering | None:
-    """Load steerings and add them up, each at its strength.
-
-    Args:
-        folders: Where they are.
-        strength: One number for all, or one for each, separated by commas.
-
-    Returns:
-        The composition; None without folders.
+    """Load steerings and add them up, each at its strength: one number for all, or one for each.
 
     Raises:
         SteeringError: One is no steering, or they are for different models.
     """
-    try:
-        strengths = [float(part) for part in strength.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(f"--strength takes numbers separated by commas, not {strength!r}") from error
+    strengths = numbers(strength, "--strength", float)
     if len(strengths) not in (1, max(1, len(folders))):
         raise typer.BadParameter(
             f"there are {len(strengths)} strengths for {len(folders)} steerings; give one for all, or one for each"
@@ -117,29 +104,22 @@ def compose(folders: Sequence[Path], strength: str) -> Steering | None:
     return functools.reduce(operator.add, parts)
 
 
-def model_of(steering: Steering | None, revision: str | None) -> tuple[str, str | None]:
-    """The model to load when none was named: that of the steering, if its record says where to get it.
-
-    Args:
-        steering: The steering; nano where there is none.
-        revision: What the user asked for, if anything.
-
-    Returns:
-        Name and revision.
+def model_of(steering: Steering | None, model: str | None, loading: LoadingT) -> tuple[str, LoadingT]:
+    """The model to load, and how: if none was named, that of the steering, if its record says where to get it.
 
     Raises:
         SteeringError: It was learned on a model from a folder.
     """
-    if steering is None:
-        return "nano", revision
+    if model is not None or steering is None:
+        return model or "nano", loading
     from trimtab import nano
 
-    model = steering.record.model
-    if nano.is_built_in(model.id):
-        return model.id, revision
-    if model.revision is not None or "/" in model.id:
-        return model.id, revision or model.revision
+    known = steering.record.model
+    if nano.is_built_in(known.id):
+        return known.id, loading
+    if known.revision is not None or "/" in known.id:
+        return known.id, dataclasses.replace(loading, revision=loading.revision or known.revision)
     # A model from a folder is recorded by the folder's name only: paths mean nothing on another machine.
     raise SteeringError(
-        f"the steering '{steering.name}' is for {model}, which came from a folder; say where it is: --model FOLDER"
+        f"the steering '{steering.name}' is for {known}, which came from a folder; say where it is: --model FOLDER"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from trimtab.cli.models import (
-    BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    RevisionOption,
-    TrustOption,
-    facts_of,
-    open_engine,
-)
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.models import Loading, facts_of
+from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, QueriesOption, numbers
+from trimtab.cli.output import Output
 from trimtab.cli.steerings import model_of
 from trimtab.errors import PromptError, SteeringError
 from trimtab.measure.statistics import mean
@@ -87,43 +80,31 @@ def command(
         bool,
         typer.Option(help="Also make a mean-difference vector on the new model itself, to compare with."),
     ] = True,
-    queries: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Base queries: one a line, .jsonl, or a dataset of the Hub. Left out: the project's own.",
-            show_default=False,
-        ),
-    ] = None,
+    file: FileOption = None,
+    queries: QueriesOption = None,
     pairs: Annotated[
         int, typer.Option(min=2, help="Queries to make vectors from, and to train edits on.")
     ] = 48,
     validation: Annotated[int, typer.Option(min=1, help="Validation prompts to choose on.")] = 12,
     test: Annotated[int, typer.Option(min=0, help="Test prompts to measure on; 0 measures nothing.")] = 24,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 192,
+    max_new_tokens: MaxNewTokensOption = 192,
     seed: Annotated[int, typer.Option(help="Chooses queries and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    trust_remote_code: TrustOption = False,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: Loading,
+    output: Output,
 ) -> None:
     """Move a steering to another model: the base of its own, another fine-tune, or one of another shape.
 
     Every edit goes to the block of the same depth, its strength is fitted again, and what it does there is measured.
     """
-    output = Output(json, quiet)
-
     from trimtab.transferring import compare as transfer_comparison
     from trimtab.transferring import move as transferring
 
-    factors = None if strengths is None else [_number(text) for text in strengths.split(",")]
+    factors = None if strengths is None else numbers(strengths, "--strengths", float)
     found = _steerings(steering)
-    loading: dict[str, Any] = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
     output.note(f"loading {model}")
-    engine = open_engine(output, model, revision=revision, **loading)
+    engine = loading.open(output, model)
     for one in found.values():
         if not use_map:
             transferring.move(one, engine.identity)  # what cannot be moved is refused before any work
@@ -135,22 +116,17 @@ def command(
         "seed": seed,
     }
     results: list[tuple[Transferred, Comparison | None]] = []
-    with output.progress("starting", total=(1 + (test > 0) * (1 + here)) * len(found)) as advance:
-
-        def begin(what: str, finished: int = 0) -> None:
-            advance(finished, description=what)
-            if not output.shows_progress:
-                output.note(what)
-
+    with output.progress() as tell:
         mapped = teacher = None
         if use_map or refit is Refit.edits:
-            first, at = (source, None) if source else model_of(next(iter(found.values())), None)
-            teacher = open_engine(output, first, **{**loading, "revision": at})
+            unversioned = dataclasses.replace(loading, revision=None)
+            first, at_source = model_of(next(iter(found.values())), source, unversioned)
+            teacher = at_source.open(output, first)
         if use_map and teacher is not None:
-            begin("learning the linear map")
+            tell("learning the linear map", 0)
             mapped = _map(teacher, engine, found, map_prompts, seed, batch_size)
         for name, one in found.items():
-            begin(f"{name}: moving")
+            tell(f"{name}: moving", 0)
             moved = transferring.transfer(
                 one,
                 engine,
@@ -166,13 +142,12 @@ def command(
             if test:
                 own = None
                 if here:
-                    begin(f"{name}: making one here", 1)
+                    tell(f"{name}: making one here", 0)
                     instruction = transferring.instruction_of(one)
                     own = transfer_comparison.make_here(engine, instruction, learning, held_out, **options)
-                begin(f"{name}: measuring", 1)
+                tell(f"{name}: measuring", 0)
                 compared = transfer_comparison.compare(engine, moved.steering, tested, here=own, **options)
                 moved = transfer_comparison.measured(moved, compared)
-            advance(1)
             if out is not None:
                 moved.steering.save(out if len(found) == 1 else out / name)
             results.append((moved, compared))
@@ -198,12 +173,6 @@ def _steerings(folder: Path) -> dict[str, Steering]:
     if not inside:
         raise SteeringError(f"there is no saved steering in {folder}; make one with `trimtab learn`")
     return {path.name: Steering.load(path) for path in inside}
-
-
-def _number(text: str) -> float:
-    if not re.fullmatch(r"\s*-?\d+(\.\d*)?\s*", text):
-        raise typer.BadParameter(f"--strengths takes numbers with commas between them, not {text!r}")
-    return float(text)
 
 
 def _queries(

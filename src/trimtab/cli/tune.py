@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.learn import steering_folder
-from trimtab.cli.models import (
+from trimtab.cli.models import EngineChoice, Loading, facts_of
+from trimtab.cli.options import (
     BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    EngineName,
-    EngineOption,
-    EngineOptionsOption,
-    RevisionOption,
-    TrustOption,
-    facts_of,
-    open_engine,
+    FileOption,
+    MaxNewTokensOption,
+    ParamsOption,
+    QueriesOption,
+    numbers,
+    steering_folder,
 )
-from trimtab.cli.output import (
-    JsonOption,
-    Output,
-    QuietOption,
-    to_json,
-    write_text,
-)
+from trimtab.cli.output import Output, to_json
 from trimtab.cli.tune_output import document, show
 from trimtab.cli.tune_subject import (
     Subject,
@@ -41,13 +31,13 @@ from trimtab.cli.tune_subject import (
     subject_of,
 )
 from trimtab.errors import SteeringError
+from trimtab.files import write_text
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.tune.grid import Refitted, Tuned
     from trimtab.tune.paper import PaperRule
 
-Value = TypeVar("Value")
 _THRESHOLD = 2.5
 
 
@@ -80,21 +70,13 @@ def command(
             "--out",
             "-o",
             metavar="DIR",
-            callback=lambda value: value and steering_folder(value),
+            callback=steering_folder,
             help="Where to save the tuned steering and the search; nothing is saved when left out.",
             show_default=False,
         ),
     ] = None,
-    params: Annotated[
-        str | None,
-        typer.Option(
-            metavar="JSON", help="Parameters of the instruction: '{\"at_most\": 2}'.", show_default=False
-        ),
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(metavar="TOML", help="Also know the instructions of this file.", show_default=False),
-    ] = None,
+    params: ParamsOption = None,
+    file: FileOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -155,14 +137,7 @@ def command(
             show_default=f"{_THRESHOLD:g}",
         ),
     ] = None,
-    queries: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Base queries: one a line, .jsonl, or a dataset of the Hub. Left out: the project's own.",
-            show_default=False,
-        ),
-    ] = None,
+    queries: QueriesOption = None,
     pairs: Annotated[int, typer.Option(min=2, help="Prompt pairs to learn from, for an instruction.")] = 64,
     validation: Annotated[int, typer.Option(min=1, help="Validation questions to choose on.")] = 12,
     first: Annotated[
@@ -174,7 +149,7 @@ def command(
         ),
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="Candidates that are tried on all questions.")] = 4,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 192,
+    max_new_tokens: MaxNewTokensOption = 192,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -183,41 +158,24 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Chooses queries and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    trust_remote_code: TrustOption = False,
-    engine_name: EngineOption = EngineName.transformers,
-    engine_options: EngineOptionsOption = None,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: EngineChoice,
+    output: Output,
 ) -> None:
     """Choose where and how strongly to steer, on validation questions, with a guard on quality."""
     start = time.perf_counter()
-    output = Output(json, quiet)
     chosen = _Choice(
-        blocks=_numbers(blocks, "--blocks", int),
-        strengths=_numbers(strengths, "--strengths", float),
+        blocks=None if blocks is None else numbers(blocks, "--blocks", int),
+        strengths=None if strengths is None else numbers(strengths, "--strengths", float),
         methods=None if apply is Apply.both else (apply.value,),
         manual_weight=manual_weight,
     )
     _check_report(report)
-    if file is not None:
-        from trimtab import instructions
-
-        instructions.load_file(file)
     subject = subject_of(what, params, strength_only)
     name = model or model_of(subject)
-    engine = open_engine(
-        output,
-        name,
-        revision=revision if model or revision else revision_of(subject),
-        device=device,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-        engine=engine_name,
-        engine_options=engine_options,
-    )
+    if not model and not loading.revision:
+        loading = replace(loading, revision=revision_of(subject))
+    engine = loading.open(output, name)
     learning, held_out = queries_for(engine, queries, pairs, validation, seed, learns=subject.learns)
     options: dict[str, Any] = {
         "facts": facts_of(engine),
@@ -227,9 +185,16 @@ def command(
         "batch_size": batch_size,
         "seed": seed,
     }
-    paper = _paper_rule(output, rule, perplexity_model, threshold, device)
-    with output.progress(f"{subject.instruction.label}: rows") as advance:
-        found = _run(engine, subject, chosen, learning, held_out, paper, {**options, "on_rows": advance})
+    paper = _paper_rule(output, rule, perplexity_model, threshold, loading.device)
+    rows = 0
+    with output.progress() as tell:
+
+        def on_rows(count: int) -> None:
+            nonlocal rows
+            rows += count
+            tell(f"{subject.instruction.label}: rows", rows)
+
+        found = _run(engine, subject, chosen, learning, held_out, paper, {**options, "on_rows": on_rows})
     seconds = time.perf_counter() - start
     settings = {
         "model": str(engine.identity),
@@ -264,18 +229,6 @@ class _Choice:
     manual_weight: float | None
 
 
-def _numbers(text: str | None, option: str, kind: Callable[[str], Value]) -> list[Value] | None:
-    if text is None:
-        return None
-    try:
-        values = [kind(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(math.isfinite(value) for value in values):  # type: ignore[arg-type]
-        raise typer.BadParameter(f"{option} takes numbers separated by commas, not {text!r}")
-    return values
-
-
 def _check_report(report: Path | None) -> None:
     """Refuse before the work what would be refused after it."""
     if report is None:
@@ -302,7 +255,7 @@ def _paper_rule(
     if model is None:
         output.note("no --perplexity-model: the unsteered model stands in for the paper's GPT-2")
         return PaperRule(threshold=threshold)
-    return PaperRule(text_perplexity(open_engine(output, model, device=device)), threshold)
+    return PaperRule(text_perplexity(Loading(device=device).open(output, model)), threshold)
 
 
 def _rule_in_words(rule: Rule, model: str | None, threshold: float | None) -> str:

@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.models import (
-    BatchSizeOption,
-    DeviceOption,
-    DtypeOption,
-    RevisionOption,
-    TrustOption,
-    open_engine,
-)
-from trimtab.cli.output import JsonOption, Output, QuietOption
+from trimtab.cli.models import Loading
+from trimtab.cli.options import BatchSizeOption
+from trimtab.cli.output import Output
 from trimtab.cli.steerings import SteeredModelOption, model_of
 
 if TYPE_CHECKING:
@@ -58,17 +52,13 @@ def command(
     seed: Annotated[int, typer.Option(help="Which examples are held back to choose on.")] = 0,
     model: SteeredModelOption = None,
     batch_size: BatchSizeOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    trust_remote_code: TrustOption = False,
-    json: JsonOption = None,
-    quiet: QuietOption = False,
+    *,
+    loading: Loading,
+    output: Output,
 ) -> None:
     """Say when a steering acts: by a regular expression, or learned from examples. It replaces what was said before."""
     from trimtab.steering.steering import Steering
 
-    output = Output(json, quiet)
     ways = (matching is not None) + (steer is not None or leave is not None) + remove
     if ways > 1 or (steer is None) != (leave is None):
         raise typer.BadParameter("give --matching, or --steer and --leave, or --remove")
@@ -81,16 +71,8 @@ def command(
     steering = Steering.load(folder)
     engine: Engine | None = None
     if steer is not None or ask:
-        if model is None:
-            model, revision = model_of(steering, revision)
-        engine = open_engine(
-            output,
-            model,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-        )
+        model, loading = model_of(steering, model, loading)
+        engine = loading.open(output, model)
     had = steering.whens
     if ways:
         steering = steering.always()
@@ -149,7 +131,7 @@ def _wanted_when(
         load_queries(leave),
         seed=seed,
         batch_size=batch_size,
-        progress=output.shows_progress,
+        progress=not output.quiet,
     )
 
 
