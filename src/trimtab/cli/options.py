@@ -24,7 +24,7 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     """
     hints = get_type_hints(command, include_extras=True)
     options: list[inspect.Parameter] = []
-    groups: dict[str, tuple[type, list[str]]] = {}
+    groups: dict[str, tuple[Any, list[str]]] = {}
     for parameter in inspect.signature(command).parameters.values():
         group = hints[parameter.name]
         if not dataclasses.is_dataclass(group):
@@ -44,7 +44,7 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = group(**{field: values.pop(field) for field in fields})
         command(**values)
 
-    del flattened.__wrapped__  # type: ignore[attr-defined]  # typer would read the signature of what is wrapped
+    del flattened.__wrapped__  # typer would read the signature of what is wrapped
     flattened.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     flattened.__annotations__ = {one.name: one.annotation for one in options}
     return flattened
