@@ -103,7 +103,7 @@ def test_the_report_shows_it_all(run: Run) -> None:
         "Accuracy",
         "Is it more than chance?",
         "Strength",
-        "Block by strength",
+        "How block and strength were chosen",
         "How long the answers are",
         "Who follows what",
     ):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.test_heatmap import check_page
+from tests.report.html_check import check
 
 from trimtab import instructions, learn, prompts
 from trimtab.engines.base import Engine
@@ -63,7 +63,7 @@ def test_learned_directions_are_searched_saved_and_reported(
     assert json.loads((out / "search.json").read_text()) == document
     assert saved.record.measurements["improved"] is document["improved"]
     assert Directions.load(out).digest() == Directions.load(learned).digest()
-    check_page(page.read_text())
+    check(page.read_text())
     assert "computed, manual and searched weight" in result.stdout
     assert "best of 8 candidates" in result.stdout
 
@@ -80,7 +80,7 @@ def test_only_the_strength_of_a_finished_steering_is_tuned(
     assert document["weights"] is None
     assert document["steering"] is None
     assert document["instruction"] == {"name": "uppercase", "params": {}}
-    check_page(page.read_text())
+    check(page.read_text())
 
 
 def test_beside_directions_the_steering_is_kept_when_asked(

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.report.html_check import Page, check
+from tests.report.html_check import check
 
 from trimtab.report import heatmap
-from trimtab.report.plots import SearchPoint
 
-
-@dataclass(frozen=True)
-class Cell:
-    method: str = "add"
-    block: int | None = 0
-    strength: float = 1.0
-    n: int = 3
-    good: float = 0.5
-    accepted: bool = True
-    chosen: bool = False
-
-
-def check_page(source: str) -> Page:
-    """Checks a page, the tooltips of the cells aside: they are titles too, but not the page's."""
-    return check(re.sub(r"<g><title>[^<]*</title>", "<g>", source))
+Cell = partial(heatmap.Point, method="add", block=0, strength=1.0, n=3, good=0.5, accepted=True, chosen=False)
 
 
 def page_of(svg: str) -> str:
@@ -41,13 +26,17 @@ def rectangles(svg: str) -> list[str]:
 
 def test_every_candidate_is_a_cell_that_tells_its_numbers() -> None:
     points = [
-        Cell(method, block, strength)
+        Cell(method=method, block=block, strength=strength)
         for method in ("add", "set_projection")
         for block in range(3)
         for strength in (0.5, 2)
     ]
     svg = heatmap.svg(
-        [*points, Cell("add", 3, 4.0, 12, 0.75, chosen=True), Cell("add", 3, 8.0, 3, 1.0, accepted=False)]
+        [
+            *points,
+            Cell(block=3, strength=4.0, n=12, good=0.75, chosen=True),
+            Cell(block=3, strength=8.0, good=1.0, accepted=False),
+        ]
     )
     assert len(rectangles(svg)) == len(points) + 2
     titles = re.findall(r"<title>([^<]*)</title>", svg)
@@ -82,13 +71,19 @@ def test_frames_tell_the_chosen_from_those_tried_on_all() -> None:
 
 
 def test_a_steering_of_several_blocks_has_one_line() -> None:
-    svg = heatmap.svg([Cell("scaled", None, strength) for strength in (0.5, 1.0)])
+    svg = heatmap.svg([Cell(method="scaled", block=None, strength=strength) for strength in (0.5, 1.0)])
     assert ">all<" in svg
     assert "<title>strength 0.5: 0.50 good of 3</title>" in svg
 
 
-def test_the_points_of_the_report_can_be_drawn() -> None:
-    assert "chosen" in heatmap.svg([SearchPoint("add", 1, 2.0, 3, 0.5, accepted=True, chosen=True)])
+def test_a_caption_says_what_was_chosen() -> None:
+    chosen = Cell(block=3, strength=2.0, chosen=True)
+    assert heatmap.SearchMap("json", [Cell(), chosen]).caption == "add, block 3, strength 2"
+    assert heatmap.SearchMap("json", [chosen], improved=False).caption.endswith(
+        "; no better than steering nothing"
+    )
+    assert heatmap.SearchMap("json", [Cell(), Cell()]).caption == "2 candidates, none chosen"
+    assert heatmap.SearchMap("json", [Cell(block=None, chosen=True)]).caption == "add, strength 1"
 
 
 def test_without_candidates_there_is_no_map() -> None:
@@ -109,9 +104,9 @@ cells = st.builds(
 
 
 @given(st.lists(cells, min_size=1, max_size=12))
-def test_any_search_is_sound_html_and_needs_nothing_from_outside(points: list[Cell]) -> None:
+def test_any_search_is_sound_html_and_needs_nothing_from_outside(points: list[heatmap.Point]) -> None:
     svg = heatmap.svg(points, description='<b> & "quotes"')
-    page = check_page(page_of(svg))
+    page = check(page_of(svg))
     assert page.tags.count("rect") == len(points)
     assert "script" not in page.tags
     assert page.ids == []

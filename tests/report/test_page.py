@@ -17,23 +17,22 @@ from trimtab import instructions
 from trimtab.errors import TrimtabError
 from trimtab.measure.responses import Response
 from trimtab.measure.rows import Condition, Row, evaluate_instruction
-from trimtab.report import page as reports
-from trimtab.report import svg
+from trimtab.report import pages, svg
+from trimtab.report.heatmap import Point, SearchMap
 from trimtab.report.page import (
     Report,
-    Search,
     mean_followed,
     render,
     sample_of,
     worse_than_baseline,
     write,
 )
-from trimtab.report.plots import SearchPoint, followed_bars
+from trimtab.report.plots import followed_bars
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ["What is the River?", "Tell me about the River.", "Why do people love the River?"]
 SEARCH = [
-    SearchPoint(method, block, strength, 3, good=block / 4, accepted=strength < 2, chosen=False)
+    Point(method, block, strength, 3, good=block / 4, accepted=strength < 2, chosen=False)
     for method in ("add", "set_projection")
     for block in range(4)
     for strength in (0.5, 1.0, 2.0)
@@ -63,11 +62,7 @@ def page() -> tuple[str, Page]:
         title="trimtab demo: fake",
         lead="What it says.",
         rows=rows_of("lowercase", "json"),
-        searches={
-            "lowercase": Search(SEARCH, improved=False),
-            "json": Search(SEARCH[:3]),
-            "unsearched": Search([]),
-        },
+        searches=[SearchMap("lowercase", SEARCH, improved=False), SearchMap("json", SEARCH[:3])],
         settings={"seed": "0", "model": "<fake> & co"},
         seconds={"learn": 1.25, "total": 3.0},
         steerings={"lowercase": "steerings/lowercase"},
@@ -111,7 +106,6 @@ def test_the_page_shows_searches_samples_settings_and_times(page: tuple[str, Pag
         assert text in words
     for text in ("the river is quiet.", "The River is quiet.", "✓ follows", "✗ does not follow", "The end."):
         assert text in words
-    assert "unsearched" not in words  # an empty search has no map
 
 
 def test_facts_are_a_dash_where_nobody_can_judge_them(page: tuple[str, Page]) -> None:
@@ -159,16 +153,16 @@ def test_another_method_stands_beside() -> None:
 
 def test_without_matplotlib_the_numbers_remain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(svg, "find_spec", lambda name: None)
-    parsed = check(render(Report("t", "l", rows_of("lowercase"), searches={"lowercase": Search(SEARCH)})))
-    assert "svg" not in parsed.tags
+    parsed = check(render(Report("t", "l", rows_of("lowercase"), searches=[SearchMap("lowercase", SEARCH)])))
+    assert parsed.tags.count("svg") == 1, "the heat map needs no matplotlib"
     assert "pip install 'trimtab[report]'" in parsed.words
     assert "add, block 1, strength 1" in parsed.words
 
 
 def test_without_jinja2_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "find_spec", lambda name: None)
+    monkeypatch.setattr(pages, "find_spec", lambda name: None)
     with pytest.raises(TrimtabError, match=r"trimtab\[report\]"):
-        reports.check_installed()
+        pages.check_installed()
 
 
 def test_a_first_use_of_matplotlib_is_silent(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.report.html_check import Page
-from tests.report.test_heatmap import check_page
+from tests.report.html_check import Page, check
 
 from trimtab import instructions, tune
+from trimtab.errors import TrimtabError
 from trimtab.measure.quality import Quality
 from trimtab.measure.responses import Response
 from trimtab.report import search as search_report
@@ -57,7 +60,7 @@ def tuned(**changes: object) -> tune.Tuned:
 @pytest.fixture
 def page() -> tuple[str, Page]:
     source = search_report.render(SearchReport(LOWER, tuned(), {"model": "<fake>", "seed": "0"}))
-    return source, check_page(source)
+    return source, check(source)
 
 
 def test_the_page_is_whole_and_alone(page: tuple[str, Page]) -> None:
@@ -93,9 +96,9 @@ def test_the_summary_says_what_was_chosen_and_what_it_is_worth() -> None:
 
 def test_a_rejected_best_is_not_shown_as_chosen() -> None:
     found = tuned(best=BROKEN, candidates=[BROKEN], improved=False)
-    assert [point.chosen for point in search_report.points(found)] == [False]
+    assert [point.chosen for point in search_report.search_map(LOWER, found).points] == [False]
     assert [line.chosen for line in search_report.lines(found)] == [False]
-    check_page(search_report.render(SearchReport(LOWER, found)))
+    check(search_report.render(SearchReport(LOWER, found)))
 
 
 def test_the_strengths_of_a_finished_steering_have_a_page_too() -> None:
@@ -106,7 +109,69 @@ def test_the_strengths_of_a_finished_steering_have_a_page_too() -> None:
     found = tune.Refitted(best=one, candidates=[one, half], **shared)
     assert search_report.weights(found) == []
     source = search_report.render(SearchReport(LOWER, found))
-    parsed = check_page(source)
+    parsed = check(source)
     assert "weights" not in parsed.ids
     assert parsed.tags.count("rect") == 2
     assert "Chosen: strength 1." in source
+
+
+CANDIDATES = [
+    {
+        "application": "add",
+        "block": 3,
+        "strength": 8.0,
+        "n": 12,
+        "good": 0.75,
+        "rejected": False,
+        "score": 0.7,
+    },
+    {"application": "add", "block": 2, "strength": 8.0, "n": 3, "good": 0.1, "rejected": True, "score": 0.0},
+]
+TUNE = {"instruction": {"name": "no_commas", "params": {}}, "candidates": CANDIDATES, "best": CANDIDATES[0]}
+LEARN = {"instructions": [{"name": "sentences", "params": {"at_most": 2}}], "candidates": CANDIDATES}
+
+
+def written(path: Path, document: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("document", "label"), [(TUNE, "no_commas"), (LEARN, "sentences(at_most=2)")])
+def test_what_tune_and_learn_write_is_read(tmp_path: Path, document: Any, label: str) -> None:
+    found = search_report.read(written(tmp_path / "search.json", document))
+    assert found.label == label
+    assert [(t.block, t.strength, t.accepted, t.chosen) for t in found.points] == [
+        (3, 8.0, True, True),
+        (2, 8.0, False, False),
+    ]
+    assert found.drawing.startswith("<svg")
+
+
+def test_the_strength_of_a_finished_steering_has_no_block(tmp_path: Path) -> None:
+    scaled = [{"strength": 0.5, "n": 4, "good": 1.0}]
+    path = written(
+        tmp_path / "s.json", {"instruction": {"name": "of a plug-in", "params": {}}, "candidates": scaled}
+    )
+    found = search_report.read(path)
+    (tried,) = found.points
+    assert (found.label, tried.block, tried.method) == ("of a plug-in", None, "strength")
+    assert found.drawing
+
+
+def test_searches_beside_steerings_are_found(tmp_path: Path) -> None:
+    one = written(tmp_path / "all" / "a" / "search.json", TUNE)
+    other = written(tmp_path / "b" / "search.json", TUNE)
+    written(tmp_path / "all" / "c" / "steering.json", {})
+    assert search_report.beside([tmp_path / "all", tmp_path / "b"]) == [one, other]
+    assert search_report.beside([tmp_path / "missing"]) == []
+
+
+@pytest.mark.parametrize(
+    "document", [{}, [], 3, {"candidates": [{}]}, {"candidates": []}, {"candidates": 3}, {"instructions": 3}]
+)
+def test_what_is_no_search_is_one_line(tmp_path: Path, document: Any) -> None:
+    with pytest.raises(TrimtabError, match=r"holds no search|has no candidates"):
+        search_report.read(written(tmp_path / "x.json", document))
+    with pytest.raises(TrimtabError, match="there is no file"):
+        search_report.read(tmp_path / "missing.json")

@@ -14,11 +14,12 @@ from trimtab.evaluate import suites
 from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.run import evaluate_suite
 from trimtab.report import svg
-from trimtab.report.curves import length_histograms, strength_curves
-from trimtab.report.page import render
-from trimtab.report.suite import p_value, section_of, signed
-from trimtab.report.suite_page import report_of, summary
-from trimtab.report.suite_table import caption_of, instruction_table, overall_table
+from trimtab.report.heatmap import Point, SearchMap
+from trimtab.report.page import render, report_of, summary
+from trimtab.report.pages import p_value, signed
+from trimtab.report.plots import length_histograms, strength_curves
+from trimtab.report.suite import section_of
+from trimtab.report.tables import instruction_table, overall_table, suite_caption
 from trimtab.steering.collection import SteeringSet
 
 QUERIES = [f"What is river {number}?" for number in range(12)]
@@ -43,8 +44,8 @@ def evaluation() -> Evaluation:
 
 @pytest.fixture(scope="module")
 def words(evaluation: Evaluation) -> str:
-    maps = [("no_commas", "<svg><text>the map</text></svg>")]
-    return check(render(report_of(replace(evaluation, left_out={"<no reason>": 3}), maps))).words
+    searches = [SearchMap("no_commas", [Point("add", 2, 4.0, 3, 0.5, accepted=True, chosen=True)])]
+    return check(render(report_of(replace(evaluation, left_out={"<no reason>": 3}), searches))).words
 
 
 def test_the_page_has_the_accuracies_tests_and_remarks(words: str) -> None:
@@ -52,7 +53,7 @@ def test_the_page_has_the_accuracies_tests_and_remarks(words: str) -> None:
     assert "all prompts steered − baseline 12 12 0 +1.00 [+1.00, +1.00] < 0.001" in words
     assert "lowercase steered − baseline 12 12 0 +1.00 [+1.00, +1.00] < 0.001 < 0.001" in words
     assert "3 prompts were left out: <no reason>." in words
-    assert "the map" in words
+    assert "no_commas add, block 2, strength 4" in words
     assert "95 % bootstrap interval" in words
     assert "12 prompts of river" in words
 
@@ -133,7 +134,7 @@ def test_a_judge_and_harm_are_shown(evaluation: Evaluation) -> None:
         ],
     )
     assert "▼0.00" in printed(instruction_table(harmed))[-1]
-    assert "▼ steering does worse" in caption_of(harmed)
+    assert "▼ steering does worse" in suite_caption(harmed)
     assert "−1.00" in check(render(report_of(harmed))).words
     with pytest.raises(ValueError, match="zip"):
         evaluation.judged_by([1.0])

@@ -69,10 +69,10 @@ def command(
     start = time.perf_counter()
     from trimtab import demo
     from trimtab.instructions import spelling as specs
-    from trimtab.report import page as report
+    from trimtab.report import pages
 
     chosen = None if instructions is None else specs.parse_instructions(instructions)
-    report.check_installed()
+    pages.check_installed()
     demo.prepare_folder(out)
     output.note(f"loading {model}")
     engine = loading.open(output, model)

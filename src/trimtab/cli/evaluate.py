@@ -156,8 +156,8 @@ def command(
     from trimtab.instructions import spelling as specs
     from trimtab.measure import significance
     from trimtab.report import page as reports
-    from trimtab.report import searches
-    from trimtab.report.suite_page import report_of
+    from trimtab.report import pages
+    from trimtab.report import search as searches
     from trimtab.steering import collection as matching
 
     factors = numbers(
@@ -168,8 +168,12 @@ def command(
         raise typer.BadParameter("--judge-url names an endpoint; name the model there too: --judge NAME")
     significance.check_installed()
     if report is not None:
-        reports.check_installed()
-    maps = searches.drawings([*(search or []), *searches.beside(steering or [])]) if report else []
+        pages.check_installed()
+    found = (
+        [searches.read(path) for path in (*(search or []), *searches.beside(steering or []))]
+        if report
+        else []
+    )
     kept = _cache(cache, no_cache)
     judging = _judge(judge, judge_url, kept)
     steerings = matching.SteeringSet.load(steering, match=match.value) if steering else None
@@ -201,7 +205,7 @@ def command(
     }
     _show(output, evaluation)
     if report is not None:
-        reports.write(report_of(evaluation, maps), report)
+        reports.write(reports.report_of(evaluation, found), report)
         output.print(f"Plots, answers and every number: {report}")
     output.result(evaluation.to_dict())
 
@@ -282,7 +286,7 @@ def _judged(output: Output, evaluation: Evaluation, judge: Judge) -> Evaluation:
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:
-    from trimtab.report.suite_table import caption_of, instruction_table, overall_table
+    from trimtab.report.tables import instruction_table, overall_table, suite_caption
 
     if not output.speaks:
         return
@@ -290,7 +294,7 @@ def _show(output: Output, evaluation: Evaluation) -> None:
     output.print()
     output.print(overall_table(evaluation))
     output.print()
-    output.print(caption_of(evaluation))
+    output.print(suite_caption(evaluation))
     output.print(
         f"{len(evaluation.answers)} answers, {evaluation.new} of them generated now; {evaluation.seconds:.0f} seconds."
     )

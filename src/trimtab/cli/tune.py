@@ -233,9 +233,9 @@ def _check_report(report: Path | None) -> None:
     """Refuse before the work what would be refused after it."""
     if report is None:
         return
-    from trimtab.report import search as search_report
+    from trimtab.report import pages
 
-    search_report.check_installed()
+    pages.check_installed()
     if report.is_dir() or not report.absolute().parent.is_dir():
         raise typer.BadParameter(f"--report takes the name of a file in a folder that exists, not {report}")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.demo.plan import Plan
 from trimtab.measure.rows import Row
-from trimtab.report import page as reports
+from trimtab.report.heatmap import SearchMap
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -36,7 +36,7 @@ class Outcome:
     rows: tuple[Row, ...]
     vector: Steering | None
     vector_row: Row | None
-    search: reports.Search
+    search: SearchMap
 
 
 @dataclass

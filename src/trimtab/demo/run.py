@@ -21,8 +21,7 @@ from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond, respond_baseline
 from trimtab.measure.rows import Row, evaluate_instruction, judge
-from trimtab.report import page as reports
-from trimtab.report.plots import SearchPoint
+from trimtab.report.search import search_map
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -169,25 +168,13 @@ def _measure(
         answers = respond(engine, test, test, steering=tuned.steering, **options)
         vector_row = judge(instruction, "steered", tuned.steering.record.method, answers)
         vector = _with_test(tuned.steering, [vector_row])
-    points = tuple(
-        SearchPoint(
-            method=candidate.application,
-            block=candidate.block,
-            strength=candidate.strength,
-            n=candidate.n,
-            good=candidate.good,
-            accepted=not candidate.objections,
-            chosen=candidate is tuned.best,
-        )
-        for candidate in tuned.candidates
-    )
     return Outcome(
         instruction,
         _with_test(steering, rows),
         tuple(rows),
         vector,
         vector_row,
-        reports.Search(points, tuned.improved),
+        search_map(instruction, tuned),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trimtab._version import __version__
 from trimtab.demo.demonstration import Demonstration
 from trimtab.errors import TrimtabError
 from trimtab.measure.statistics import mean
@@ -74,7 +73,7 @@ def make_report(demonstration: Demonstration, places: dict[str, str], created: d
         lead=summary(demonstration),
         rows=demonstration.rows,
         beside=demonstration.vector_rows,
-        searches={outcome.instruction.label: outcome.search for outcome in demonstration.outcomes},
+        searches=[outcome.search for outcome in demonstration.outcomes],
         settings={
             "model": str(model),
             "chat template": model.chat_template,
@@ -84,8 +83,7 @@ def make_report(demonstration: Demonstration, places: dict[str, str], created: d
             "measured on": f"{plan.test} test questions, with test phrasings",
             "answers": f"greedy, at most {plan.max_new_tokens} tokens",
             "seed": str(plan.seed),
-            "trimtab": __version__,
-            "made": f"{created:%Y-%m-%d %H:%M} UTC",
+            **reports.made(created),
         },
         seconds=demonstration.seconds,
         steerings=places,

@@ -8,8 +8,8 @@ numbers. Text and frames take the colour of the page, light or dark.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Protocol
 
 _CELL_WIDTH, _CELL_HEIGHT, _GAP = 46, 30, 2
 _LEFT, _TOP, _BOTTOM, _BETWEEN = 44, 26, 44, 30
@@ -17,36 +17,57 @@ _FEW, _MANY = (253, 244, 236), (214, 88, 16)
 _REJECTED = "#d9dde2"
 
 
-class Point(Protocol):
-    """One candidate, as the map shows it; `trimtab.report.plots.SearchPoint` is one."""
+@dataclass(frozen=True)
+class Point:
+    """One candidate of a search.
+
+    Attributes:
+        method: How the edit acts: one panel for each.
+        block: Decoder block, 0-based: one line for each. None for a steering of several blocks.
+        strength: Its strength: one column for each.
+        n: On how many validation queries it was tried: the first few, or all.
+        good: Share of its responses that follow the instruction and are sound, in [0, 1].
+        accepted: Whether the guard let it pass.
+        chosen: Whether it became the steering.
+    """
+
+    method: str
+    block: int | None
+    strength: float
+    n: int
+    good: float
+    accepted: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class SearchMap:
+    """A search, as reports show it.
+
+    Attributes:
+        label: What was to be followed.
+        points: Every candidate tried; at least one.
+        improved: Whether the chosen one beat steering nothing on the validation queries; None if that is not known.
+    """
+
+    label: str
+    points: Sequence[Point]
+    improved: bool | None = None
 
     @property
-    def method(self) -> str:
-        """How the edit acts: one panel for each."""
+    def caption(self) -> str:
+        """What was chosen."""
+        chosen = next((point for point in self.points if point.chosen), None)
+        if chosen is None:
+            return f"{len(self.points)} candidates, none chosen"
+        where = "" if chosen.block is None else f"block {chosen.block}, "
+        text = f"{chosen.method.replace('_', ' ')}, {where}strength {chosen.strength:g}"
+        return f"{text}; no better than steering nothing" if self.improved is False else text
 
     @property
-    def block(self) -> int | None:
-        """Decoder block, 0-based: one line for each. None for a steering of several blocks."""
-
-    @property
-    def strength(self) -> float:
-        """Its strength: one column for each."""
-
-    @property
-    def n(self) -> int:
-        """On how many queries it was tried."""
-
-    @property
-    def good(self) -> float:
-        """Share of its responses that are good, in [0, 1]."""
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the guard let it pass."""
-
-    @property
-    def chosen(self) -> bool:
-        """Whether it was chosen."""
+    def drawing(self) -> str:
+        """The heat map, as an `<svg>` element."""
+        return svg(self.points, description=f"Search for {self.label}")
 
 
 def svg(points: Sequence[Point], *, description: str = "Share of good answers by block and strength") -> str:

@@ -1,8 +1,8 @@
-"""The figures of the report: who follows what, what the search saw, and what it cost."""
+"""The figures of the report: who follows what and what it cost, strength against both, how long answers are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from trimtab.report.svg import INK
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from trimtab.evaluate.accuracy import Accuracy
 
 # Told apart by people with any kind of colour vision, and by lightness on a grey printer.
 COLOURS: dict[Condition, str] = {
@@ -26,29 +28,9 @@ BESIDE = "#f2bc94"
 _GRID = "#8a93a0"
 _PERPLEXITIES = [digit * 10.0**power for power in range(7) for digit in (1, 1.5, 2, 3, 5)]
 _WIDTH = 5.2  # inches at 72 px: wide enough for a page's column, and still readable on a phone
-
-
-@dataclass(frozen=True)
-class SearchPoint:
-    """One candidate of a search, as the heat map shows it.
-
-    Attributes:
-        method: How the edit acts.
-        block: Decoder block, 0-based.
-        strength: Its strength.
-        n: On how many validation queries it was tried: the first few, or all.
-        good: Share of its responses that follow the instruction and are sound.
-        accepted: Whether the quality guard had nothing to object.
-        chosen: Whether it became the steering.
-    """
-
-    method: str
-    block: int
-    strength: float
-    n: int
-    good: float
-    accepted: bool
-    chosen: bool
+_WIDE = 7.2
+_BINS = 24
+_ORANGE = COLOURS["steered"]
 
 
 def by_instruction(rows: Sequence[Row]) -> list[tuple[str, dict[Condition, Row]]]:
@@ -142,81 +124,6 @@ def quality_dots(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def search_map(points: Sequence[SearchPoint]) -> Figure:
-    """The search as a map of block by strength, one panel per method.
-
-    Every cell holds the share of good responses to validation queries; a cross marks what the quality guard objected
-    to, a thin frame what was tried on all queries, a thick one what was chosen.
-
-    Args:
-        points: At least one candidate.
-
-    Returns:
-        The figure.
-    """
-    most = max(point.n for point in points)
-    methods = sorted({point.method for point in points})
-    blocks = sorted({point.block for point in points})
-    strengths = {m: sorted({p.strength for p in points if p.method == m}) for m in methods}
-    columns = max(len(strengths[m]) for m in methods)
-    cell = 0.36 if columns * len(methods) > 8 else 0.44
-    figure, panels = new_figure(
-        max(2.6, 0.6 + len(methods) * (columns * cell + 0.25)), 0.9 + 0.3 * len(blocks), columns=len(methods)
-    )
-    for axes, method in zip(panels if len(methods) > 1 else [panels], methods, strict=True):
-        for point in (p for p in points if p.method == method):
-            _cell(
-                axes,
-                strengths[method].index(point.strength),
-                blocks.index(point.block),
-                point,
-                point.n == most,
-            )
-        axes.set_xlim(-0.5, len(strengths[method]) - 0.5)
-        axes.set_ylim(-0.5, len(blocks) - 0.5)
-        axes.set_xticks(range(len(strengths[method])), [f"{strength:g}" for strength in strengths[method]])
-        axes.set_yticks(range(len(blocks)), [str(block) for block in blocks])
-        axes.set_title(method.replace("_", " "), fontsize=9, color=INK)
-        axes.set_xlabel("strength")
-        axes.grid(visible=False)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-    first = panels[0] if len(methods) > 1 else panels
-    first.set_ylabel("block")
-    return figure
-
-
-def _cell(axes: Axes, x: int, y: int, point: SearchPoint, finalist: bool) -> None:
-    from matplotlib.patches import Rectangle
-
-    # White to the colour of `steered`: the darker, the more answers were good.
-    share = point.good
-    low, high = (253, 244, 236), (214, 88, 16)
-    colour = tuple((a + (b - a) * share) / 255 for a, b in zip(low, high, strict=True))
-    axes.add_patch(
-        Rectangle(
-            (x - 0.47, y - 0.46),
-            0.94,
-            0.92,
-            facecolor=colour if point.accepted else "#d9dde2",
-            edgecolor=INK if finalist or point.chosen else "none",
-            linewidth=2.2 if point.chosen else 0.6,
-            zorder=3 if point.chosen else 2,
-        )
-    )
-    label = f"{share:.2f}".removeprefix("0") if share < 1 else "1"
-    axes.text(
-        x,
-        y,
-        label if point.accepted else f"{label}×",
-        ha="center",
-        va="center",
-        fontsize=7.5,
-        color="#ffffff" if point.accepted and share > 0.6 else ("#33271f" if point.accepted else "#6b7480"),
-        zorder=4,
-    )
-
-
 def new_figure(
     width: float, height: float, columns: int = 1, rows: int = 1, *, share_x: bool = False
 ) -> tuple[Figure, Any]:
@@ -251,3 +158,136 @@ def new_figure(
 def _label_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A steering at several strengths on the same prompts.
+
+    Attributes:
+        steered: The accuracies of the `steered` condition, one for each strength.
+        references: Those of `baseline` and `instructed`, where they were measured.
+        by_label: For each instruction, the share followed at each strength, in the order of `steered`.
+    """
+
+    steered: Sequence[Accuracy]
+    references: Mapping[Condition, Accuracy]
+    by_label: Mapping[str, Sequence[float]]
+
+
+def strength_curves(sweep: Sweep) -> Figure:
+    """Strength against the share of prompts followed, perplexity, and facts (repetition where none are judged).
+
+    The thick line is all prompts, with its 95 % interval; thin lines are single instructions. Dashed lines are the
+    conditions without steering.
+
+    Args:
+        sweep: At least two strengths.
+
+    Returns:
+        The figure.
+    """
+    figure, (left, middle, right) = new_figure(_WIDE, 2.5, columns=3)
+    order = sorted(range(len(sweep.steered)), key=lambda i: sweep.steered[i].strength or 0.0)
+    points = [sweep.steered[i] for i in order]
+    x = [point.strength or 0.0 for point in points]
+    for single in sweep.by_label.values() if len(sweep.by_label) > 1 else ():
+        left.plot(x, [single[i] for i in order], color=_ORANGE, linewidth=0.8, alpha=0.35, zorder=2)
+    shares = [point.shares["prompt_strict"] for point in points]
+    left.fill_between(
+        x, [i.low for _, i in shares], [i.high for _, i in shares], color=_ORANGE, alpha=0.16, linewidth=0
+    )
+    left.plot(x, [share for share, _ in shares], "o-", color=_ORANGE, linewidth=2, markersize=4.5, zorder=3)
+    left.set_ylim(-0.03, 1.03)
+    left.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    judged = any(point.quality.facts is not None for point in points)
+    panels = ((middle, _perplexity), (right, _facts if judged else _repetition))
+    for axes, value_of in panels:
+        known = [(s, v) for s, p in zip(x, points, strict=True) if (v := value_of(p)) is not None]
+        axes.plot(
+            [s for s, _ in known], [v for _, v in known], "o-", color=_ORANGE, linewidth=2, markersize=4.5
+        )
+    left.set_ylabel("share of prompts followed")
+    middle.set_ylabel("perplexity")
+    right.set_ylabel("true sentences" if judged else "repeated 4-grams")
+    right.set_ylim(-0.03, 1.03)
+    right.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    for condition, reference in sweep.references.items():
+        for axes, value_of in ((left, _followed), *panels):
+            value = value_of(reference)
+            if value is not None:
+                axes.axhline(value, color=COLOURS[condition], linewidth=1.3, linestyle=(0, (4, 2)), zorder=1)
+    if max((_perplexity(point) or 1.0) for point in points) > 30:  # a broken strength presses all others flat
+        middle.set_yscale("log")
+        middle.minorticks_off()
+    for axes in (left, middle, right):
+        axes.set_xlabel("strength")
+        axes.grid(axis="y", color="#8a93a0", alpha=0.35, linewidth=0.6)
+        axes.grid(visible=False, axis="x")
+        axes.set_xticks(x, _spaced(x))
+    return figure
+
+
+def _spaced(values: Sequence[float]) -> list[str]:
+    """Labels of ticks, blank where they would run into the one before."""
+    labels: list[str] = []
+    last = -float("inf")
+    for value in values:
+        far = value - last > 0.16 * (values[-1] - values[0])
+        labels.append(f"{value:g}" if far else "")
+        last = value if far else last
+    return labels
+
+
+def _followed(accuracy: Accuracy) -> float | None:
+    return accuracy.shares["prompt_strict"][0]
+
+
+def _perplexity(accuracy: Accuracy) -> float | None:
+    return accuracy.quality.perplexity
+
+
+def _facts(accuracy: Accuracy) -> float | None:
+    return accuracy.quality.facts
+
+
+def _repetition(accuracy: Accuracy) -> float | None:
+    return accuracy.quality.repetition
+
+
+def length_histograms(lengths: Mapping[Condition, Sequence[int]]) -> Figure:
+    """How many words the answers have: one histogram for each condition, over one axis.
+
+    Args:
+        lengths: The number of words of every answer, by condition; at least one.
+
+    Returns:
+        The figure.
+    """
+    # Runaway answers of a broken steering share the last bin, or they would press all others into the first.
+    everything = sorted(length for values in lengths.values() for length in values)
+    top = max(1, everything[min(len(everything) - 1, int(0.99 * len(everything)))])
+    width = max(1, -(-(top + 1) // _BINS))
+    edges = [i * width for i in range(-(-(top + 1) // width) + 1)]
+    figure, panels = new_figure(_WIDE, 0.55 + 0.62 * len(lengths), rows=len(lengths), share_x=True)
+    for axes, (condition, values) in zip(
+        panels if len(lengths) > 1 else [panels], lengths.items(), strict=True
+    ):
+        _histogram(axes, condition, [min(value, edges[-1] - 1) for value in values], edges)
+    last = panels[-1] if len(lengths) > 1 else panels
+    last.set_xlabel("words in an answer")
+    last.tick_params(labelbottom=True)
+    return figure
+
+
+def _histogram(axes: Axes, condition: Condition, values: Sequence[int], edges: Sequence[int]) -> None:
+    axes.hist(values, bins=list(edges), color=COLOURS[condition], rwidth=0.9, linewidth=0)
+    middle = sorted(values)[len(values) // 2]
+    axes.axvline(middle, color=INK, linewidth=1, alpha=0.7)
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylabel(condition.replace("+", "\n+"), rotation=0, ha="right", va="center", labelpad=8)
+    axes.tick_params(labelbottom=False)

@@ -1,37 +1,27 @@
-"""A search as one self-contained HTML page: the heat map, the three weights, every candidate, and some answers."""
+"""A search as one self-contained HTML page, and searches that were written down, read for their heat maps."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.errors import TrimtabError
-from trimtab.report import heatmap
+from trimtab.errors import InstructionError, TrimtabError
+from trimtab.files import read_text
+from trimtab.instructions import from_dict
+from trimtab.report.heatmap import Point, SearchMap
+from trimtab.report.pages import render_template
 from trimtab.tune.guard import Candidate, Measured, Scaled
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
     from trimtab.tune.grid import Refitted, Tuned
 
-# What HTML forbids in text, and halves of characters, which UTF-8 cannot hold.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_SAMPLES, _SAMPLE_LENGTH = 4, 600
-
-
-@dataclass(frozen=True)
-class Point:
-    """One candidate as the heat map shows it; see `trimtab.report.heatmap.Point`."""
-
-    method: str
-    block: int | None
-    strength: float
-    n: int
-    good: float
-    accepted: bool
-    chosen: bool
+_SAMPLES = 4
+BESIDE = "search.json"
+"""A search that lies in a steering's own folder under this name is found by itself."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +62,9 @@ class SearchReport:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def points(found: Tuned | Refitted) -> list[Point]:
-    """The candidates of a search for `heatmap.svg`: accepted where they are not rejected.
-
-    Args:
-        found: What the search found.
-    """
-    taken = not found.best.rejected
-    return [
+def search_map(instruction: Instruction, found: Tuned | Refitted) -> SearchMap:
+    """The candidates of a search for the heat map: accepted where not rejected; a rejected best is not chosen."""
+    points = [
         Point(
             method=one.application if isinstance(one, Candidate) else "scaled",
             block=one.block if isinstance(one, Candidate) else None,
@@ -87,10 +72,48 @@ def points(found: Tuned | Refitted) -> list[Point]:
             n=one.n,
             good=one.good,
             accepted=not one.rejected,
-            chosen=taken and one is found.best,
+            chosen=one is found.best and not one.rejected,
         )
         for one in found.candidates
     ]
+    return SearchMap(instruction.label, points, found.improved)
+
+
+def read(path: str | Path) -> SearchMap:
+    """A search, from the document that a command wrote.
+
+    Args:
+        path: What `trimtab tune --json` or `trimtab learn --json` wrote.
+
+    Raises:
+        TrimtabError: The file cannot be read, or holds no search.
+    """
+    text = read_text(path)
+    try:
+        document = json.loads(text)
+        named = document.get("instruction") or (document.get("instructions") or [{}])[0]
+        # The best one comes first.
+        points = [_point(values, best=not number) for number, values in enumerate(document["candidates"])]
+        improved = document.get("improved")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise TrimtabError(
+            f"{path} holds no search; give what `trimtab tune --json` or `trimtab learn --json` wrote"
+        ) from error
+    if not points:
+        raise TrimtabError(
+            f"the search in {path} has no candidates: block and strength were given, not searched"
+        )
+    return SearchMap(_label(named), points, improved if isinstance(improved, bool) else None)
+
+
+def beside(folders: Sequence[str | Path]) -> list[Path]:
+    """The searches that lie in the folders of steerings.
+
+    Args:
+        folders: Each the folder of a steering, or one that holds such folders.
+    """
+    places = [place for folder in folders for place in (Path(folder), *sorted(Path(folder).glob("*")))]
+    return [place / BESIDE for place in places if (place / BESIDE).is_file()]
 
 
 def lines(found: Tuned | Refitted) -> list[Line]:
@@ -143,16 +166,6 @@ def summary(report: SearchReport) -> str:
     return text if found.improved else f"{text} No better than steering nothing."
 
 
-def check_installed() -> None:
-    """Makes sure the page can be rendered, before the search it would show.
-
-    Raises:
-        TrimtabError: jinja2 is missing.
-    """
-    if find_spec("jinja2") is None:
-        raise TrimtabError("the report needs jinja2, which is not installed; pip install 'trimtab[report]'")
-
-
 def render(report: SearchReport) -> str:
     """Renders the page, which needs nothing from outside.
 
@@ -165,30 +178,13 @@ def render(report: SearchReport) -> str:
     Raises:
         TrimtabError: jinja2 is missing.
     """
-    check_installed()
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trimtab.report", "templates"),
-        autoescape=True,  # what a model wrote must not become markup
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {
-        "clean": lambda text: _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text),
-        "shorten": lambda text: (
-            text if len(text) <= _SAMPLE_LENGTH else text[:_SAMPLE_LENGTH].rstrip() + " …"
-        ),
-        "share": lambda value: "–" if value is None else f"{value:.2f}",
-        "number": lambda value: "–" if value is None else f"{value:.4g}",
-    }
     found = report.found
-    return environment.get_template("search.html.j2").render(
+    return render_template(
+        "search.html.j2",
         report=report,
         found=found,
         lead=summary(report),
-        map=heatmap.svg(points(found), description=f"Search for {report.instruction.label}"),
+        map=search_map(report.instruction, found).drawing,
         weights=weights(found),
         lines=lines(found),
         samples=_samples(report.instruction, found),
@@ -220,3 +216,24 @@ def _samples(instruction: Instruction, found: Tuned | Refitted) -> Sequence[Mapp
         }
         for plain, steered in list(zip(found.baseline, found.responses, strict=False))[:_SAMPLES]
     ]
+
+
+def _point(values: dict[str, Any], *, best: bool) -> Point:
+    block = values.get("block")
+    rejected = values.get("rejected", False)
+    return Point(
+        method=str(values.get("application", "strength")),
+        block=None if block is None else int(block),
+        strength=float(values["strength"]),
+        n=int(values["n"]),
+        good=float(values["good"]),
+        accepted=not rejected,
+        chosen=best and not rejected,
+    )
+
+
+def _label(named: Any) -> str:
+    try:
+        return from_dict(named).label
+    except InstructionError:  # of a plug-in that is not installed here, or of nothing
+        return str(named.get("name", "a search"))

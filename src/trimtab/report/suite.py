@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trimtab.measure.rows import Condition
-from trimtab.report.curves import Sweep, length_histograms, strength_curves
+from trimtab.report.plots import Sweep, length_histograms, strength_curves
 from trimtab.report.svg import draw
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class SuiteSection:
         lengths: Words of every answer, by condition.
         sweep: The steering at several strengths; None without.
         remarks: What a reader must know: what was left out, what could not be measured.
-        maps: Drawings of recorded searches, as `(label, SVG)`.
     """
 
     accuracies: Sequence[Accuracy]
@@ -40,15 +39,10 @@ class SuiteSection:
     lengths: Mapping[Condition, Sequence[int]]
     sweep: Sweep | None = None
     remarks: Sequence[str] = ()
-    maps: Sequence[tuple[str, str]] = ()
 
 
-def section_of(evaluation: Evaluation, maps: Sequence[tuple[str, str]] = ()) -> SuiteSection:
+def section_of(evaluation: Evaluation) -> SuiteSection:
     """The section that shows an evaluation.
-
-    Args:
-        evaluation: What was measured.
-        maps: Drawings of searches, by what they were for.
 
     Raises:
         TrimtabError: scipy is missing.
@@ -76,19 +70,11 @@ def section_of(evaluation: Evaluation, maps: Sequence[tuple[str, str]] = ()) -> 
         },
         sweep=sweep,
         remarks=remarks_on(evaluation),
-        maps=maps,
     )
 
 
 def remarks_on(evaluation: Evaluation) -> list[str]:
-    """What a reader of the figures must know.
-
-    Args:
-        evaluation: What was measured.
-
-    Returns:
-        A sentence each.
-    """
+    """What a reader of the figures must know, a sentence each."""
     remarks = [
         f"{count} {'prompt was' if count == 1 else 'prompts were'} left out: {reason}."
         for reason, count in evaluation.left_out.items()
@@ -107,18 +93,13 @@ def remarks_on(evaluation: Evaluation) -> list[str]:
 
 
 def suite_view(section: SuiteSection) -> dict[str, Any]:
-    """The section with its figures drawn, for the template.
-
-    Args:
-        section: What to show.
-    """
+    """The section with its figures drawn, for the template."""
     return {
         "accuracies": section.accuracies,
         "names": ACCURACIES,
         "comparisons": section.comparisons,
         "remarks": section.remarks,
         "judged": any(accuracy.judged is not None for accuracy in section.accuracies),
-        "maps": section.maps,
         "instructions": len({c.label for c in section.comparisons if c.label is not None}),
         "lengths": draw("lengths", "Words in an answer, by condition", length_histograms, section.lengths),
         "sweep": section.sweep
@@ -127,21 +108,3 @@ def suite_view(section: SuiteSection) -> dict[str, Any]:
         ),
         "single": section.sweep is not None and len(section.sweep.by_label) > 1,
     }
-
-
-def signed(value: float) -> str:
-    """A difference as text, with a true minus.
-
-    Args:
-        value: From -1 to 1.
-    """
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def p_value(value: float) -> str:
-    """A p-value as text: three digits after the point, or an upper bound.
-
-    Args:
-        value: From 0 to 1.
-    """
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,22 +1,24 @@
-"""The measured rows as a table for the terminal: shares by instruction and condition, quality beside them."""
+"""What was measured as tables for the terminal: of instructions, and of whole suites. They fit 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from trimtab.measure.quality import Quality
 from trimtab.measure.rows import CONDITIONS, Condition, Row
-from trimtab.measure.statistics import mean
-from trimtab.report.page import (
-    format_perplexity,
-    mean_followed,
-    method_in_words,
-    worse_than_baseline,
-)
+from trimtab.measure.statistics import Interval, mean
+from trimtab.report.page import mean_followed, method_in_words, worse_than_baseline
+from trimtab.report.pages import format_perplexity, p_value
 from trimtab.report.plots import by_instruction
+from trimtab.report.suite import remarks_on
+
+if TYPE_CHECKING:
+    from trimtab.evaluate.accuracy import Accuracy
+    from trimtab.evaluate.results import Evaluation
 
 STYLES: dict[Condition, str] = {
     "baseline": "dim",
@@ -24,90 +26,173 @@ STYLES: dict[Condition, str] = {
     "steered": "bold dark_orange",
     "instructed+steered": "magenta",
 }
-_AFTER_STEERED = CONDITIONS.index("steered") + 1
+_WORSE = "▼ steering does worse here than the same prompt without it."
 
 
-def table_of(rows: Sequence[Row], beside: Sequence[Row] = ()) -> Table:
-    """The share followed under each condition, and the quality of the steered answers.
+def table_of(
+    rows: Sequence[Row], beside: Sequence[Row] = (), *, p_values: Mapping[str, float] | None = None
+) -> Table:
+    """The share followed by instruction and condition, marked where steering is worse than the same prompt without it.
 
     Args:
-        rows: The four conditions of one or more instructions, those of one instruction side by side.
+        rows: The conditions of one or more instructions, those of one instruction side by side.
         beside: Steered rows of another method; they get a column after `steered`.
-
-    Returns:
-        A table that fits 80 columns, with a mark where steering is worse than the same prompt without it.
+        p_values: Of each instruction's steered condition against the baseline, by label: they and the number of
+            answers are then shown. None shows the quality of the steered answers and the means instead.
     """
     worse = worse_than_baseline(rows)
-    judged = _judged(rows)
-    # Two columns of quality fit beside four of shares: the exact one where there is one.
-    second = "facts" if judged else "repeats"
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
-    table.add_column("instruction", overflow="fold")
     others = {row.label: row for row in beside}
-    for condition in CONDITIONS:
+    present = [condition for condition in CONDITIONS if any(row.condition == condition for row in rows)]
+    # Two columns of quality fit beside four of shares: the exact one where there is one.
+    judged = _judged(rows)
+    table = _table("instruction")
+    if p_values is not None:
+        table.add_column("n", justify="right", style="dim")
+    for condition in present:
         table.add_column(condition.replace("+", "\n+"), justify="right", style=STYLES[condition])
         if others and condition == "steered":
             named = method_in_words(beside).replace("difference", "diff.").replace(" ", "\n")
             table.add_column(named, justify="right", style="yellow")
-    for name in ("perpl.", second):
-        # With one more column there is no room to say of which condition: the caption does.
-        table.add_column(name if others else f"steered\n{name}", justify="right", style="dim")
+    # With one more column there is no room to say of which condition quality is: the caption does.
+    of = "" if others else "steered\n"
+    quality = [f"{of}perpl.", f"{of}{'facts' if judged else 'repeats'}"]
+    for name in quality if p_values is None else ["p, adj."] if p_values else []:
+        table.add_column(name, justify="right", style="dim")
     for label, found in by_instruction(rows):
-        quality = found["steered"].quality
-        shares = [_share(found[condition], marked=(label, condition) in worse) for condition in CONDITIONS]
+        cells = []
+        for condition in present:
+            share = _number(found[condition].followed if condition in found else None)
+            cells.append(Text(f"▼{share}", "red") if (label, condition) in worse else Text(share))
+            if others and condition == "steered":
+                cells.append(Text(_number(others[label].followed if label in others else None)))
+        if p_values is None:
+            cells += [Text(cell) for cell in _two(found["steered"].quality, judged)]
+        else:
+            cells.insert(0, Text(str(max(row.n for row in found.values()))))
+            if p_values:
+                cells.append(Text(p_value(p_values[label]) if label in p_values else "-"))
+        table.add_row(Text(label), *cells)
+    if p_values is None:
+        means = {condition: _number(value) for condition, value in mean_followed(rows).items()}
+        shown = [means[condition] for condition in present]
         if others:
-            other = others.get(label)
-            shares.insert(_AFTER_STEERED, Text(_number(None if other is None else other.followed)))
-        table.add_row(
-            Text(label),
-            *shares,
-            "-" if quality.perplexity is None else format_perplexity(quality.perplexity),
-            _number(quality.facts if judged else quality.repetition),
-        )
-    means = mean_followed(rows)
-    shown = [_number(means[condition]) for condition in CONDITIONS]
-    if others:
-        shown.insert(_AFTER_STEERED, _number(mean(row.followed for row in beside)))
-    table.add_section()
-    table.add_row(Text("mean", "bold"), *shown)
+            shown.insert(present.index("steered") + 1, _number(mean(row.followed for row in beside)))
+        table.add_section()
+        table.add_row(Text("mean", "bold"), *shown)
     return table
 
 
 def caption_of(rows: Sequence[Row]) -> str:
-    """What the numbers of the table are, and what to compare the quality columns with.
-
-    Args:
-        rows: As for :func:`table_of`.
-
-    Returns:
-        Three lines, and a fourth where the table has marks.
-    """
+    """What the numbers of the table are, and what to compare the quality columns with."""
     lines = [f"Share of answers that follow the instruction, {rows[0].n} test questions each."]
     judged = _judged(rows)
-    named = ("baseline", "instructed")
     qualities = (
-        f"{name} {_described([r.quality for r in rows if r.condition == name], judged)}" for name in named
+        f"{name} {_described([r.quality for r in rows if r.condition == name], judged)}"
+        for name in ("baseline", "instructed")
     )
     what = "facts" if judged else "repetition"
     lines.append(f"Perplexity and {what} are of steered; to compare with:\n{'; '.join(qualities)}.")
-    if worse_than_baseline(rows):
-        lines.append("▼ steering does worse here than the same prompt without it.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *([_WORSE] if worse_than_baseline(rows) else [])])
+
+
+def instruction_table(evaluation: Evaluation) -> Table:
+    """The share followed by instruction and condition, and whether steering made a difference.
+
+    Raises:
+        TrimtabError: scipy is missing.
+    """
+    return table_of(
+        evaluation.rows(),
+        p_values={
+            comparison.label: comparison.p_adjusted
+            for comparison in evaluation.comparisons()
+            if comparison.first == "baseline" and comparison.label is not None
+        },
+    )
+
+
+def overall_table(evaluation: Evaluation) -> Table:
+    """IFEval's accuracies with their intervals, and quality, by condition and strength.
+
+    Raises:
+        TrimtabError: scipy is missing.
+    """
+    accuracies = evaluation.accuracies()
+    facts = any(accuracy.quality.facts is not None for accuracy in accuracies)
+    judged = any(accuracy.judged is not None for accuracy in accuracies)
+    # With one instruction a prompt the two are the same.
+    several = any(accuracy.instructions != accuracy.prompts for accuracy in accuracies)
+    table = _table("condition")
+    for name in ("prompts, strict", *(["instr., strict"] if several else []), "loose"):
+        table.add_column(name, justify="right")
+    for name in ("perpl.", "facts" if facts else "repeats", *(["judge"] if judged else [])):
+        table.add_column(name, justify="right", style="dim")
+    for accuracy in accuracies:
+        table.add_row(
+            Text(_name(accuracy), STYLES[accuracy.condition]),
+            _with_interval(*accuracy.shares["prompt_strict"]),
+            *([_with_interval(*accuracy.shares["instruction_strict"])] if several else []),
+            _number(accuracy.shares["prompt_loose"][0]),
+            *_two(accuracy.quality, facts),
+            *([_number(accuracy.judged)] if judged else []),
+        )
+    return table
+
+
+def suite_caption(evaluation: Evaluation) -> str:
+    """What the tables of a suite hold, what was tested, and what was left out.
+
+    Raises:
+        TrimtabError: scipy is missing.
+    """
+    lines = ["In brackets: 95 % bootstrap intervals over prompts. Perplexity: under the unsteered model."]
+    for comparison in evaluation.comparisons():
+        if comparison.label is None:
+            paired = comparison.paired
+            p = p_value(paired.p)
+            lines.append(
+                f"{comparison.second} against {comparison.first}: {paired.difference:+.2f} of {paired.n} prompts "
+                f"({paired.gained} gained, {paired.lost} lost; exact McNemar p {p if p.startswith('<') else '= ' + p})."
+            )
+    if worse_than_baseline(evaluation.rows()):
+        lines.append(_WORSE)
+    return "\n".join([*lines, *remarks_on(evaluation)])
+
+
+def _table(first: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    table.add_column(first, overflow="fold")
+    return table
+
+
+def _two(quality: Quality, judged: bool) -> tuple[str, str]:
+    """Perplexity, and facts where they are judged, else repetition."""
+    perplexity = "-" if quality.perplexity is None else format_perplexity(quality.perplexity)
+    return perplexity, _number(quality.facts if judged else quality.repetition)
 
 
 def _described(qualities: Sequence[Quality], judged: bool) -> str:
     """The mean quality of rows, in the two numbers of the table."""
-    perplexity = mean(quality.perplexity for quality in qualities)
-    second = mean(quality.facts if judged else quality.repetition for quality in qualities)
-    return f"{'-' if perplexity is None else format_perplexity(perplexity)}, {_number(second)}"
+    mean_quality = Quality(
+        mean(quality.perplexity for quality in qualities),
+        mean(quality.repetition for quality in qualities) or 0.0,
+        mean(quality.facts for quality in qualities),
+    )
+    return ", ".join(_two(mean_quality, judged))
 
 
-def _share(row: Row, *, marked: bool) -> Text:
-    return Text(f"▼{row.followed:.2f}", "red") if marked else Text(f"{row.followed:.2f}")
+def _name(accuracy: Accuracy) -> str:
+    if accuracy.strength in (None, 1.0):
+        return accuracy.condition
+    return f"{accuracy.condition} × {accuracy.strength:g}"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _with_interval(share: float, interval: Interval) -> str:
+    return f"{share:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _judged(rows: Sequence[Row]) -> bool:
