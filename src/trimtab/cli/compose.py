@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,14 +28,6 @@ from trimtab.cli.output import Output
 from trimtab.cli.steerings import SteeredModelOption, model_of
 
 
-class FitChoice(StrEnum):
-    """Whether steerings are distilled jointly."""
-
-    auto = "auto"
-    never = "never"
-    always = "always"
-
-
 def command(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR DIR...", help="Folders with saved steerings.")
@@ -48,11 +39,11 @@ def command(
         ),
     ],
     fit: Annotated[
-        FitChoice,
+        Literal["auto", "never", "always"],
         typer.Option(
             help="Distil jointly: where the steerings disturb each other, never (nothing is measured), or always."
         ),
-    ] = FitChoice.auto,
+    ] = "auto",
     file: FileOption = None,
     model: SteeredModelOption = None,
     queries: QueriesOption = None,
@@ -77,7 +68,7 @@ def command(
         from trimtab.steering.steering import Steering
 
         steerings = [Steering.load(folder) for folder in folders]
-        union_of(steerings, fit.value)  # what is impossible is refused before a model is loaded
+        union_of(steerings, fit)  # what is impossible is refused before a model is loaded
         start = time.perf_counter()
         model, loading = model_of(steerings[0], model, loading)
         engine = loading.open(output, model)
@@ -87,7 +78,7 @@ def command(
             composed = compose(
                 engine,
                 steerings,
-                fit=fit.value,
+                fit=fit,
                 queries=learning,
                 validation=held_out,
                 schedule=SCHEDULE if steps is None else replace(SCHEDULE, steps=steps),

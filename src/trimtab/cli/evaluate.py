@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 import typer
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
     from trimtab.instructions import Instruction
     from trimtab.measure.quality import FactCheck
     from trimtab.steering.collection import SteeringSet
-
-
-class MatchBy(StrEnum):
-    """What a steering must share with a prompt's instruction."""
-
-    exact = "exact"
-    type = "type"
 
 
 def _report_path(value: Path | None) -> Path | None:
@@ -61,8 +53,9 @@ def command(
         ),
     ] = None,
     match: Annotated[
-        MatchBy, typer.Option(help="exact: the same instruction and parameters; type: parameters may differ.")
-    ] = MatchBy.exact,
+        Literal["exact", "type"],
+        typer.Option(help="exact: the same instruction and parameters; type: parameters may differ."),
+    ] = "exact",
     strengths: Annotated[
         str,
         typer.Option(metavar="X[,X]", help="Multiply the steerings by each of these, on the same prompts."),
@@ -176,7 +169,7 @@ def command(
     )
     kept = _cache(cache, no_cache)
     judging = _judge(judge, judge_url, kept)
-    steerings = matching.SteeringSet.load(steering, match=match.value) if steering else None
+    steerings = matching.SteeringSet.load(steering, match=match) if steering else None
     if chosen is None and steerings is not None and suite in ("nano", "base"):
         chosen = _instructions_of(steerings)
     asked = suites.load(suite, instructions=chosen, bare=queries, limit=limit, seed=seed)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -39,39 +38,8 @@ if TYPE_CHECKING:
 TRAINING = ".trimtab-training"
 """Inside the folder of a steering that is being learned: what a killed run goes on from. Saving leaves it alone."""
 
+Method = Literal["distill", "mean_difference", "pca"]
 _BLOCKS = "auto or the numbers of blocks, such as 2 or 0,2,4"
-
-
-class Method(StrEnum):
-    """How a steering is learned."""
-
-    distill = "distill"
-    mean_difference = "mean_difference"
-    pca = "pca"
-
-
-class FormName(StrEnum):
-    """What is learned of an edit."""
-
-    gated = "gated"
-    vector = "vector"
-    loreft = "loreft"
-
-
-class Apply(StrEnum):
-    """How a direction is applied; `auto` lets the validation prompts choose."""
-
-    auto = "auto"
-    add = "add"
-    set_projection = "set_projection"
-
-
-class Tokens(StrEnum):
-    """Which tokens are changed."""
-
-    all = "all"
-    prompt = "prompt"
-    generated = "generated"
 
 
 def command(
@@ -94,7 +62,7 @@ def command(
     method: Annotated[
         Method,
         typer.Option(help="Edits distilled from the model's own answers, or a direction from prompt pairs."),
-    ] = Method.distill,
+    ] = "distill",
     blocks: Annotated[
         str,
         typer.Option(
@@ -113,7 +81,7 @@ def command(
         ),
     ] = None,
     form: Annotated[
-        FormName | None,
+        Literal["gated", "vector", "loreft"] | None,
         typer.Option(help="distill: gated edits, or for comparison vectors or LoReFT.", show_default="gated"),
     ] = None,
     steps: Annotated[
@@ -142,13 +110,15 @@ def command(
         ),
     ] = None,
     apply: Annotated[
-        Apply | None,
+        Literal["auto", "add", "set_projection"] | None,
         typer.Option(
             help="mean_difference, pca: add a vector, set the projection, or the better one.",
             show_default="auto",
         ),
     ] = None,
-    tokens: Annotated[Tokens, typer.Option(help="Which tokens are changed.")] = Tokens.all,
+    tokens: Annotated[
+        Literal["all", "prompt", "generated"], typer.Option(help="Which tokens are changed.")
+    ] = "all",
     queries: QueriesOption = None,
     pairs: Annotated[int, typer.Option(min=2, help="Queries to learn from.")] = 64,
     validation: Annotated[
@@ -184,8 +154,8 @@ def command(
             "--gradient-checkpointing": gradient_checkpointing or None,
         }
         others = {"--strength": strength, "--apply": apply}
-        _refuse(method, others if method is Method.distill else own)
-        if method is Method.distill and loading.engine == "vllm":
+        _refuse(method, others if method == "distill" else own)
+        if method == "distill" and loading.engine == "vllm":
             raise typer.BadParameter(
                 "--method distill needs gradients, which vllm does not give: leave out --engine vllm (what is learned "
                 "runs on vllm all the same), or learn with --method mean_difference"
@@ -195,8 +165,8 @@ def command(
         search = Search(
             blocks=chosen,
             strengths=None if one_strength is None else [one_strength],
-            methods=tuple(way for way in APPLICATIONS if apply in (None, Apply.auto, way)),
-            tokens=tokens.value,
+            methods=tuple(way for way in APPLICATIONS if apply in (None, "auto", way)),
+            tokens=tokens,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
             seed=seed,
@@ -208,7 +178,7 @@ def command(
 
         engine = loading.open(output, model)
         found: Found
-        if method is Method.distill:
+        if method == "distill":
             settings = {
                 "steps": steps,
                 "rate": rate,
@@ -218,9 +188,9 @@ def command(
             options: dict[str, Any] = {
                 "blocks": chosen,
                 "rank": edits_per_block,
-                "form": None if form is None else form.value,
+                "form": form,
                 "phrasings": phrasings,
-                "tokens": tokens.value,
+                "tokens": tokens,
                 "max_new_tokens": max_new_tokens,
                 "gradient_checkpointing": gradient_checkpointing,
                 "seed": seed,
@@ -235,7 +205,7 @@ def command(
             otherwise = ", or name --block, --strength and --apply yourself"
             count = 0 if search.is_settled else validation or 12
             learning, held_out, _ = read_queries(engine, queries, pairs, count, seed, otherwise)
-            way: VectorMethod = "pca" if method is Method.pca else "mean_difference"
+            way: VectorMethod = "pca" if method == "pca" else "mean_difference"
             found = learn_vector(output, engine, wanted[0], way, learning, held_out, search)
         steering = found.steering
         if started_first():
@@ -267,18 +237,16 @@ def _refuse(method: Method, foreign: Mapping[str, object]) -> None:
     """Refuse options that say nothing to the method."""
     given = [option for option, value in foreign.items() if value is not None]
     if given:
-        others = "mean_difference or pca" if method is Method.distill else "distill"
-        raise typer.BadParameter(
-            f"{', '.join(given)}: only for --method {others}, and this is {method.value}"
-        )
+        others = "mean_difference or pca" if method == "distill" else "distill"
+        raise typer.BadParameter(f"{', '.join(given)}: only for --method {others}, and this is {method}")
 
 
 def _instructions(name: str, params: str | None, method: Method) -> list[Instruction]:
     from trimtab.instructions.spelling import parse_instructions
 
     wanted = parse_instructions(name) if params is None else [instructions.get(name, **read_params(params))]
-    if len(wanted) > 1 and method is not Method.distill:
+    if len(wanted) > 1 and method != "distill":
         raise typer.BadParameter(
-            f"{method.value} learns one instruction at a time; learn each, and put them together with trimtab compose"
+            f"{method} learns one instruction at a time; learn each, and put them together with trimtab compose"
         )
     return wanted

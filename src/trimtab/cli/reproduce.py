@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -21,14 +20,7 @@ if TYPE_CHECKING:
     from trimtab.reproduce.paper import PaperModel
 
 
-class Experiment(StrEnum):
-    """The experiments."""
-
-    formats = "format"  # not `format`, which every str has
-    length = "length"
-    keywords = "keywords"
-    composition = "composition"
-    transfer = "transfer"
+Experiment = Literal["format", "length", "keywords", "composition", "transfer"]
 
 
 def command(
@@ -111,7 +103,7 @@ def command(
 
     A. Stolfo and others: Improving Instruction-Following in Language Models through Activation Steering, ICLR 2025.
     """
-    if distilled and experiment is not Experiment.transfer:
+    if distilled and experiment != "transfer":
         raise typer.BadParameter("--distilled is for the experiment transfer")
 
     from trimtab import reproduce
@@ -148,7 +140,7 @@ def command(
         if distilled and teacher:
             # Not `engine`: a base model without a chat template stands in the setup with one.
             setup = dataclasses.replace(setup, made=_distilling(teacher, setup.engine))
-        result = reproduce.run(experiment.value, setup)
+        result = reproduce.run(experiment, setup)
     output.result(result)
     written = [] if out is None else save(result, out)
     for table in result.tables:
@@ -162,7 +154,7 @@ def _names(
     experiment: Experiment, name: str, settings: PaperModel, base: str | None
 ) -> tuple[str, str | None]:
     """The model to steer, and the one whose vectors are moved to it."""
-    if experiment is not Experiment.transfer:
+    if experiment != "transfer":
         if base is not None:
             raise typer.BadParameter("--base is for the experiment transfer")
         return name, None

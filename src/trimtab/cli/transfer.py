@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -23,14 +22,6 @@ if TYPE_CHECKING:
     from trimtab.transferring.compare import Comparison
     from trimtab.transferring.linear_map import LinearMap
     from trimtab.transferring.move import Transferred
-
-
-class Refit(StrEnum):
-    """What is fitted again in the new model."""
-
-    none = "none"
-    strength = "strength"
-    edits = "edits"
 
 
 _CONDITIONS = ("baseline", "instructed", "steered", "instructed+steered")
@@ -52,11 +43,11 @@ def command(
         typer.Option("--out", "-o", metavar="DIR", help="Where to save what came of it.", show_default=False),
     ] = None,
     refit: Annotated[
-        Refit,
+        Literal["none", "strength", "edits"],
         typer.Option(
             help="What to fit again: the strength, or the edits by answers of the model they were made on."
         ),
-    ] = Refit.strength,
+    ] = "strength",
     strengths: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +109,7 @@ def command(
     results: list[tuple[Transferred, Comparison | None]] = []
     with output.progress() as tell:
         mapped = teacher = None
-        if use_map or refit is Refit.edits:
+        if use_map or refit == "edits":
             unversioned = dataclasses.replace(loading, revision=None)
             first, at_source = model_of(next(iter(found.values())), source, unversioned)
             teacher = at_source.open(output, first)
@@ -130,7 +121,7 @@ def command(
             moved = transferring.transfer(
                 one,
                 engine,
-                refit=refit.value,
+                refit=refit,
                 queries=held_out,
                 source=teacher,
                 learning=learning,

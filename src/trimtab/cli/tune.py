@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -39,21 +38,7 @@ if TYPE_CHECKING:
     from trimtab.tune.paper import PaperRule
 
 _THRESHOLD = 2.5
-
-
-class Rule(StrEnum):
-    """By which rule the best candidate is chosen."""
-
-    guard = "guard"
-    paper = "paper"
-
-
-class Apply(StrEnum):
-    """Which ways to apply a direction are tried."""
-
-    both = "both"
-    add = "add"
-    set_projection = "set_projection"
+Rule = Literal["guard", "paper"]
 
 
 def command(
@@ -107,7 +92,9 @@ def command(
             show_default=False,
         ),
     ] = None,
-    apply: Annotated[Apply, typer.Option(help="Ways to apply a direction.")] = Apply.both,
+    apply: Annotated[
+        Literal["both", "add", "set_projection"], typer.Option(help="Ways to apply a direction.")
+    ] = "both",
     manual_weight: Annotated[
         float | None,
         typer.Option(
@@ -119,7 +106,7 @@ def command(
     rule: Annotated[
         Rule,
         typer.Option(help="Choose by this project's guard on quality, or by the ICLR 2025 paper's rule."),
-    ] = Rule.guard,
+    ] = "guard",
     perplexity_model: Annotated[
         str | None,
         typer.Option(
@@ -167,7 +154,7 @@ def command(
     chosen = _Choice(
         blocks=None if blocks is None else numbers(blocks, "--blocks", int),
         strengths=None if strengths is None else numbers(strengths, "--strengths", float),
-        methods=None if apply is Apply.both else (apply.value,),
+        methods=None if apply == "both" else (apply,),
         manual_weight=manual_weight,
     )
     _check_report(report)
@@ -243,7 +230,7 @@ def _check_report(report: Path | None) -> None:
 def _paper_rule(
     output: Output, rule: Rule, model: str | None, threshold: float | None, device: str | None
 ) -> PaperRule | None:
-    if rule is Rule.guard:
+    if rule == "guard":
         if model is not None:
             raise typer.BadParameter("--perplexity-model is for --rule paper")
         if threshold is not None:
@@ -259,7 +246,7 @@ def _paper_rule(
 
 
 def _rule_in_words(rule: Rule, model: str | None, threshold: float | None) -> str:
-    if rule is Rule.guard:
+    if rule == "guard":
         return "the guard on quality"
     lowest = _THRESHOLD if threshold is None else threshold
     return f"the paper's: no text of perplexity below {lowest:g} under {model or 'the unsteered model'}"
