@@ -19,6 +19,7 @@ from rich.console import Console
 
 import trimtab
 from trimtab.engines.base import Engine
+from trimtab.files import write_text
 from trimtab.instructions import Instruction
 from trimtab.measure.quality import perplexity, repetition
 from trimtab.nano.answers import write_answer
@@ -248,18 +249,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     result = measure(trimtab.load("nano-instruct"), trimtab.load("nano-base"), options.n)
     result["version"] = metadata.version("trimtab")
-    _write(options.out, render(result, f"python -m benchmarks.nano_card --n {options.n}"))
+    write_text(options.out, render(result, f"python -m benchmarks.nano_card --n {options.n}"))
     if options.json:
-        _write(options.json, json.dumps(result, indent=1))
+        write_text(options.json, json.dumps(result, indent=1))
     console = Console()
     for what, value, aim, reached in summary(result):
         console.print(f"{'reached' if reached else 'missed '} {what}: {value:.3f} ({aim})", highlight=False)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

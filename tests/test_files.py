@@ -92,7 +92,7 @@ def test_json_lines_come_back_with_their_numbers(
     [
         (b'{"a": 1}\n\n{"a": \n', r"a\.jsonl, line 3 is not valid JSON"),
         (b"[" * 100_000, r"a\.jsonl, line 1 is not valid JSON"),
-        (b'"\xff"', r"a\.jsonl is not UTF-8 text \(byte 1\)"),
+        (b'"\xff"', r"a\.jsonl, line 1: not UTF-8 text"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, message: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from trimtab.errors import TrimtabError
 
-__all__ = ["json_lines", "read_text", "replacement", "write_bytes", "write_text"]
+__all__ = ["decoded", "json_lines", "read_text", "replacement", "write_bytes", "write_text"]
 
 
 def write_text(path: str | Path, text: str, *, make_folder: bool = False) -> Path:
@@ -35,8 +35,14 @@ def write_text(path: str | Path, text: str, *, make_folder: bool = False) -> Pat
     return write_bytes(path, text.encode("utf-8"), make_folder=make_folder)
 
 
-def write_bytes(path: str | Path, content: bytes, *, make_folder: bool = False) -> Path:
+def write_bytes(path: str | Path, content: bytes, *, make_folder: bool = False, flush: bool = True) -> Path:
     """Write a file in one step; see `write_text`.
+
+    Args:
+        path: The file.
+        content: The whole content.
+        make_folder: Make the folder, and those above it, where missing.
+        flush: Wait until the disk has it. Not needed for what costs nothing to lose, such as an entry of a cache.
 
     Raises:
         TrimtabError: The file cannot be written.
@@ -45,7 +51,7 @@ def write_bytes(path: str | Path, content: bytes, *, make_folder: bool = False) 
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = replacement(path, content)
+        temporary = replacement(path, content, flush=flush)
         try:
             temporary.replace(path)
         except BaseException:
@@ -56,7 +62,7 @@ def write_bytes(path: str | Path, content: bytes, *, make_folder: bool = False) 
     return path
 
 
-def replacement(path: Path, content: bytes) -> Path:
+def replacement(path: Path, content: bytes, *, flush: bool = True) -> Path:
     """Write what shall replace a file under a temporary name beside it, flushed to the disk.
 
     For files that must change together: write the replacements of all, then rename them. `write_bytes` does both.
@@ -72,8 +78,9 @@ def replacement(path: Path, content: bytes) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner may read
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -81,29 +88,47 @@ def replacement(path: Path, content: bytes) -> Path:
     return temporary
 
 
-def read_text(path: str | Path, error: type[TrimtabError] = TrimtabError) -> str:
+def read_text(path: str | Path, error: type[TrimtabError] = TrimtabError, *, hint: str = "") -> str:
     """Read a UTF-8 file, with or without a byte order mark.
 
     Args:
         path: The file.
         error: What to raise.
+        hint: What to do about it, for the end of the message.
 
     Raises:
         TrimtabError: Of the class given: the file is missing, cannot be read, or is not UTF-8.
     """
-    path = Path(path)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = Path(path).read_bytes()
     except FileNotFoundError as missing:
-        raise error(f"there is no file {path}") from missing
-    except OSError as failure:
-        raise error(f"cannot read {path}: {failure.strerror or failure}") from failure
+        raise error(_said(f"there is no file {path}", hint)) from missing
+    except (OSError, ValueError) as failure:  # ValueErrors: names with a zero byte
+        reason = getattr(failure, "strerror", None) or failure
+        raise error(_said(f"cannot read {path}: {reason}", hint)) from failure
+    return decoded(content, path, error)
+
+
+def decoded(content: bytes, where: str | Path, error: type[TrimtabError] = TrimtabError) -> str:
+    """The text of UTF-8 bytes, with or without a byte order mark.
+
+    Args:
+        content: The whole content.
+        where: What it is from, named in messages.
+        error: What to raise.
+
+    Raises:
+        TrimtabError: Of the class given: it is not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
-        raise error(f"{path} is not UTF-8 text (byte {failure.start}); save it as UTF-8") from failure
+        line = content[: failure.start].count(b"\n") + 1
+        raise error(f"{where}, line {line}: not UTF-8 text; save it as UTF-8") from failure
 
 
 def json_lines(
-    path: str | Path, text: str | None = None, error: type[TrimtabError] = TrimtabError
+    path: str | Path, text: str | None = None, error: type[TrimtabError] = TrimtabError, *, hint: str = ""
 ) -> Iterator[tuple[str, Any]]:
     """The values of a JSON Lines file, each with where it stands; empty lines are passed over.
 
@@ -111,6 +136,7 @@ def json_lines(
         path: The file, named in messages.
         text: Its content, where it was read already.
         error: What to raise.
+        hint: What to do about a wrong line, for the end of the message.
 
     Yields:
         `"queries.jsonl, line 3"`, and the value of that line.
@@ -118,7 +144,7 @@ def json_lines(
     Raises:
         TrimtabError: Of the class given: the file cannot be read, or a line is not JSON.
     """
-    content = read_text(path, error) if text is None else text
+    content = read_text(path, error, hint=hint) if text is None else text
     for number, line in enumerate(content.split("\n"), start=1):  # splitlines would split inside JSON text
         if not line.strip():
             continue
@@ -126,8 +152,12 @@ def json_lines(
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as failure:
-            raise error(f"{where} is not valid JSON ({failure})") from failure
+            raise error(_said(f"{where} is not valid JSON ({failure})", hint)) from failure
         yield where, value
+
+
+def _said(what: str, hint: str) -> str:
+    return f"{what}; {hint}" if hint else what
 
 
 def _umask() -> int:

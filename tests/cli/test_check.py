@@ -117,12 +117,12 @@ def test_an_instruction_without_a_check_says_so(run: Run, responses: Path, own: 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 3: not JSON"),
+        ("{", "line 3 is not valid JSON"),
         ('"text"', 'line 3: has no text "response"'),
         ('{"answer": "x"}', 'line 3: has no text "response"'),
         ('{"response": 3}', 'line 3: has no text "response"'),
         ('{"response": "x", "query": 3}', 'line 3: "query" must be a text'),
-        ("[" * 100_000, "line 3: not JSON"),
+        ("[" * 100_000, "line 3 is not valid JSON"),
         ("\udcff", "line 3: not UTF-8 text"),
     ],
 )
@@ -162,4 +162,4 @@ def test_mistakes_exit_with_2_and_one_line(
 def test_a_missing_file_is_named(run: Run) -> None:
     result = run("check", "json", "--responses", "none.jsonl")
     assert result.exit_code == 2
-    assert "cannot read none.jsonl: No such file" in result.stderr
+    assert "there is no file none.jsonl" in result.stderr

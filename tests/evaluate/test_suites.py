@@ -230,7 +230,7 @@ def test_rows_that_cannot_be_used_say_where_and_why(tmp_path: Path, row: Any, me
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match=r"no suite or file 'nono'; give nano, base, ifeval"):
         suites.load("nono")
-    with pytest.raises(PromptError, match="cannot read"):
+    with pytest.raises(PromptError, match="there is no file"):
         suites.load(tmp_path / "missing.jsonl")
     with pytest.raises(PromptError, match="nothing in"):
         suites.load(lines(tmp_path / "empty.jsonl", []))

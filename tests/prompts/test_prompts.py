@@ -243,7 +243,7 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
         with pytest.raises(PromptError, match=r"mine\.\w+ has no query per line; make a \.txt file"):
             prompts.load_queries(tmp_path / f"mine.{ending}")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PromptError, match="queries are UTF-8 text"):
+    with pytest.raises(PromptError, match="not UTF-8 text"):
         prompts.load_queries(tmp_path / "binary.txt")
     with pytest.raises(PromptError, match="limit must be at least 1"):
         prompts.load_queries(tmp_path / "none.txt", limit=0)

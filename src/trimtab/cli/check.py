@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +13,10 @@ from trimtab import instructions
 from trimtab.cli.options import FileOption, ParamsOption
 from trimtab.cli.output import Output
 from trimtab.errors import InstructionError, TrimtabError
+from trimtab.files import decoded, json_lines, read_text
 from trimtab.instructions import Instruction, Judgement
+
+_LINE = 'each line must be like {"response": "..."}'
 
 
 def command(
@@ -67,33 +69,17 @@ def read_params(text: str | None) -> dict[str, Any]:
 
 def _read_rows(responses: str) -> list[tuple[str, dict[str, Any]]]:
     """Read and validate every line, so that nothing is judged when one is wrong."""
-    source = "standard input" if responses == "-" else responses
-    try:
-        data = sys.stdin.buffer.read() if responses == "-" else Path(responses).read_bytes()
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise TrimtabError(f"cannot read {source}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise TrimtabError(f"{source}, line {line}: not UTF-8 text") from None
-    # Only line feeds end a line: a response may hold any other line separator unescaped.
-    lines = text.split("\n")
-    return [
-        (f"{source}, line {number}", _read_row(f"{source}, line {number}", line))
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
+    if responses == "-":
+        source = "standard input"
+        text = decoded(sys.stdin.buffer.read(), source)
+    else:
+        source, text = responses, read_text(responses)
+    return [(where, _checked(where, row)) for where, row in json_lines(source, text, hint=_LINE)]
 
 
-def _read_row(where: str, line: str) -> dict[str, Any]:
-    try:
-        row = json_format.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise TrimtabError(
-            f'{where}: not JSON ({error}); each line must be like {{"response": "..."}}'
-        ) from None
+def _checked(where: str, row: Any) -> dict[str, Any]:
     if not isinstance(row, dict) or not isinstance(row.get("response"), str):
-        raise TrimtabError(f'{where}: has no text "response"; each line must be like {{"response": "..."}}')
+        raise TrimtabError(f'{where}: has no text "response"; {_LINE}')
     if not isinstance(row.get("query", ""), str):
         raise TrimtabError(f'{where}: "query" must be a text')
     return row

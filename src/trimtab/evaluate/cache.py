@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab._version import __version__
 from trimtab.errors import TrimtabError
+from trimtab.files import write_bytes
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -63,21 +63,12 @@ class ContentCache:
         if self.folder is None:
             self._memory[name] = value
             return
-        path = self._path(name)
         text = json.dumps({"key": dict(key), "value": value}, ensure_ascii=True, sort_keys=True)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-            try:
-                with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                    file.write(text)
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-        except OSError as error:
+            write_bytes(self._path(name), text.encode(), make_folder=True, flush=False)
+        except TrimtabError as error:
             raise TrimtabError(
-                f"cannot write the cache {self.folder}: {error.strerror or error}; choose another folder"
+                f"cannot write the cache {self.folder} ({error}); choose another folder"
             ) from error
 
     def _path(self, name: str) -> Path:

@@ -11,7 +11,6 @@ the query is given, test phrasings are added to it. `key` and `questions` (for a
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab import instructions as catalogue
 from trimtab.errors import InstructionError, PromptError
+from trimtab.files import json_lines, read_text
 from trimtab.instructions.spelling import parse_instructions
 from trimtab.prompts.queries import refuse_broken_text
 
@@ -68,24 +68,9 @@ def file_rows(path: str | Path) -> list[Row]:
         PromptError: It cannot be read, or a line is not an object.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PromptError(
-            f"cannot read {file}: {reason}; give a .jsonl file with an object per line"
-        ) from error
+    text = read_text(file, PromptError, hint="give a .jsonl file with an object per line")
     rows = []
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would split inside JSON text
-        if not line.strip():
-            continue
-        where = f"{file.name}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise PromptError(
-                f"{where} is not valid JSON ({error}); a suite has one object per line"
-            ) from error
+    for where, row in json_lines(file.name, text, PromptError, hint="a suite has one object per line"):
         if not isinstance(row, dict):
             raise PromptError(f"{where} is {type(row).__name__}, not an object; see the fields of a suite")
         rows.append((where, row))

@@ -6,7 +6,6 @@ A **base query** is what a user asks; an instruction's phrasing says how the ans
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab import nano
 from trimtab.errors import PromptError
+from trimtab.files import json_lines, read_text
 from trimtab.instructions.base import SPLITS as SPLITS
 from trimtab.instructions.base import Split as Split
 
@@ -62,12 +62,13 @@ def load_queries(
             f"{path} has no query per line; make a .txt file with a query per line, or a .jsonl file, of it"
         )
     if there:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"cannot read {path}: {error}; queries are UTF-8 text") from error
-        jsonl = path.suffix.lower() in (".jsonl", ".ndjson")
-        queries: Iterable[str] = _from_json_lines(path, text, field) if jsonl else text.splitlines()
+        if path.suffix.lower() in (".jsonl", ".ndjson"):
+            queries: Iterable[str] = [
+                value if isinstance(value, str) else _pick(value, field, where)
+                for where, value in json_lines(path, error=PromptError)
+            ]
+        else:
+            queries = read_text(path, PromptError).splitlines()
     elif path.suffix.lower() in _FILE_ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
         raise PromptError(f"there is no file {path}; give a .txt or .jsonl file, or the name of a dataset")
     else:
@@ -116,19 +117,6 @@ def split_queries(queries: Sequence[str]) -> dict[Split, list[str]]:
 def normalised(query: str) -> str:
     """A query's words in lower case with single spaces, for finding repetitions."""
     return " ".join(re.findall(r"\w+", query.lower()))
-
-
-def _from_json_lines(path: Path, text: str, field: str | None) -> list[str]:
-    queries = []
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would split inside JSON text
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise PromptError(f"{path}, line {number} is not valid JSON ({error})") from error
-        queries.append(value if isinstance(value, str) else _pick(value, field, f"{path}, line {number}"))
-    return queries
 
 
 def _pick(value: Any, field: str | None, where: str) -> str:

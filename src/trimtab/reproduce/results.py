@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trimtab.errors import TrimtabError
+from trimtab.files import write_text
 
 Cell = str | float | int | None
 
@@ -144,23 +144,12 @@ def save(result: Reproduction, folder: Path) -> list[Path]:
     """
     from trimtab.reproduce.charts import draw
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        written = [_write(folder / f"{result.experiment}.md", result.to_markdown())]
-        for chart in result.charts:
-            picture = draw(chart)
-            if picture is not None:
-                written.append(_write(folder / result.file_of(chart), picture))
-    except OSError as error:
-        raise TrimtabError(f"cannot write to {folder}: {error.strerror or error}") from error
+    written = [write_text(folder / f"{result.experiment}.md", result.to_markdown(), make_folder=True)]
+    for chart in result.charts:
+        picture = draw(chart)
+        if picture is not None:
+            written.append(write_text(folder / result.file_of(chart), picture))
     return written
-
-
-def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-    return path
 
 
 def bars(name: str, title: str, label: str, table: Table, columns: Sequence[str]) -> Chart:

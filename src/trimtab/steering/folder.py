@@ -16,8 +16,7 @@ import contextlib
 import json
 import math
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from safetensors.torch import save as serialize_tensors
 from torch import Tensor
 
 from trimtab.errors import SteeringError
+from trimtab.files import replacement
 from trimtab.steering.documents import canonical_digest, sha256
 
 FORMAT_VERSION = 2
@@ -110,10 +110,12 @@ def write_folder(
         _refuse_foreign(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as temporaries:
-            new_tensors = _write_temporary(folder, kind, content, temporaries)
-            new_document = _write_temporary(folder, kind, written, temporaries)
-            new_tensors.replace(kind.tensors_path(folder))
-            new_document.replace(kind.document_path(folder))
+            renames = []
+            for path, what in ((kind.tensors_path(folder), content), (kind.document_path(folder), written)):
+                renames.append((replacement(path, what), path))
+                temporaries.callback(renames[-1][0].unlink, missing_ok=True)
+            for temporary, path in renames:
+                temporary.replace(path)
         _flush_folder(folder)
     except (OSError, ValueError) as error:  # ValueErrors: names with a zero byte
         raise SteeringError(
@@ -248,9 +250,7 @@ def _refuse_foreign(folder: Path) -> None:
     if not folder.is_dir():
         raise SteeringError(f"{folder} is a file; choose a folder to write to")
     ours = {path(folder).name for kind in _KINDS for path in (kind.document_path, kind.tensors_path)}
-    leftovers = [
-        path for path in folder.iterdir() if path.name not in ours and not path.name.startswith(".trimtab-")
-    ]
+    leftovers = [path for path in folder.iterdir() if path.name not in ours and not _is_left_over(path, ours)]
     for kind in _KINDS:
         path = kind.document_path(folder)
         if path.exists():
@@ -267,19 +267,9 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _write_temporary(folder: Path, kind: FileKind, content: bytes, temporaries: contextlib.ExitStack) -> Path:
-    handle, name = tempfile.mkstemp(dir=folder, prefix=f".trimtab-{kind.stem}-")
-    path = Path(name)
-    temporaries.callback(path.unlink, missing_ok=True)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    # mkstemp makes files only their owner may read; a shared artefact gets what the user's umask says.
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)
-    return path
+def _is_left_over(path: Path, ours: Collection[str]) -> bool:
+    """Whether a process that was killed while it wrote one of our files left it here."""
+    return path.suffix == ".tmp" and any(path.name.startswith(f".{name}-") for name in ours)
 
 
 def _flush_folder(folder: Path) -> None:

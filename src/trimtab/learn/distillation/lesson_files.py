@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trimtab.engines.ranks import Ranks
-from trimtab.errors import SteeringError
+from trimtab.errors import SteeringError, TrimtabError
+from trimtab.files import write_text
 from trimtab.learn.distillation.lessons import Lesson, Lessons
 
 Kept = TypeVar("Kept")
@@ -56,15 +57,10 @@ def _kept(
         return found
     made = make()
     if ranks.is_first:
-        unfinished = path.with_name(path.name + ".part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps({"name": name, "content": write(made)}), encoding="utf-8")
-            unfinished.replace(path)
-        except OSError as error:
-            raise SteeringError(
-                f"cannot write {path}: {error.strerror or error}; choose another place"
-            ) from error
+            write_text(path, json.dumps({"name": name, "content": write(made)}), make_folder=True)
+        except TrimtabError as error:
+            raise SteeringError(f"{error}; choose another place") from error
     return made
 
 

@@ -24,10 +24,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from trimtab.files import write_bytes
 from trimtab.nano.recipe.batches import (
     IGNORED,
     Batch,
@@ -166,11 +167,10 @@ class Trainer:
             "tokens": str(self.tokens),
             "recipe": str(asdict(self.recipe)),
         }
-        _write_safetensors(tensors, self.checkpoint, settings)
+        write_bytes(self.checkpoint, save(tensors, settings))
         if self.next_chunk == self.recipe.chunks(self.stage):
-            _write_safetensors(
-                _weights(self.model), self.checkpoint.parent / f"{self.stage}.safetensors", settings
-            )
+            weights = save(_weights(self.model), settings)
+            write_bytes(self.checkpoint.parent / f"{self.stage}.safetensors", weights)
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
@@ -224,12 +224,6 @@ def _tokenizer(recipe: Recipe, work: Path) -> PreTrainedTokenizerFast:
 def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """The weights without the head, which is tied to the embedding."""
     return {name: t.contiguous() for name, t in model.state_dict().items() if name != "lm_head.weight"}
-
-
-def _write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    temporary = path.with_suffix(".partial")
-    save_file(tensors, temporary, metadata)
-    temporary.replace(path)
 
 
 def _metadata(path: Path) -> dict[str, str]:
