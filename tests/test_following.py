@@ -157,6 +157,23 @@ def test_instructions_of_the_steering_are_those_to_follow() -> None:
     assert row.verified
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    ["no_commas,sentences(at_most=1)", ["no_commas", SHORT], [["no_commas", "sentences(at_most=1)"]]],
+)
+def test_instructions_may_be_spelled(wanted: Any) -> None:
+    [row] = trimtab.follow(Scripted(lambda call: GOOD), ["q"], wanted)
+    assert (row.instructions, row.verified) == (("no_commas", "sentences(at_most=1)"), True)
+
+
+def test_a_model_of_transformers_and_its_tokenizer_are_followed_too(tiny_llama: Any) -> None:
+    options: dict[str, Any] = {"budget": 2, "max_new_tokens": 4}
+    pair = (tiny_llama.model, tiny_llama.tokenizer)
+    assert trimtab.follow(pair, ["hi"], "json", **options) == trimtab.follow(
+        tiny_llama, ["hi"], "json", **options
+    )
+
+
 def test_in_a_chat_the_last_message_tells_the_instruction() -> None:
     engine = Scripted(lambda call: BAD)
     chat = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "q"}]
@@ -201,6 +218,8 @@ def test_mistakes_are_seen_before_anything_is_generated() -> None:
             {"instructions": [instructions.get("lowercase"), instructions.get("uppercase")]},
         ),
         (InstructionError, "for 3 prompts, and 1 prompts", {"instructions": [[PLAIN]] * 3}),
+        (InstructionError, "for 2 prompts, and 1 prompts", {"instructions": [[PLAIN], "json"]}),
+        (InstructionError, "jsn", {"instructions": "jsn"}),
     ]
     for kind, words, options in mistakes:
         given = {"instructions": PLAIN, **options}

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from trimtab.engines.base import Generation, prompt_list
+from trimtab.engines import as_engine
+from trimtab.engines.base import Generation, Model, prompt_list
 from trimtab.errors import InstructionError, PromptError, SteeringError
-from trimtab.instructions import Instruction, from_dict
+from trimtab.instructions import Instruction, from_dict, resolve_all
+from trimtab.progress import Progress, prefixed, shown
 from trimtab.steering.when import prompt_text
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Prompt
-    from trimtab.progress import Progress
+    from trimtab.engines.base import Prompt
     from trimtab.steering.steering import Steering
 
 STRENGTHS = (1.0, 1.5, 2.0)
@@ -27,6 +28,9 @@ STRENGTHS = (1.0, 1.5, 2.0)
 
 Accept = Callable[[str, str], bool]
 """`(query, response) -> whether it will do`, asked of responses that pass the check."""
+
+Wanted = Instruction | str
+"""An instruction, or the spelling of one or several."""
 
 _TEMPERATURE = 0.8
 
@@ -115,9 +119,9 @@ class Followed:
 
 
 def follow(
-    engine: Engine,
+    model: Model,
     prompts: Sequence[Prompt],
-    instructions: Instruction | Sequence[Instruction] | Sequence[Sequence[Instruction]] | None = None,
+    instructions: Wanted | Sequence[Wanted] | Sequence[Sequence[Wanted]] | None = None,
     *,
     steering: Steering | Sequence[Steering | None] | None = None,
     budget: int = 8,
@@ -138,10 +142,10 @@ def follow(
     instead. All is greedy but the sampled attempts, and those are repeatable by `seed`.
 
     Args:
-        engine: The model.
+        model: An engine, or a model of transformers and its tokenizer.
         prompts: User messages or chats.
-        instructions: One for all prompts, several for all, or a list for each prompt. None: those that the steering
-            stands for.
+        instructions: One for all prompts, several for all, or a list for each prompt; each an instruction or a spelling
+            such as `"sentences(at_most=2)"`. None: those that the steering stands for.
         steering: As in `Engine.generate`.
         budget: The most attempts for a prompt, at least 1.
         strengths: Multiples of the steering, in the order in which they are tried.
@@ -162,7 +166,7 @@ def follow(
         SteeringError: A steering is for another model, or a strength is not finite.
         ModelError: The settings contradict each other.
     """
-    prompts = prompt_list(prompts)
+    engine, prompts = as_engine(model), prompt_list(prompts)
     if budget < 1:
         raise PromptError(f"the budget is {budget} attempts; it must be at least 1")
     for strength in strengths:
@@ -176,36 +180,32 @@ def follow(
         _Row(prompt, tuple(one.for_query(prompt_text(prompt)) for one in asked), acts)
         for prompt, asked, acts in zip(prompts, wanted, acting, strict=True)
     ]
-    settings: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "batch_size": batch_size,
-        "progress": progress,
-    }
     plans = [_plan(row.steering, strengths) for row in rows]
-    for number in range(budget):
-        todo = [(row, next(plan)) for row, plan in zip(rows, plans, strict=True) if not row.verified]
-        for sampled in (False, True):
-            batch = [(row, step) for row, step in todo if step.sampled == sampled]
-            if not batch:
-                continue
-            drawn: dict[str, Any] = {}
-            if sampled:
-                drawn = {"do_sample": True, "temperature": temperature, "top_p": top_p, "seed": seed + number}
-            answers = engine.generate(
-                [row.asked(step.told, seed + number) for row, step in batch],
-                steering=[
-                    None if step.strength is None else row.scaled(step.strength) for row, step in batch
-                ],
-                **settings,
-                **drawn,
-            )
-            for (row, step), answer in zip(batch, answers, strict=True):
-                row.take(step, answer, accept)
+    sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_p": top_p}
+    with shown(progress) as tell:
+        for number in range(budget):
+            todo = [(row, next(plan)) for row, plan in zip(rows, plans, strict=True) if not row.verified]
+            for sampled in (False, True):
+                batch = [(row, step) for row, step in todo if step.sampled == sampled]
+                if not batch:
+                    continue
+                answers = engine.generate(
+                    [row.asked(step.told, seed + number) for row, step in batch],
+                    steering=[
+                        None if step.strength is None else row.scaled(step.strength) for row, step in batch
+                    ],
+                    max_new_tokens=max_new_tokens,
+                    batch_size=batch_size,
+                    progress=prefixed(tell, f"attempt {number + 1} of {budget}"),
+                    **({**sampling, "seed": seed + number} if sampled else {}),
+                )
+                for (row, step), answer in zip(batch, answers, strict=True):
+                    row.take(step, answer, accept)
     return [row.result() for row in rows]
 
 
 def _wanted_of(
-    instructions: Instruction | Sequence[Instruction] | Sequence[Sequence[Instruction]] | None,
+    instructions: Wanted | Sequence[Wanted] | Sequence[Sequence[Wanted]] | None,
     steerings: Sequence[Steering | None],
     count: int,
 ) -> list[tuple[Instruction, ...]]:
@@ -215,19 +215,15 @@ def _wanted_of(
             tuple(dict.fromkeys(from_dict(item) for item in one.record.instructions)) if one else ()
             for one in steerings
         ]
-    elif isinstance(instructions, Instruction):
-        rows = [(instructions,)] * count
+    elif isinstance(instructions, Wanted) or all(isinstance(one, Wanted) for one in instructions):
+        rows = [tuple(resolve_all(instructions))] * count  # type: ignore[arg-type]
+    elif len(instructions) == count and not any(isinstance(one, Wanted) for one in instructions):
+        rows = [tuple(resolve_all(one)) for one in instructions]
     else:
-        several = list(instructions)
-        if all(isinstance(one, Instruction) for one in several):
-            rows = [tuple(several)] * count  # type: ignore[arg-type]
-        elif len(several) == count and not any(isinstance(one, Instruction) for one in several):
-            rows = [tuple(one) for one in several]  # type: ignore[arg-type]
-        else:
-            raise InstructionError(
-                f"there are instructions for {len(several)} prompts, and {count} prompts; give a list of "
-                "instructions for each, or one list for all"
-            )
+        raise InstructionError(
+            f"there are instructions for {len(instructions)} prompts, and {count} prompts; give a list of "
+            "instructions for each, or one list for all"
+        )
     for wanted in dict.fromkeys(rows):
         _refuse_impossible(wanted)
     return rows
