@@ -38,7 +38,7 @@ from benchmarks.running import run
 
 import trimtab
 from trimtab import learn, nano, prompts, tune
-from trimtab.engines.base import Generation
+from trimtab.engines.base import Engine, Generation
 from trimtab.engines.chat import prompt_ids
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import TrimtabError
@@ -46,7 +46,7 @@ from trimtab.instructions import Instruction
 from trimtab.instructions import spelling as specs
 from trimtab.learn import Directions
 from trimtab.steering.blocks import hidden_of, with_hidden
-from trimtab.tune.guard import Choice
+from trimtab.tune.grid import Choice
 from trimtab.tune.vector import learn_directions
 
 Answers = dict[tuple[Choice, str], tuple[int, ...]]
@@ -75,6 +75,7 @@ class Timing:
     best: str | None
 
 
+@Engine.register
 class Recording:
     """An engine that remembers which steered answers it wrote."""
 

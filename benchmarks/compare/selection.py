@@ -14,7 +14,9 @@ from typing import Any
 from benchmarks.compare.task import Candidate, NativeEngine, Task
 
 from trimtab.measure.responses import Response, respond
-from trimtab.tune import guard as scoring
+from trimtab.measure.rows import judge
+from trimtab.tune.guard import Guard, Reference
+from trimtab.tune.trials import rank as best_first
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ def choose(task: Task, candidates: Sequence[Candidate]) -> Choice:
     settings, queries = task.settings, task.queries("validation")
     baseline = task.baseline("validation")
     instructed = task.answers("validation", task.instructed("validation"))
-    reference = scoring.Reference(task.instruction, baseline, instructed, scoring.Guard())
-    seen: list[list[Response]] = [[] for _ in candidates]
+    plain = judge(task.instruction, "baseline", None, baseline)
+    reference = Reference(plain, judge(task.instruction, "instructed", None, instructed), Guard())
+    seen = [judge(task.instruction, "steered", None, []) for _ in candidates]
 
     def measure(numbers: Sequence[int], part: Sequence[str]) -> None:
         rows = [query for _ in numbers for query in part]
@@ -60,11 +63,12 @@ def choose(task: Task, candidates: Sequence[Candidate]) -> Choice:
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.batch_size,
         )
+        judged = judge(task.instruction, "steered", None, responses)
         for place, number in enumerate(numbers):
-            seen[number] += responses[place * len(part) : (place + 1) * len(part)]
+            seen[number] += judged.take(range(place * len(part), (place + 1) * len(part)))
 
     def rank(number: int) -> tuple[Any, ...]:
-        return (*scoring.rank(reference.measure(seen[number])), number)
+        return (*best_first(reference.measure(seen[number])), number)
 
     numbers = list(range(len(candidates)))
     if len(candidates) > settings.keep:
@@ -74,12 +78,12 @@ def choose(task: Task, candidates: Sequence[Candidate]) -> Choice:
     else:
         measure(numbers, queries)
     best = min(numbers, key=rank)
-    measured, nothing = reference.measure(seen[best]), reference.unsteered(len(queries))
+    measured, nothing = reference.measure(seen[best]), reference.measure(plain)
     return Choice(
         candidates[best],
         len(candidates),
         not measured.rejected and measured.score > nothing.score,
-        _same(task, candidates[best], seen[best]),
+        _same(task, candidates[best], seen[best].responses),
     )
 
 

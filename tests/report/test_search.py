@@ -14,11 +14,12 @@ from trimtab import instructions, tune
 from trimtab.errors import TrimtabError
 from trimtab.measure.quality import Quality
 from trimtab.measure.responses import Response
+from trimtab.measure.rows import Row
 from trimtab.report import search as search_report
 from trimtab.report.search import SearchReport
 from trimtab.steering.record import ModelIdentity, Record
 from trimtab.steering.steering import Steering
-from trimtab.tune.guard import Candidate, Scaled
+from trimtab.tune.tuned import Candidate
 
 LOWER = instructions.get("lowercase")
 NOTHING = Steering("lowercase", (), Record(ModelIdentity("fake", None, "Fake", 4, 4, "plain")))
@@ -32,23 +33,25 @@ NUMBERS = {
 }
 BEST = Candidate(application="add", block=2, strength=4.0, weight=8.25, **NUMBERS)
 BROKEN = replace(BEST, block=1, score=-1.0, rejected=True, objections=("12 without an end",))
-UNSTEERED = Scaled(strength=0.0, **{**NUMBERS, "followed": 0.25})
+UNSTEERED = Candidate(strength=0.0, **{**NUMBERS, "followed": 0.25})
 
 
 def response(text: str) -> Response:
     return Response("What is <tea> & milk?", "What is <tea> & milk?", text, True, 1.0, 0.0, None)
 
 
+def judged(text: str, *followed: bool) -> Row:
+    return Row(LOWER, "steered", None, (response(text),) * len(followed), followed, followed)
+
+
 def tuned(**changes: object) -> tune.Tuned:
     found = tune.Tuned(
         steering=NOTHING,
         unsteered=UNSTEERED,
-        baseline_followed=0.25,
-        baseline_score=0.25,
-        instructed_followed=1.0,
         improved=True,
-        baseline=(response("Tea."),),
-        responses=(response("tea <script>alert(1)</script>\x00"),),
+        baseline=judged("Tea.", False, False, False, True),
+        instructed=judged("tea.", True),
+        steered=judged("tea <script>alert(1)</script>\x00", True),
         rows=42,
         best=BEST,
         candidates=[BEST, BROKEN],
@@ -102,11 +105,11 @@ def test_a_rejected_best_is_not_shown_as_chosen() -> None:
 
 
 def test_the_strengths_of_a_finished_steering_have_a_page_too() -> None:
-    half, one = Scaled(strength=0.5, **NUMBERS), Scaled(strength=1.0, **NUMBERS)
+    half, one = Candidate(strength=0.5, **NUMBERS), Candidate(strength=1.0, **NUMBERS)
     shared = {
         name: value for name, value in vars(tuned()).items() if name not in ("best", "candidates", "weights")
     }
-    found = tune.Refitted(best=one, candidates=[one, half], **shared)
+    found = tune.Tuned(best=one, candidates=[one, half], **shared)
     assert search_report.weights(found) == []
     source = search_report.render(SearchReport(LOWER, found))
     parsed = check(source)

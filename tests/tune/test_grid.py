@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab import instructions, learn, tune
-from trimtab.engines.base import Generation
+from trimtab.engines.base import Engine, Generation
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.evaluate import respond_baseline
+from trimtab.instructions.base import InstructionType, Phrasings
+from trimtab.instructions.loose import variants
 from trimtab.learn import Directions
+from trimtab.progress import Progress, shown
 from trimtab.prompts.pairs import make_pairs
 from trimtab.steering.record import ModelIdentity
 from trimtab.steering.steering import Steering
@@ -50,6 +53,7 @@ def directions(instruction: Any = LOWER, blocks: Sequence[int] = range(BLOCKS)) 
     )
 
 
+@Engine.register
 class FakeEngine:
     """Answers as a function of the prompt and its row's steering; an exclamation mark is a surprise of one nat."""
 
@@ -59,7 +63,11 @@ class FakeEngine:
         self.behave = behave
         self.rows: list[Steering | None] = []
 
-    def generate(self, prompts: Sequence[str], *, steering: Any = None, **_: Any) -> list[Generation]:
+    def generate(
+        self, prompts: Sequence[str], *, steering: Any = None, progress: Progress = False, **_: Any
+    ) -> list[Generation]:
+        with shown(progress) as tell:
+            tell("writing", len(prompts), len(prompts))
         rows = list(steering) if isinstance(steering, list | tuple) else [steering] * len(prompts)
         if len(rows) != len(prompts):
             raise AssertionError("one steering per row")
@@ -95,7 +103,7 @@ def test_the_one_candidate_that_works_is_found(wanted: tuple[str, int, float]) -
     assert (best.application, best.block, best.strength) == wanted == at(result.steering)
     assert (best.followed, best.good, best.score, best.n) == (1.0, 1.0, 1.0, len(QUERIES))
     assert result.improved
-    assert (result.baseline_followed, result.instructed_followed) == (0.0, 1.0)
+    assert (result.baseline.followed, result.instructed.followed) == (0.0, 1.0)
 
 
 def test_the_steering_records_what_it_measured() -> None:
@@ -143,9 +151,52 @@ def test_narrowing_costs_no_more_rows_than_it_says() -> None:
 
 
 def test_every_row_is_told_of() -> None:
-    engine, told = FakeEngine(works_at("add", 1, 2.0)), []
-    result = tune.search(engine, directions(), LOWER, QUERIES, on_rows=told.append)
-    assert sum(told) == len(engine.rows) == 2 * len(QUERIES) + result.rows
+    engine = FakeEngine(works_at("add", 1, 2.0))
+    last: dict[str, tuple[int, int | None]] = {}
+
+    def tell(stage: str, done: int, of: int | None = None, note: str = "") -> None:
+        last[stage] = (done, of)
+
+    result = tune.search(engine, directions(), LOWER, QUERIES, progress=tell)
+    count = 2 * len(QUERIES)
+    assert last == {
+        "lowercase: answering unsteered": (count, count),
+        "lowercase: answering steered": (result.rows, result.rows),
+    }
+    assert len(engine.rows) == count + result.rows
+
+
+@pytest.mark.parametrize("rule", [None, tune.PaperRule(lambda texts: [20.0] * len(texts))])
+@pytest.mark.parametrize("shared", [False, True], ids=["baseline generated", "baseline given"])
+def test_every_answer_is_judged_once(shared: bool, rule: tune.PaperRule | None) -> None:
+    """Strict once for each answer; loose in each of its distinct readings, and only where strict said no."""
+    checked: list[str] = []
+
+    def check(text: str) -> bool:
+        checked.append(text)
+        return text.islower()
+
+    kind = InstructionType("counted", lambda: check, {"": Phrasings.divide(["Write small!"] * 3)})
+    texts = {"plain": "*Loud*\nand slow\nanswer", "instructed": "small", "steered": "*Soft*\nand\nslow"}
+    engine = FakeEngine(
+        lambda prompt, steering: texts[
+            "steered" if steering else "instructed" if prompt.endswith("Write small!") else "plain"
+        ]
+    )
+    baseline = respond_baseline(engine, QUERIES) if shared else None
+    result = tune.search(engine, directions(), kind(), QUERIES, baseline=baseline, rule=rule, weights=True)
+
+    def calls(text: str) -> int:
+        readings = [one for one in dict.fromkeys(variants(text)) if one.strip()]
+        small = [one.islower() for one in readings]
+        tried = len(readings) if not any(small) else small.index(True) + 1
+        return 1 if text.islower() else 1 + tried
+
+    count = len(QUERIES)
+    assert calls(texts["instructed"]) == 1
+    assert len(checked) == (
+        count * (calls(texts["plain"]) + calls(texts["instructed"])) + result.rows * calls(texts["steered"])
+    )
 
 
 def test_questions_that_tell_candidates_apart_come_first() -> None:
@@ -157,8 +208,8 @@ def test_questions_that_tell_candidates_apart_come_first() -> None:
 
     result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES)
     assert (result.best.block, result.best.followed) == (3, 1.0)
-    assert [response.query for response in result.baseline] == QUERIES[3:] + QUERIES[:3]
-    assert [response.query for response in result.responses] == QUERIES[3:] + QUERIES[:3]
+    assert [response.query for response in result.baseline.responses] == QUERIES[3:] + QUERIES[:3]
+    assert [response.query for response in result.steered.responses] == QUERIES[3:] + QUERIES[:3]
 
 
 def test_equal_answers_to_a_question_are_scored_once() -> None:
@@ -366,7 +417,7 @@ def test_when_nothing_helps_the_result_says_so() -> None:
 
 def test_an_instruction_that_everyone_follows_anyway_cannot_be_improved() -> None:
     result = tune.search(FakeEngine(lambda prompt, steering: ANSWER.lower()), directions(), LOWER, QUERIES)
-    assert result.baseline_followed == 1.0
+    assert result.baseline.followed == 1.0
     assert not result.improved
 
 

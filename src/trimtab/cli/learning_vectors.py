@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trimtab.instructions import Instruction
     from trimtab.learn.directions import Application
     from trimtab.steering.edits import TokenScope
-    from trimtab.tune.grid import Candidate
+    from trimtab.tune.tuned import Candidate
     from trimtab.tune.vector import VectorMethod
 
 APPLICATIONS: tuple[Application, ...] = ("add", "set_projection")
@@ -78,21 +78,17 @@ def learn_vector(
     Returns:
         The steering, the directions of all blocks, and what was tried: nothing, where there was no choice.
     """
-    from trimtab.tune import vector
+    from trimtab.tune.vector import make_vector
 
     with output.progress() as tell:
-        tell(f"{instruction.label}: learning", 0)
-        directions = vector.learn_directions(
-            engine, instruction, learning, method=method, batch_size=search.batch_size, seed=search.seed
-        )
-        tell(f"{instruction.label}: choosing block and strength", 0)
-        made = vector.make_vector(
+        made = make_vector(
             engine,
             instruction,
             learning,
             held_out,
-            directions=directions,
+            method=method,
             facts=facts_of(engine),
+            progress=tell,
             **vars(search),
         )
     steering = made.steering
@@ -106,7 +102,7 @@ def learn_vector(
         if improved
         else "nothing that was tried did better than no steering at all; "
         + ("this is the least bad" if steering.edits else "the steering has no edits"),
-        directions,
+        made.directions,
     )
 
 

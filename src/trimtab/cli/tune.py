@@ -34,8 +34,8 @@ from trimtab.files import write_text
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.tune.grid import Refitted, Tuned
     from trimtab.tune.paper import PaperRule
+    from trimtab.tune.tuned import Tuned
 
 _THRESHOLD = 2.5
 Rule = Literal["guard", "paper"]
@@ -173,15 +173,8 @@ def command(
         "seed": seed,
     }
     paper = _paper_rule(output, rule, perplexity_model, threshold, loading.device)
-    rows = 0
     with output.progress() as tell:
-
-        def on_rows(count: int) -> None:
-            nonlocal rows
-            rows += count
-            tell(f"{subject.instruction.label}: rows", rows)
-
-        found = _run(engine, subject, chosen, learning, held_out, paper, {**options, "on_rows": on_rows})
+        found = _run(engine, subject, chosen, learning, held_out, paper, {**options, "progress": tell})
     seconds = time.perf_counter() - start
     settings = {
         "model": str(engine.identity),
@@ -260,7 +253,7 @@ def _run(
     held_out: Sequence[str],
     rule: PaperRule | None,
     options: dict[str, Any],
-) -> Tuned | Refitted:
+) -> Tuned:
     from trimtab import tune
 
     instruction = subject.instruction
@@ -280,7 +273,10 @@ def _run(
         from trimtab.tune.vector import learn_directions
 
         subject.directions = learn_directions(
-            engine, instruction, learning, batch_size=options["batch_size"], seed=options["seed"]
+            engine,
+            instruction,
+            learning,
+            **{name: options[name] for name in ("batch_size", "seed", "progress")},
         )
     return tune.search(
         engine,

@@ -14,8 +14,7 @@ from trimtab.cli.output import Output
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
     from trimtab.report.search import Line
-    from trimtab.tune.grid import Refitted, Tuned
-    from trimtab.tune.guard import Measured
+    from trimtab.tune.tuned import Measured, Tuned
 
 _SHOWN = 8
 
@@ -23,7 +22,7 @@ _SHOWN = 8
 def show(
     output: Output,
     instruction: Instruction,
-    found: Tuned | Refitted,
+    found: Tuned,
     out: Path | None,
     report: Path | None,
     model: str,
@@ -106,7 +105,7 @@ def _short(value: float | None) -> str:
 
 def document(
     instruction: Instruction,
-    found: Tuned | Refitted,
+    found: Tuned,
     out: Path | None,
     settings: dict[str, str],
     seconds: float,
@@ -120,17 +119,16 @@ def document(
         settings: Names and values.
         seconds: How long it took.
     """
-    compared = getattr(found, "weights", None)
     return {
         "instruction": instruction.to_dict(),
         "steering": out,
         "digest": found.steering.digest(),
         "improved": found.improved,
-        "baseline_followed": round(found.baseline_followed, 4),
-        "instructed_followed": round(found.instructed_followed, 4),
+        "baseline_followed": round(found.baseline.followed, 4),
+        "instructed_followed": round(found.instructed.followed, 4),
         "unsteered": found.unsteered,
         "best": found.best,
-        "weights": compared,
+        "weights": found.weights,
         "candidates": found.candidates,
         "settings": settings,
         "seconds": round(seconds, 2),

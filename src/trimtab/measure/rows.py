@@ -12,8 +12,8 @@ reference for `steered`, not only `baseline`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab import prompts as prompt_data
@@ -107,6 +107,27 @@ class Row:
     def words(self) -> float:
         """Mean number of words of a response."""
         return mean(len(response.text.split()) for response in self.responses) or 0.0
+
+    def take(self, numbers: Iterable[int]) -> Row:
+        """The row of some of its responses, by number and in that order; they are not judged again."""
+        chosen = list(numbers)
+        return replace(
+            self,
+            responses=tuple(self.responses[number] for number in chosen),
+            strict=tuple(self.strict[number] for number in chosen),
+            loose=tuple(self.loose[number] for number in chosen),
+            bounds=None,
+        )
+
+    def __add__(self, other: Row) -> Row:
+        """The row with the responses of both."""
+        return replace(
+            self,
+            responses=self.responses + other.responses,
+            strict=self.strict + other.strict,
+            loose=self.loose + other.loose,
+            bounds=None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON: the fields of `trimtab demo --json`."""

@@ -13,11 +13,10 @@ from trimtab.files import read_text
 from trimtab.instructions import from_dict
 from trimtab.report.heatmap import Point, SearchMap
 from trimtab.report.pages import render_template
-from trimtab.tune.guard import Candidate, Measured, Scaled
+from trimtab.tune.tuned import Candidate, Measured, Tuned
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
-    from trimtab.tune.grid import Refitted, Tuned
 
 _SAMPLES = 4
 BESIDE = "search.json"
@@ -58,16 +57,16 @@ class SearchReport:
     """
 
     instruction: Instruction
-    found: Tuned | Refitted
+    found: Tuned
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def search_map(instruction: Instruction, found: Tuned | Refitted) -> SearchMap:
+def search_map(instruction: Instruction, found: Tuned) -> SearchMap:
     """The candidates of a search for the heat map: accepted where not rejected; a rejected best is not chosen."""
     points = [
         Point(
-            method=one.application if isinstance(one, Candidate) else "scaled",
-            block=one.block if isinstance(one, Candidate) else None,
+            method=one.application or "scaled",
+            block=one.block,
             strength=one.strength,
             n=one.n,
             good=one.good,
@@ -116,7 +115,7 @@ def beside(folders: Sequence[str | Path]) -> list[Path]:
     return [place / BESIDE for place in places if (place / BESIDE).is_file()]
 
 
-def lines(found: Tuned | Refitted) -> list[Line]:
+def lines(found: Tuned) -> list[Line]:
     """Every candidate, best first.
 
     Args:
@@ -125,13 +124,13 @@ def lines(found: Tuned | Refitted) -> list[Line]:
     return [_line("", one, chosen=one is found.best and not one.rejected) for one in found.candidates]
 
 
-def weights(found: Tuned | Refitted) -> list[Line]:
+def weights(found: Tuned) -> list[Line]:
     """No steering, the computed, the manual and the searched weight; empty where they were not asked for.
 
     Args:
         found: What the search found.
     """
-    compared = getattr(found, "weights", None)
+    compared = found.weights
     if compared is None:
         return []
     unsteered = Line("none", "", "", None, None, found.unsteered)
@@ -148,20 +147,20 @@ def summary(report: SearchReport) -> str:
     found, label = report.found, report.instruction.label
     best = found.best
     tried = f"{len(found.candidates)} candidates were tried on up to {found.unsteered.n} validation questions"
-    told = f"Told to, the model follows {label} in {found.instructed_followed:.0%}"
+    told = f"Told to, the model follows {label} in {found.instructed.followed:.0%}"
     if best.rejected:
         return (
             f"{tried}. Every finalist wrote degenerate text, so nothing was chosen: the steering has no edits. "
-            f"{told}, unsteered in {found.baseline_followed:.0%}."
+            f"{told}, unsteered in {found.baseline.followed:.0%}."
         )
     where = (
         f"{best.application.replace('_', ' ')} at block {best.block}, strength {best.strength:.3g}"
-        if isinstance(best, Candidate)
+        if best.application is not None
         else f"strength {best.strength:.3g}"
     )
     text = (
         f"{tried}. Chosen: {where}. Not told to, but steered, the model follows {label} in {best.followed:.0%} of "
-        f"its answers; unsteered in {found.baseline_followed:.0%}. {told}."
+        f"its answers; unsteered in {found.baseline.followed:.0%}. {told}."
     )
     return text if found.improved else f"{text} No better than steering nothing."
 
@@ -187,34 +186,28 @@ def render(report: SearchReport) -> str:
         map=search_map(report.instruction, found).drawing,
         weights=weights(found),
         lines=lines(found),
-        samples=_samples(report.instruction, found),
+        samples=_samples(found),
         judged=found.unsteered.quality.facts is not None,
     )
 
 
-def _line(name: str, one: Candidate | Scaled, *, chosen: bool = False) -> Line:
-    if isinstance(one, Candidate):
-        return Line(
-            name, one.application.replace("_", " "), str(one.block), one.strength, one.weight, one, chosen
-        )
-    return Line(name, "scaled", "", one.strength, None, one, chosen)
+def _line(name: str, one: Candidate, *, chosen: bool = False) -> Line:
+    way = (one.application or "scaled").replace("_", " ")
+    block = "" if one.block is None else str(one.block)
+    return Line(name, way, block, one.strength, one.weight, one, chosen)
 
 
-def _samples(instruction: Instruction, found: Tuned | Refitted) -> Sequence[Mapping[str, Any]]:
+def _samples(found: Tuned) -> Sequence[Mapping[str, Any]]:
     """The first questions with the plain and the steered answer."""
     return [
         {
-            "query": plain.query,
+            "query": found.baseline.responses[number].query,
             "answers": [
-                {
-                    "name": name,
-                    "text": response.text,
-                    "passed": instruction.for_query(plain.query).check(response.text),
-                }
-                for name, response in (("unsteered", plain), ("steered", steered))
+                {"name": name, "text": row.responses[number].text, "passed": row.strict[number]}
+                for name, row in (("unsteered", found.baseline), ("steered", found.steered))
             ],
         }
-        for plain, steered in list(zip(found.baseline, found.responses, strict=False))[:_SAMPLES]
+        for number in range(min(_SAMPLES, found.baseline.n, found.steered.n))
     ]
 
 

@@ -171,8 +171,8 @@ def transfer(
         improved=tuned.improved,
         validation={
             "n": len(queries),
-            "baseline": round(tuned.baseline_followed, 4),
-            "instructed": round(tuned.instructed_followed, 4),
+            "baseline": round(tuned.baseline.followed, 4),
+            "instructed": round(tuned.instructed.followed, 4),
             "candidates": [candidate.to_dict() for candidate in tuned.candidates],
         },
     )

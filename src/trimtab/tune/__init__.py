@@ -1,28 +1,18 @@
 """Choosing where and how strongly to steer, on validation prompts, with a guard on quality."""
 
-from trimtab.tune.grid import (
-    FACTORS,
-    STRENGTHS,
-    Refitted,
-    Tuned,
-    Weights,
-    default_blocks,
-    refit_strength,
-    search,
-)
-from trimtab.tune.guard import Candidate, Guard, Measured, Scaled
+from trimtab.tune.grid import FACTORS, STRENGTHS, default_blocks, refit_strength, search
+from trimtab.tune.guard import Guard
 from trimtab.tune.paper import PaperRule
+from trimtab.tune.tuned import Candidate, Measured, Tuned, Weights
 from trimtab.tune.vector import Vector, VectorMethod, learn_directions, make_vector
 
 __all__ = [
-    "Candidate",
     "FACTORS",
+    "STRENGTHS",
+    "Candidate",
     "Guard",
     "Measured",
     "PaperRule",
-    "Refitted",
-    "STRENGTHS",
-    "Scaled",
     "Tuned",
     "Vector",
     "VectorMethod",

@@ -1,7 +1,7 @@
 """Choosing where and how strongly to steer: a small search on validation prompts with a guard on quality.
 
 `search` tries candidates (add or set projection, block, strength) as *rows of the same batches*, each row with its own
-steering, and by successive halving (`trimtab.tune.halving`): all of them on the first few queries, the best few on all.
+steering, and by successive halving (`trimtab.tune.trials`): all of them on the first few queries, the best few on all.
 How they are scored, and what never wins, is in `trimtab.tune.guard`; the rule of Stolfo et al. (ICLR 2025), who try one
 layer and one prompt at a time, is in `trimtab.tune.paper`. `refit_strength` looks for the strength of any finished
 steering.
@@ -9,49 +9,34 @@ steering.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trimtab.engines import as_engine
 from trimtab.errors import SteeringError
+from trimtab.instructions import resolve
 from trimtab.learn.directions import APPLICATIONS, Application, Directions
 from trimtab.learn.sources import learning_source
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response
+from trimtab.progress import Progress, shown
 from trimtab.steering.edits import TokenScope
 from trimtab.steering.steering import Steering
-from trimtab.tune.guard import (
-    Candidate,
-    Choice,
-    Guard,
-    Measured,
-    Scaled,
-)
+from trimtab.tune.guard import Guard
 from trimtab.tune.paper import PaperRule
-from trimtab.tune.trials import OnRows, Outcome, Trials
+from trimtab.tune.trials import Trials
+from trimtab.tune.tuned import Tuned, Weights
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines import Model
     from trimtab.instructions import Instruction
 
-__all__ = [
-    "FACTORS",
-    "STRENGTHS",
-    "Candidate",
-    "Guard",
-    "Measured",
-    "PaperRule",
-    "Refitted",
-    "Scaled",
-    "Tuned",
-    "Weights",
-    "default_blocks",
-    "refit_strength",
-    "search",
-]
+__all__ = ["FACTORS", "STRENGTHS", "Choice", "default_blocks", "refit_strength", "search"]
+
+Choice = tuple[Application, int, float]
+"""How a direction is applied, at which block, how strongly."""
 
 STRENGTHS = (0.5, 1.0, 2.0, 4.0)
 """Strengths tried by default: 1 is what the instruction itself does on average."""
@@ -60,57 +45,10 @@ FACTORS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 """Factors on a finished steering tried by default: 1 is the steering as it is."""
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Three ways to find the strength, each at the block that suits it best, on the same queries.
-
-    Attributes:
-        computed: The projection is set to where instructed prompts lie: nothing to choose (Stolfo et al., ICLR 2025).
-        manual: A fixed weight is added, as most libraries do. By default it is the mean difference as it is.
-        searched: What the search found.
-    """
-
-    computed: Candidate
-    manual: Candidate
-    searched: Candidate
-
-    def to_dict(self) -> dict[str, Any]:
-        """The three candidates as JSON."""
-        return {item.name: getattr(self, item.name).to_dict() for item in dataclasses.fields(self)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tuned(Outcome):
-    """What a search over blocks and strengths found; see `trimtab.tune.trials.Outcome` for the other fields.
-
-    Attributes:
-        best: The best candidate. The steering is made of it, unless it is rejected.
-        candidates: Every candidate tried, best first; each as measured on the most queries it saw.
-        weights: The computed, the manual and the searched weight side by side, if asked for.
-    """
-
-    best: Candidate
-    candidates: list[Candidate]
-    weights: Weights | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refitted(Outcome):
-    """What a search for the strength of a finished steering found.
-
-    Attributes:
-        best: The best strength. The steering has it, unless it is rejected.
-        candidates: Every strength tried, best first; each as measured on the most queries it saw.
-    """
-
-    best: Scaled
-    candidates: list[Scaled]
-
-
 def search(
-    engine: Engine,
+    model: Model,
     directions: Directions,
-    instruction: Instruction,
+    instruction: Instruction | str,
     queries: Sequence[str],
     *,
     blocks: Sequence[int] | None = None,
@@ -128,17 +66,17 @@ def search(
     max_new_tokens: int = 192,
     batch_size: int | None = None,
     seed: int = 0,
-    on_rows: OnRows | None = None,
+    progress: Progress = False,
 ) -> Tuned:
     """Find the block, the strength and the way to apply a direction.
 
     Every response is generated greedily. With the defaults on a small model, some seconds.
 
     Args:
-        engine: The model the directions were learned on.
+        model: The model the directions were learned on.
         directions: What was learned.
-        instruction: What is to be followed. It may differ from what the directions were learned from (an exclusion
-            is learned from its inclusion); the steering then stands for this one.
+        instruction: What is to be followed, or its spelling. It may differ from what the directions
+            were learned from (an exclusion is learned from its inclusion); the steering then stands for this one.
         queries: Validation queries, without the instruction.
         blocks: The blocks to try; by default up to six, spread over those learned, the outermost ones left out where
             there are enough.
@@ -161,7 +99,7 @@ def search(
         max_new_tokens: Longest response, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Which validation phrasings meet which queries.
-        on_rows: Told of every batch of rows that was answered.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         The best candidate as a steering, and all candidates for a table.
@@ -171,6 +109,7 @@ def search(
         SteeringError: There is nothing to try, or the directions are for another model.
         ModelError: The paper's rule needs a perplexity this engine cannot give.
     """
+    engine, instruction = as_engine(model), resolve(instruction)
     grid = _grid(directions, instruction, blocks, strengths, methods, rule)
     groups = {"searched": grid}
     own = directions.standing_for(instruction.label, instruction.to_dict())
@@ -181,49 +120,40 @@ def search(
         for choice in itertools.chain(*groups.values()):
             if choice not in steerings:
                 steerings[choice] = own.steering(choice[0], choice[1], choice[2], tokens)
-    trials = Trials(
-        engine,
-        instruction,
-        queries,
-        baseline=baseline,
-        facts=facts,
-        guard=guard,
-        rule=rule,
-        first=first,
-        keep=keep,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        seed=seed,
-        on_rows=on_rows,
-    )
 
-    def named(choice: Choice, measured: Measured) -> Candidate:
+    def fields(choice: Choice) -> dict[str, Any]:
         application, block, strength = choice
-        return Candidate(
-            application=application,
-            block=block,
-            strength=strength,
-            weight=steerings[choice].edits[0].alpha,
-            **vars(measured),
-        )
+        weight = steerings[choice].edits[0].alpha
+        return {"application": application, "block": block, "strength": strength, "weight": weight}
 
-    # Among equals the gentlest, then the earliest block.
-    race = trials.race(steerings, named, tie=lambda choice: (abs(choice[2]), choice[1]))
-    found = {name: trials.best(race, group) for name, group in groups.items()}
-    choice, best = next(iter(found["searched"].items()))
+    with shown(progress) as tell:
+        trials = Trials(
+            engine,
+            instruction,
+            queries,
+            steerings,
+            fields=fields,
+            tie=lambda choice: (abs(choice[2]), choice[1]),  # the gentlest, then the earliest block
+            baseline=baseline,
+            facts=facts,
+            guard=guard,
+            rule=rule,
+            first=first,
+            keep=keep,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            seed=seed,
+            tell=tell,
+        )
+        found = {name: trials.best(group) for name, group in groups.items()}
     chosen = {name: next(iter(group.values())) for name, group in found.items()}
-    return Tuned(
-        best=best,
-        candidates=list(found["searched"].values()),
-        weights=Weights(**chosen) if weights else None,
-        **trials.outcome(race, choice, steerings[choice], best),
-    )
+    return trials.tuned(found["searched"], weights=Weights(**chosen) if weights else None)
 
 
 def refit_strength(
-    engine: Engine,
+    model: Model,
     steering: Steering,
-    instruction: Instruction,
+    instruction: Instruction | str,
     queries: Sequence[str],
     *,
     strengths: Sequence[float] = FACTORS,
@@ -235,14 +165,14 @@ def refit_strength(
     max_new_tokens: int = 192,
     batch_size: int | None = None,
     seed: int = 0,
-    on_rows: OnRows | None = None,
-) -> Refitted:
+    progress: Progress = False,
+) -> Tuned:
     """Find the strength of a finished steering: one that was distilled, composed, or made for another model.
 
     Args:
-        engine: The model it is to be used on, which it must be for (`Steering.moved_to`).
+        model: The model it is to be used on, which it must be for (`Steering.moved_to`).
         steering: The steering; all of its edits are scaled alike.
-        instruction: What is to be followed.
+        instruction: What is to be followed, or its spelling.
         queries: Validation queries, without the instruction.
         strengths: The factors to try.
         facts: As in `search`, as are the other arguments.
@@ -253,7 +183,7 @@ def refit_strength(
         max_new_tokens: Longest response, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Which validation phrasings meet which queries.
-        on_rows: Told of every batch of rows that was answered.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         The steering at the best strength, and every strength for a table.
@@ -262,40 +192,33 @@ def refit_strength(
         PromptError: There are no queries, or the baseline answers others.
         SteeringError: There is nothing to try, or the steering is for another model.
     """
+    engine, instruction = as_engine(model), resolve(instruction)
     steering.check_model(engine.identity)
     steerings = {float(strength): steering * float(strength) for strength in strengths}
     if not steerings or not steering.edits:
         raise SteeringError(
             f"there is nothing to try for '{steering.name}': give at least one strength, and a steering with edits"
         )
-    trials = Trials(
-        engine,
-        instruction,
-        queries,
-        baseline=baseline,
-        facts=facts,
-        guard=guard,
-        rule=None,
-        first=first,
-        keep=keep,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        seed=seed,
-        on_rows=on_rows,
-    )
-
-    def named(strength: float, measured: Measured) -> Scaled:
-        return Scaled(strength=strength, **vars(measured))
-
-    # Among equals the one nearest to the steering as it is.
-    race = trials.race(steerings, named, tie=lambda strength: (abs(strength - 1), strength))
-    found = trials.best(race, list(steerings))
-    strength, best = next(iter(found.items()))
-    return Refitted(
-        best=best,
-        candidates=list(found.values()),
-        **trials.outcome(race, strength, steerings[strength], best),
-    )
+    with shown(progress) as tell:
+        trials = Trials(
+            engine,
+            instruction,
+            queries,
+            steerings,
+            fields=lambda strength: {"strength": strength},
+            tie=lambda strength: (abs(strength - 1), strength),  # the nearest to the steering as it is
+            baseline=baseline,
+            facts=facts,
+            guard=guard,
+            rule=None,
+            first=first,
+            keep=keep,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            seed=seed,
+            tell=tell,
+        )
+        return trials.tuned(trials.best(list(steerings)))
 
 
 def default_blocks(directions: Directions, most: int = 6) -> list[int]:

@@ -18,23 +18,14 @@ A candidate that fails badly in any of these is *rejected*: it never wins, whate
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
 
-from trimtab.learn.directions import Application
-from trimtab.measure.quality import Quality
 from trimtab.measure.responses import Response
-from trimtab.measure.rows import Row, judge
+from trimtab.measure.rows import Row
 from trimtab.measure.statistics import mean
-
-if TYPE_CHECKING:
-    from trimtab.instructions import Instruction
-
-Choice = tuple[Application, int, float]
-"""How a direction is applied, at which block, how strongly."""
+from trimtab.tune.tuned import Measured
 
 _LETTERS = 12
 
@@ -70,133 +61,51 @@ class Guard:
     facts_lost: float = 0.3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What some way of steering (or none) measured on validation queries.
-
-    Attributes:
-        n: On how many queries it was tried: the first few, or all.
-        followed: Share of responses that follow the instruction (strict check).
-        loose: The same by the loose check.
-        good: Share that follow it and are sound.
-        quality: Perplexity, repetition and facts of its responses.
-        score: What candidates are compared by.
-        objections: What the guard found, in words; empty for a candidate without fault.
-        rejected: Whether its responses are so degenerate that it must not win.
-    """
-
-    n: int
-    followed: float
-    loose: float
-    good: float
-    quality: Quality
-    score: float
-    objections: tuple[str, ...] = ()
-    rejected: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """The measurements as JSON."""
-        values = dataclasses.asdict(self)
-        values["quality"] = self.quality.to_dict()
-        values["objections"] = list(self.objections)
-        return {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate(Measured):
-    """One way to apply a direction, and what it measured.
-
-    Attributes:
-        application: `add` or `set_projection`.
-        block: Where.
-        strength: How strongly: 1 is the instruction's own effect.
-        weight: The same in units of the residual stream: the length that is added, or the projection that is set.
-    """
-
-    application: Application
-    block: int
-    strength: float
-    weight: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scaled(Measured):
-    """A finished steering at one strength, and what it measured.
-
-    Attributes:
-        strength: The factor on all of its edits.
-    """
-
-    strength: float
-
-
-class Scorer(Protocol):
-    """A rule by which candidates are compared: `Reference`, or `trimtab.tune.paper.PaperScorer`."""
-
-    baseline: Row
-    instructed: Row
-
-    def measure(self, responses: Sequence[Response]) -> Measured:
-        """Scores the responses to the first queries, or to all."""
-
-    def unsteered(self, count: int) -> Measured:
-        """The same for steering nothing, on the first `count` queries."""
+Scorer = Callable[[Row], Measured]
+"""A rule by which candidates are compared: scores the judged responses to the first queries, or to all."""
 
 
 class Reference:
     """What candidates are measured against: the baseline and the instructed responses.
 
     Args:
-        instruction: What is to be followed.
-        baseline: Responses to the bare queries, without steering.
-        instructed: Responses to the same queries with the instruction in the prompt.
+        baseline: Responses to the bare queries, without steering, judged.
+        instructed: Responses to the same queries with the instruction in the prompt, judged.
         guard: What quality may cost.
 
     Attributes:
-        baseline: The baseline, judged.
-        instructed: The instructed responses, judged.
         lowest: Below this perplexity a candidate loses score.
         highest: Above this one, too.
     """
 
-    def __init__(
-        self,
-        instruction: Instruction,
-        baseline: Sequence[Response],
-        instructed: Sequence[Response],
-        guard: Guard,
-    ) -> None:
-        self.instruction = instruction
-        self.baseline = judge(instruction, "baseline", None, baseline)
-        self.instructed = judge(instruction, "instructed", None, instructed)
-        self.guard = guard
-        rows = (self.baseline, self.instructed)
+    def __init__(self, baseline: Row, instructed: Row, guard: Guard) -> None:
+        self.baseline, self.instructed, self.guard = baseline, instructed, guard
+        rows = (baseline, instructed)
         known = [row.quality.perplexity for row in rows]
         usual = [value for value in known if value is not None]
         self.lowest = min(usual) ** guard.perplexity_low if usual else 0.0
         self.highest = guard.perplexity_high * max(usual) if usual else math.inf
-        both = [*baseline, *instructed]
+        both = [*baseline.responses, *instructed.responses]
         surprises = [response.nll for response in both if response.nll is not None]
         self._oddest = max(surprises, default=math.inf) + math.log(guard.oddness)
         self._repetition = max(guard.repetition, 1.2 * max(row.quality.repetition for row in rows))
         self._looping = max(guard.repetition, 1.2 * max(repeated_letters(response.text) for response in both))
         lengths = [len(response.text.strip()) for response in both]
-        count = len(baseline)
+        count = baseline.n
         self._shortest = guard.shortness * min(sum(lengths[:count]), sum(lengths[count:])) / count
         self._longest = guard.length * max(lengths)
         # A model that is cut off anyway (a small limit, a talkative model) cannot be asked to come to an end.
         self._must_finish = min(row.finished for row in rows) > 0.5
-        self._unsound = guard.unsound + max(self._unsound_share(row.responses) for row in rows)
+        self._unsound = guard.unsound + max(_share(map(self._faults, row.responses)) for row in rows)
 
-    def measure(self, responses: Sequence[Response]) -> Measured:
-        """Score a candidate by its responses to the first queries, or all."""
-        row = judge(self.instruction, "steered", None, responses)
-        faults = [self._faults(response) for response in responses]
+    def measure(self, row: Row) -> Measured:
+        """Score a candidate by its judged responses to the first queries, or all."""
+        faults = [self._faults(response) for response in row.responses]
         good = sum(strict and not found for strict, found in zip(row.strict, faults, strict=True))
         words = [fault for found in faults for fault in found]
         objections = [f"{words.count(fault)} {fault}" for fault in dict.fromkeys(words)]
-        rejected = self._unsound_share(responses) > self._unsound
-        lost, told = self._facts_lost(responses)
+        rejected = _share(faults) > self._unsound
+        lost, told = self._facts_lost(row.responses)
         if lost > 0:
             objections.append(told)
             rejected |= lost > self.guard.facts_lost
@@ -210,19 +119,15 @@ class Reference:
                 or math.log(perplexity) < math.log(self.lowest) / self.guard.oddness
             )
         return Measured(
-            n=len(responses),
+            n=row.n,
             followed=row.followed,
             loose=row.followed_loose,
-            good=good / len(responses),
+            good=good / row.n,
             quality=row.quality,
-            score=good / len(responses) - lost - 0.25 * odd,
+            score=good / row.n - lost - 0.25 * odd,
             objections=tuple(objections),
             rejected=rejected,
         )
-
-    def unsteered(self, count: int) -> Measured:
-        """The score of steering nothing, on the first `count` queries."""
-        return self.measure(self.baseline.responses[:count])
 
     def _faults(self, response: Response) -> list[str]:
         text = response.text.strip()
@@ -240,9 +145,6 @@ class Reference:
         if response.nll is not None and response.nll > self._oddest:
             faults.append("far too odd")
         return faults
-
-    def _unsound_share(self, responses: Sequence[Response]) -> float:
-        return sum(bool(self._faults(response)) for response in responses) / len(responses)
 
     def _facts_lost(self, responses: Sequence[Response]) -> tuple[float, str]:
         """How far facts fall below the baseline's beyond the tolerance, and that in words.
@@ -265,6 +167,12 @@ class Reference:
         return max(usual - self.guard.facts - facts, 0.0), f"facts {facts:.2f} against {usual:.2f}"
 
 
+def _share(faults: Iterable[Sequence[str]]) -> float:
+    """The share of responses that have any."""
+    having = [bool(found) for found in faults]
+    return sum(having) / len(having)
+
+
 def repeated_letters(text: str, run: int = _LETTERS) -> float:
     """The share of runs of characters that were there before: `1 - distinct / all`.
 
@@ -282,8 +190,3 @@ def repeated_letters(text: str, run: int = _LETTERS) -> float:
         return 0.0
     lower = text.lower()
     return 1 - len({lower[start : start + run] for start in range(count)}) / count
-
-
-def rank(candidate: Measured) -> tuple[bool, float, int]:
-    """Best first: what is not rejected by score; among equals the one without objections."""
-    return candidate.rejected, -candidate.score, len(candidate.objections)

@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import ModelError, SteeringError
-from trimtab.measure.responses import Response
-from trimtab.measure.rows import judge
-from trimtab.tune.guard import Measured
+from trimtab.measure.rows import Row
+from trimtab.tune.guard import Scorer
+from trimtab.tune.tuned import Measured
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.instructions import Instruction
+
+MODEL = "openai-community/gpt2"
+"""The model whose perplexity the paper goes by (keywords/validation_results.py in microsoft/llm-steer-instruct)."""
+
+THRESHOLD = 2.5
+"""A response below it is degenerate; one such response bars a block (ifeval_experiments/precompute_ivs.py)."""
 
 TextPerplexity = Callable[[Sequence[str]], Sequence[float | None]]
 """`texts -> perplexity of each`; None for a text too short to have one."""
@@ -28,7 +33,7 @@ TextPerplexity = Callable[[Sequence[str]], Sequence[float | None]]
 
 @dataclass(frozen=True)
 class PaperRule:
-    """The paper's rule, as an option of `trimtab.tune.grid.search`.
+    """The paper's rule, as an option of `tune.search`.
 
     Attributes:
         perplexity: Gives the perplexity of texts, such as `text_perplexity(trimtab.load("openai-community/gpt2"))`,
@@ -42,7 +47,7 @@ class PaperRule:
     """
 
     perplexity: TextPerplexity | None = None
-    threshold: float = 2.5
+    threshold: float = THRESHOLD
     every: int = 2
 
     def __post_init__(self) -> None:
@@ -53,63 +58,50 @@ class PaperRule:
             )
 
     def blocks(self, total: int) -> list[int]:
-        """The blocks of a model of `total` blocks that are tried: from a fifth of the depth on."""
+        """The blocks of a model of `total` blocks that are tried: from a fifth of the depth on (find_best_layer.py)."""
         return list(range(total // 5, total, self.every))
 
+    def degenerate(self, texts: Sequence[str]) -> list[bool]:
+        """Which texts are too easy to predict; one without a perplexity is not.
 
-class PaperScorer:
-    """Scores candidates by the paper's rule; the counterpart of `trimtab.tune.guard.Reference`.
+        Raises:
+            SteeringError: The rule names no perplexity.
+        """
+        if self.perplexity is None:
+            raise SteeringError("the paper's rule names nothing that gives the perplexity of texts")
+        return [value is not None and value < self.threshold for value in self.perplexity(texts)]
 
-    Args:
-        instruction: What is to be followed.
-        baseline: Responses to the bare queries, without steering.
-        instructed: Responses with the instruction in the prompt, for comparison only.
-        rule: The rule.
-        engine: The model that stands in where the rule names none.
-    """
+    def scorer(self, engine: Engine) -> Scorer:
+        """Scores candidates: the share followed (loose), rejected if any response is degenerate.
 
-    def __init__(
-        self,
-        instruction: Instruction,
-        baseline: Sequence[Response],
-        instructed: Sequence[Response],
-        rule: PaperRule,
-        engine: Engine,
-    ) -> None:
-        self.instruction = instruction
-        self.baseline = judge(instruction, "baseline", None, baseline)
-        self.instructed = judge(instruction, "instructed", None, instructed)
-        self._threshold = rule.threshold
-        self._perplexity = rule.perplexity or text_perplexity(engine)
-        self._known: dict[str, float | None] = {}
+        Args:
+            engine: The model that stands in where the rule names none.
 
-    def measure(self, responses: Sequence[Response]) -> Measured:
-        """Score a candidate: the share followed (loose), rejected if any output is too easy to predict."""
-        row = judge(self.instruction, "steered", None, responses)
-        texts = [response.text for response in responses]
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            self._known.update(zip(new, self._perplexity(new), strict=True))
-        perplexities = [self._known[text] for text in texts]
-        low = sum(value is not None and value < self._threshold for value in perplexities)
-        return Measured(
-            n=row.n,
-            followed=row.followed,
-            loose=row.followed_loose,
-            good=sum(
-                passed and not (value is not None and value < self._threshold)
-                for passed, value in zip(row.loose, perplexities, strict=True)
+        Raises:
+            ModelError: The rule names none, and the engine gives no access to its own.
+        """
+        rule = self if self.perplexity else replace(self, perplexity=text_perplexity(engine))
+        known: dict[str, bool] = {}
+
+        def measure(row: Row) -> Measured:
+            texts = [response.text for response in row.responses]
+            new = [text for text in dict.fromkeys(texts) if text not in known]
+            if new:
+                known.update(zip(new, rule.degenerate(new), strict=True))
+            low = sum(known[text] for text in texts)
+            good = sum(loose and not known[text] for loose, text in zip(row.loose, texts, strict=True))
+            return Measured(
+                n=row.n,
+                followed=row.followed,
+                loose=row.followed_loose,
+                good=good / row.n,
+                quality=row.quality,
+                score=row.followed_loose,
+                objections=(f"{low} below perplexity {self.threshold:g}",) if low else (),
+                rejected=low > 0,
             )
-            / row.n,
-            quality=row.quality,
-            score=row.followed_loose,
-            objections=(f"{low} below perplexity {self._threshold:g}",) if low else (),
-            rejected=low > 0,
-        )
 
-    def unsteered(self, count: int) -> Measured:
-        """What steering nothing scores on the first `count` queries."""
-        return self.measure(self.baseline.responses[:count])
+        return measure
 
 
 def text_perplexity(engine: Engine, batch_size: int = 32) -> TextPerplexity:

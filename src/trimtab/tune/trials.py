@@ -1,87 +1,84 @@
-"""What every search needs: steerings tried on validation queries, compared by a rule, and the outcome recorded."""
+"""Steerings tried on validation queries by successive halving: many on a few, the better ones on more, the best on all.
+
+Every rung doubles the queries, and the number of candidates falls by the same factor from rung to rung, so that all
+rungs cost about the same (Karnin, Koren, Somekh: Almost Optimal Exploration in Multi-Armed Bandits, ICML 2013). A
+rung is one call of the engine: all candidates on all its queries, as rows that each have their own steering. No row is
+generated, and no answer judged, twice.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from trimtab.errors import PromptError, SteeringError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import judge
+from trimtab.progress import Tell
 from trimtab.prompts.pairs import make_pairs
 from trimtab.steering.steering import Steering
-from trimtab.tune.guard import (
-    Guard,
-    Measured,
-    Reference,
-    Scorer,
-)
-from trimtab.tune.halving import Race
-from trimtab.tune.paper import PaperRule, PaperScorer
+from trimtab.tune.guard import Guard, Reference, Scorer
+from trimtab.tune.paper import PaperRule
+from trimtab.tune.tuned import Candidate, Measured, Tuned
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from trimtab.engines.base import Engine
+    from trimtab.engines.base import Engine, Generation
     from trimtab.instructions import Instruction
 
-OnRows = Callable[[int], None]
-"""Told how many rows were answered since the last call."""
-
-Key = TypeVar("Key", bound="Hashable")
-Found = TypeVar("Found", bound=Measured)
+Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What every search gives.
+class Rung(NamedTuple):
+    """How many candidates have answered how many queries when the rung is done."""
 
-    Attributes:
-        steering: The best candidate as a steering, its measurements recorded. It has no edits where every candidate
-            is rejected: a degenerate one never wins.
-        unsteered: What steering nothing measured on the same queries.
-        baseline_followed: Share of plain responses that follow the instruction by chance.
-        baseline_score: The score of steering nothing.
-        instructed_followed: Share of instructed responses that follow it.
-        improved: Whether the steering beats steering nothing. If not, it is the least bad one, or has no edits, and
-            is flagged in its measurements (`"improved": false`).
-        baseline: The plain responses.
-        responses: Those of the best candidate, to the same queries.
-        rows: How many steered rows were generated.
-    """
-
-    steering: Steering
-    unsteered: Measured
-    baseline_followed: float
-    baseline_score: float
-    instructed_followed: float
-    improved: bool
-    baseline: tuple[Response, ...] = ()
-    responses: tuple[Response, ...] = ()
-    rows: int = 0
+    candidates: int
+    queries: int
 
 
-class Trials:
-    """Validation queries with the plain and the instructed responses, and steerings tried on them.
+def rungs(candidates: int, queries: int, first: int, keep: int) -> list[Rung]:
+    """The plan of a search; all counts are at least 1.
 
     Args:
-        engine: The model.
-        instruction: What is to be followed.
-        queries: Validation queries, without the instruction.
-        baseline: Responses to exactly these queries without steering; None generates them.
-        facts: Judges the truth of a response to a query; None leaves facts out.
-        guard: What quality may cost.
-        rule: The paper's rule instead of the guard.
+        candidates: How many there are.
+        queries: How many queries there are.
         first: How many queries all candidates are tried on.
         keep: How many candidates are tried on all queries.
-        max_new_tokens: Longest response, in tokens.
-        batch_size: Rows per batch; None lets the engine choose.
-        seed: Which validation phrasings meet which queries.
-        on_rows: Told of every batch of rows that was answered.
+
+    Returns:
+        At least one rung. The last one has all queries, the first has all candidates.
+    """
+    doublings = max(0, math.ceil(math.log2(queries / first)))
+    plan = [Rung(candidates, min(first, queries))]
+    for step in range(1, doublings + 1):
+        share = (min(keep, candidates) / candidates) ** (step / doublings)
+        plan.append(Rung(max(1, round(candidates * share)), min(first * 2**step, queries)))
+    return plan
+
+
+def planned_rows(plan: Sequence[Rung]) -> int:
+    """How many rows a plan takes: each candidate answers each query of a rung once, and none twice."""
+    before = [0, *(rung.queries for rung in plan)]
+    return sum(rung.candidates * (rung.queries - done) for rung, done in zip(plan, before, strict=False))
+
+
+def rank(measured: Measured) -> tuple[bool, float, int]:
+    """Best first: what is not rejected by score; among equals the one without objections."""
+    return measured.rejected, -measured.score, len(measured.objections)
+
+
+class Trials(Generic[Key]):
+    """Validation queries with the plain and the instructed responses, and steerings tried on them.
+
+    What is not said here is as in `trimtab.tune.search`.
+
+    Args:
+        steerings: The steering of each candidate.
+        fields: What a candidate is, beside what it measured: fields of `Candidate`.
+        tie: Which of two equally good candidates to prefer: the one with the lower value.
 
     Raises:
         PromptError: There are no queries, or the baseline answers others.
@@ -94,7 +91,10 @@ class Trials:
         engine: Engine,
         instruction: Instruction,
         queries: Sequence[str],
+        steerings: Mapping[Key, Steering],
         *,
+        fields: Callable[[Key], dict[str, Any]],
+        tie: Callable[[Key], tuple[float, ...]],
         baseline: Sequence[Response] | None,
         facts: FactCheck | None,
         guard: Guard | None,
@@ -104,118 +104,172 @@ class Trials:
         max_new_tokens: int,
         batch_size: int | None,
         seed: int,
-        on_rows: OnRows | None,
+        tell: Tell,
     ) -> None:
-        self.queries = list(queries)
-        if not self.queries:
+        queries = list(queries)
+        if not queries:
             raise PromptError("there are no validation queries to search with; give at least one")
-        if baseline is not None and [response.query for response in baseline] != self.queries:
+        if baseline is not None and [response.query for response in baseline] != queries:
             raise PromptError("the baseline responses answer other queries than the ones to search with")
         # The paper tries everything on every query.
-        self._first = first if first is not None else len(self.queries) if rule else 3
+        self._first = first if first is not None else len(queries) if rule else 3
         self._keep = keep
         if self._first < 1 or keep < 1:
             raise SteeringError(
                 f"a search needs at least one first query and one candidate to keep, not {self._first} and {keep}"
             )
-        once: Any = _ScoringOnce(engine)
-        self._run = partial(respond, once, facts=facts, max_new_tokens=max_new_tokens, batch_size=batch_size)
-        self._on_rows = on_rows
-        spoken = [pair.instructed for pair in make_pairs(self.queries, instruction, "validation", seed)]
-        if baseline is None:
-            both = self._answer(self.queries * 2, None, self.queries + spoken)
-            baseline, instructed = both[: len(spoken)], both[len(spoken) :]
-        else:
-            instructed = self._answer(self.queries, None, spoken)
-        # First those that are not followed anyway: on the others, candidates cannot show a difference.
-        followed = judge(instruction, "baseline", None, baseline).strict
-        order = sorted(range(len(self.queries)), key=lambda row: followed[row])
-        self.queries = [self.queries[row] for row in order]
-        baseline, instructed = ([responses[row] for row in order] for responses in (baseline, instructed))
-        self.scorer: Scorer = (
-            PaperScorer(instruction, baseline, instructed, rule, engine)
-            if rule is not None
-            else Reference(instruction, baseline, instructed, guard or Guard())
+        self._steerings, self._fields, self._tie, self._tell = steerings, fields, tie, tell
+        self._stage = f"{instruction.label}: answering steered"
+        self._engine = _Asked(engine)
+        self._respond = partial(
+            respond,
+            cast("Engine", self._engine),
+            facts=facts,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
         )
+        self._judge = partial(judge, instruction)
+        spoken = [pair.instructed for pair in make_pairs(queries, instruction, "validation", seed)]
+        stage = f"{instruction.label}: answering unsteered"
+        if baseline is None:
+            self._engine.told = partial(tell, stage, of=2 * len(queries))
+            both = self._respond(queries * 2, queries + spoken)
+            baseline, told = both[: len(spoken)], both[len(spoken) :]
+        else:
+            self._engine.told = partial(tell, stage, of=len(queries))
+            told = self._respond(queries, spoken)
+        plain, instructed = self._judge("baseline", None, baseline), self._judge("instructed", None, told)
+        # First those that are not followed anyway: on the others, candidates cannot show a difference.
+        order = sorted(range(len(queries)), key=lambda row: plain.strict[row])
+        self.queries = [queries[row] for row in order]
+        self.baseline, self.instructed = plain.take(order), instructed.take(order)
+        self._score: Scorer = (
+            rule.scorer(engine)
+            if rule is not None
+            else Reference(self.baseline, self.instructed, guard or Guard()).measure
+        )
+        self._answered = dict.fromkeys(steerings, self._judge("steered", None, []))
 
-    def race(
-        self,
-        steerings: Mapping[Key, Steering],
-        named: Callable[[Key, Measured], Found],
-        tie: Callable[[Key], tuple[float, ...]],
-    ) -> Race[Key, Found]:
-        """A race of steerings over the queries.
+    @property
+    def rows(self) -> int:
+        """How many steered rows were generated."""
+        return sum(row.n for row in self._answered.values())
+
+    def unsteered(self, count: int) -> Measured:
+        """What steering nothing scores on the first so many queries."""
+        return self._score(self.baseline.take(range(count)))
+
+    def best(self, keys: Sequence[Key]) -> dict[Key, Candidate]:
+        """Narrow candidates down to the best.
+
+        Where none of the last rung is both sound and better than steering nothing, those that had looked so when
+        they were dropped get their turn.
 
         Args:
-            steerings: The steering of each candidate.
-            named: Turns a candidate and its measurements into what a table shows.
-            tie: Which of two equally good candidates to prefer: the one with the lower value.
+            keys: The candidates.
+
+        Returns:
+            All of them, best first: those tried on more queries before those tried on fewer, because a score on a
+            few queries is mostly luck.
         """
-        return Race(
-            self.queries,
-            steerings,
-            self._answer,
-            lambda key, responses: named(key, self.scorer.measure(responses)),
-            tie,
-        )
+        total = len(self.queries)
+        latest: dict[Key, Candidate] = {}
+        alive = list(keys)
+        plan = rungs(len(alive), total, self._first, self._keep)
+        of = None if self.rows else planned_rows(plan)
+        for rung in plan:
+            found = self._run(alive[: rung.candidates], rung.queries, of)
+            latest |= found
+            # By score alone: on few queries, a rejection can be bad luck.
+            alive = sorted(found, key=lambda key: -latest[key].score)
+        nothing = self.unsteered(total).score
+        while not any(one.n == total and not one.rejected and one.score > nothing for one in latest.values()):
+            hopeful = [
+                key
+                for key in self._ranked(latest)
+                if latest[key].n < total
+                and not latest[key].rejected
+                and latest[key].score > self.unsteered(latest[key].n).score
+            ]
+            if not hopeful:
+                break
+            latest |= self._run(hopeful[: self._keep], total)
+        return self._ranked(latest)
 
-    def best(self, race: Race[Key, Found], keys: Sequence[Key]) -> dict[Key, Found]:
-        """The candidates, best first, after successive halving."""
-        return race.best(keys, self._first, self._keep, self.scorer.unsteered)
+    def tuned(self, candidates: Mapping[Key, Candidate], **more: Any) -> Tuned:
+        """The first of some candidates as a steering, with its measurements in its record.
 
-    def outcome(self, race: Race[Key, Found], key: Key, steering: Steering, best: Measured) -> dict[str, Any]:
-        """The fields of `Outcome` for the best candidate."""
-        nothing = self.scorer.unsteered(len(self.queries))
+        Args:
+            candidates: Best first.
+            **more: Further fields of `Tuned`.
+        """
+        key, best = next(iter(candidates.items()))
+        nothing = self.unsteered(len(self.queries))
         improved = not best.rejected and best.score > nothing.score
-        followed = {
-            "baseline_followed": self.scorer.baseline.followed,
-            "instructed_followed": self.scorer.instructed.followed,
-        }
-        if best.rejected:
-            steering = steering * 0
+        steering = self._steerings[key] * 0 if best.rejected else self._steerings[key]
         measured = (nothing if best.rejected else best).to_dict()
         wanted = ("n", "followed", "good", "score", "quality", "objections")
         measurements = {
             "validation": {
                 **{name: measured[name] for name in wanted},
-                **{name: round(value, 4) for name, value in followed.items()},
+                "baseline_followed": round(self.baseline.followed, 4),
+                "instructed_followed": round(self.instructed.followed, 4),
             },
             "improved": improved,
         }
         record = dataclasses.replace(steering.record, measurements=measurements)
-        return {
-            "steering": dataclasses.replace(steering, record=record),
-            "unsteered": nothing,
-            "baseline_score": nothing.score,
-            "improved": improved,
-            "baseline": self.scorer.baseline.responses,
-            "responses": tuple(race.responses[key]),
-            "rows": race.rows,
-            **followed,
-        }
+        return Tuned(
+            steering=dataclasses.replace(steering, record=record),
+            best=best,
+            candidates=list(candidates.values()),
+            unsteered=nothing,
+            improved=improved,
+            baseline=self.baseline,
+            instructed=self.instructed,
+            steered=self._answered[key],
+            rows=self.rows,
+            **more,
+        )
 
-    def _answer(
-        self,
-        queries: Sequence[str],
-        steerings: Sequence[Steering | None] | None,
-        prompts: Sequence[str] | None = None,
-    ) -> list[Response]:
-        responses = self._run(queries, queries if prompts is None else prompts, steering=steerings)
-        if self._on_rows is not None:
-            self._on_rows(len(responses))
-        return responses
+    def _run(self, keys: Sequence[Key], upto: int, of: int | None = None) -> dict[Key, Candidate]:
+        """The candidates on the first `upto` queries, best first."""
+        todo = {key: self.queries[self._answered[key].n : upto] for key in keys}
+        rows = [(key, query) for key, queries in todo.items() for query in queries]
+        if rows:
+            asked, before = [query for _, query in rows], self.rows
+            self._engine.told = lambda done: self._tell(self._stage, before + done, of)
+            written = self._respond(asked, asked, steering=[self._steerings[key] for key, _ in rows])
+            judged = self._judge("steered", None, written)
+            start = 0
+            for key, queries in todo.items():
+                self._answered[key] += judged.take(range(start, start + len(queries)))
+                start += len(queries)
+        scored = {key: self._score(self._answered[key].take(range(upto))) for key in keys}
+        return self._ranked(
+            {key: Candidate(**vars(measured), **self._fields(key)) for key, measured in scored.items()}
+        )
+
+    def _ranked(self, found: Mapping[Key, Candidate]) -> dict[Key, Candidate]:
+        order = sorted(found, key=lambda key: (-found[key].n, *rank(found[key]), *self._tie(key)))
+        return {key: found[key] for key in order}
 
 
-class _ScoringOnce:
+class _Asked:
     """What `respond` needs of an engine, with equal answers to equal queries scored once.
 
     A gentle candidate mostly writes what the model writes anyway, and scoring takes a third of the time.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.generate = engine.generate
-        self._score = engine.score
+        self.told: Callable[[int], None] = lambda done: None
+        self._engine = engine
         self._known: dict[tuple[str, tuple[int, ...]], float] = {}
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> list[Generation]:
+        def tell(stage: str, done: int, of: int | None = None, note: str = "") -> None:
+            self.told(done)
+
+        return self._engine.generate(prompts, progress=tell, **options)
 
     def score(
         self, prompts: Sequence[str], responses: Sequence[tuple[int, ...]], **options: Any
@@ -223,6 +277,8 @@ class _ScoringOnce:
         asked = list(zip(prompts, responses, strict=True))
         new = [one for one in dict.fromkeys(asked) if one not in self._known]
         if new:
-            scores = self._score([prompt for prompt, _ in new], [tokens for _, tokens in new], **options)
+            scores = self._engine.score(
+                [prompt for prompt, _ in new], [tokens for _, tokens in new], **options
+            )
             self._known.update(zip(new, scores, strict=True))
         return [self._known[one] for one in asked]

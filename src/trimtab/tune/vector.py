@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from trimtab import learn
+from trimtab.engines import as_engine
+from trimtab.instructions import resolve
 from trimtab.learn.directions import APPLICATIONS, Application, Directions
+from trimtab.progress import Progress, prefixed, shown
 from trimtab.prompts.pairs import make_pairs
 from trimtab.steering.edits import TokenScope
 from trimtab.steering.steering import Steering
-from trimtab.tune.grid import Tuned, search
+from trimtab.tune.grid import search
+from trimtab.tune.tuned import Tuned
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines import Model
     from trimtab.instructions import Instruction
 
 VectorMethod = Literal["mean_difference", "pca"]
@@ -43,23 +47,25 @@ class Vector:
 
 
 def learn_directions(
-    engine: Engine,
-    instruction: Instruction,
+    model: Model,
+    instruction: Instruction | str,
     queries: Sequence[str],
     *,
     method: VectorMethod = "mean_difference",
     batch_size: int | None = None,
     seed: int = 0,
+    progress: Progress = False,
 ) -> Directions:
     """Learn the directions of an instruction from its source.
 
     Args:
-        engine: The model.
-        instruction: What shall be followed.
+        model: The model.
+        instruction: What shall be followed, or its spelling.
         queries: Base queries to learn from.
         method: How a direction is found.
         batch_size: Prompts per forward pass; None lets the engine choose.
         seed: Which learning phrasing meets which query.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         One direction per block, of the source (`learn.learning_source`).
@@ -68,15 +74,18 @@ def learn_directions(
         PromptError: There are no queries.
         ModelError: The model's activations are not finite.
     """
+    instruction = resolve(instruction)
     source = learn.learning_source(instruction).instruction
     pairs = make_pairs(queries, source, "learning", seed=seed)
     function = learn.mean_difference if method == "mean_difference" else learn.pca
-    return function(engine, pairs, source, batch_size=batch_size)
+    with shown(progress) as tell:
+        told = prefixed(tell, instruction.label)
+        return function(as_engine(model), pairs, source, batch_size=batch_size, progress=told)
 
 
 def make_vector(
-    engine: Engine,
-    instruction: Instruction,
+    model: Model,
+    instruction: Instruction | str,
     learning: Sequence[str],
     validation: Sequence[str] = (),
     *,
@@ -88,13 +97,14 @@ def make_vector(
     tokens: TokenScope = "all",
     batch_size: int | None = None,
     seed: int = 0,
+    progress: Progress = False,
     **options: Any,
 ) -> Vector:
     """Learn a direction and choose how to apply it.
 
     Args:
-        engine: The model.
-        instruction: What shall be followed.
+        model: The model.
+        instruction: What shall be followed, or its spelling.
         learning: Base queries to learn from.
         validation: Others to choose on; none are needed where one block, one strength and one method are given.
         method: How a direction is found.
@@ -105,6 +115,7 @@ def make_vector(
         tokens: Which tokens the steering acts on.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Which phrasings meet which queries.
+        progress: See `trimtab.progress.Progress`.
         **options: Further options of `tune.search`, such as `facts`, `baseline` and `max_new_tokens`.
 
     Returns:
@@ -115,9 +126,16 @@ def make_vector(
         ModelError: There is no such block.
         SteeringError: There is nothing to try.
     """
+    engine, instruction = as_engine(model), resolve(instruction)
     if directions is None:
         directions = learn_directions(
-            engine, instruction, learning, method=method, batch_size=batch_size, seed=seed
+            engine,
+            instruction,
+            learning,
+            method=method,
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
         )
     sign = learn.learning_source(instruction).sign
     blocks = None if blocks is None else engine.block_numbers(blocks)
@@ -137,6 +155,7 @@ def make_vector(
         tokens=tokens,
         batch_size=batch_size,
         seed=seed,
+        progress=progress,
         **options,
     )
     return Vector(tuned.steering, directions, tuned)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.tune.halving import Rung, rows, rungs
+from trimtab.tune.trials import Rung, planned_rows, rungs
 
 COUNTS = {
     "candidates": st.integers(1, 300),
@@ -38,10 +38,10 @@ def test_a_plan_starts_with_all_candidates_and_ends_on_all_queries(
 def test_a_plan_never_costs_more_than_trying_everything(
     candidates: int, queries: int, first: int, keep: int
 ) -> None:
-    assert candidates <= rows(rungs(candidates, queries, first, keep)) <= candidates * queries
+    assert candidates <= planned_rows(rungs(candidates, queries, first, keep)) <= candidates * queries
 
 
 def test_the_usual_plan() -> None:
     plan = rungs(48, 12, 3, 4)
     assert plan == [Rung(48, 3), Rung(14, 6), Rung(4, 12)]
-    assert rows(plan) == 48 * 3 + 14 * 3 + 4 * 6
+    assert planned_rows(plan) == 48 * 3 + 14 * 3 + 4 * 6
