@@ -23,9 +23,7 @@ def command(
     name: Annotated[str, typer.Argument(help="Short name or IFEval id of the instruction.")],
     responses: Annotated[
         str,
-        typer.Option(
-            "--responses", metavar="FILE", help='JSON Lines with {"response": ...}; - reads standard input.'
-        ),
+        typer.Option(metavar="FILE", help='JSON Lines with {"response": ...}; - reads standard input.'),
     ],
     params: ParamsOption = None,
     file: FileOption = None,

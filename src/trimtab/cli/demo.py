@@ -34,7 +34,6 @@ def command(
             "-i",
             metavar="LIST",
             help="What to show, such as json,sentences(at_most=2),include(lantern); a mixed list when left out.",
-            show_default=False,
         ),
     ] = None,
     file: FileOption = None,

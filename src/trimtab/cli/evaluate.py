@@ -49,7 +49,6 @@ def command(
             "-s",
             metavar="DIR",
             help="A steering, or a folder of them, matched to prompts by their records. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     match: Annotated[
@@ -67,7 +66,6 @@ def command(
             "-i",
             metavar="LIST",
             help="For nano and base: what to add to the questions. Left out: those of the steerings, or all.",
-            show_default=False,
         ),
     ] = None,
     file: FileOption = None,
@@ -76,56 +74,39 @@ def command(
         typer.Option(
             metavar="FILE",
             help="Bare queries by key (.jsonl), for a suite with the instruction inside its prompts.",
-            show_default=False,
         ),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Questions per instruction (nano, base; 24 when left out), or prompts of a file.",
-            show_default=False,
+            min=1, help="Questions per instruction (nano, base; 24 when left out), or prompts of a file."
         ),
     ] = None,
     judge: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Also have this model judge every answer, by five questions.",
-            show_default=False,
-        ),
+        typer.Option(metavar="NAME", help="Also have this model judge every answer, by five questions."),
     ] = None,
     judge_url: Annotated[
         str | None,
         typer.Option(
-            "--judge-url",
             metavar="URL",
             help="Its OpenAI-compatible endpoint, such as http://localhost:8000/v1; OPENAI_API_KEY holds the key.",
-            show_default=False,
         ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(
-            "--report",
-            metavar="HTML",
-            callback=_report_path,
-            help="Write a page with plots.",
-            show_default=False,
-        ),
+        typer.Option(metavar="HTML", callback=_report_path, help="Write a page with plots."),
     ] = None,
     search: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="JSON",
             help="For the report: what tune --json or learn --json wrote; search.json beside a steering is found.",
-            show_default=False,
         ),
     ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
-            "--cache",
             metavar="DIR",
             help="Where answers are kept, so that a killed run goes on where it was.",
             show_default="~/.cache/trimtab/answers",

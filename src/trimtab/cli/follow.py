@@ -37,7 +37,6 @@ def command(
             "-i",
             metavar="LIST",
             help="What to check, such as json,sentences(at_most=2). Left out: what the steering stands for.",
-            show_default=False,
         ),
     ] = None,
     file: FileOption = None,

@@ -45,19 +45,13 @@ def command(
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample; without this and the next three, greedy.")
     ] = False,
-    temperature: Annotated[
-        float | None, typer.Option(min=0.0, help="Temperature of sampling.", show_default=False)
-    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="Temperature of sampling.")] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(
-            min=0.0, max=1.0, help="Sample from the smallest set with this probability.", show_default=False
-        ),
+        typer.Option(min=0.0, max=1.0, help="Sample from the smallest set with this probability."),
     ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=0, help="Sample from so many likeliest tokens.", show_default=False)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.", show_default=False)] = None,
+    top_k: Annotated[int | None, typer.Option(min=0, help="Sample from so many likeliest tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     batch_size: BatchSizeOption = None,
     file: FileOption = None,
     *,

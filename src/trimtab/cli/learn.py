@@ -130,9 +130,7 @@ def command(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Rows per forward pass; distill: answers per step (16). Chosen when left out.",
-            show_default=False,
+            min=1, help="Rows per forward pass; distill: answers per step (16). Chosen when left out."
         ),
     ] = None,
     *,

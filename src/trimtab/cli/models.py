@@ -29,7 +29,6 @@ RevisionOption = Annotated[
     typer.Option(
         "--revision",
         help="Branch, tag or commit of a model of the Hub.",
-        show_default=False,
         rich_help_panel=_PANEL,
     ),
 ]
@@ -38,7 +37,6 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         help="cpu, cuda, cuda:1, mps; the best one there when left out.",
-        show_default=False,
         rich_help_panel=_PANEL,
     ),
 ]
@@ -47,7 +45,6 @@ DtypeOption = Annotated[
     typer.Option(
         "--dtype",
         help="float32, bfloat16, float16; what suits model and device when left out.",
-        show_default=False,
         rich_help_panel=_PANEL,
     ),
 ]
@@ -73,7 +70,6 @@ EngineOptionsOption = Annotated[
         "--engine-options",
         metavar="JSON",
         help="Options of vLLM: '{\"tensor_parallel_size\": 2}'.",
-        show_default=False,
         rich_help_panel=_PANEL,
     ),
 ]

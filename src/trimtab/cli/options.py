@@ -65,17 +65,11 @@ FileOption = Annotated[
         callback=_know,
         is_eager=True,
         help="Also know the instructions of this file. May be repeated.",
-        show_default=False,
     ),
 ]
 ParamsOption = Annotated[
     str | None,
-    typer.Option(
-        "--params",
-        metavar="JSON",
-        help="Parameters of the instruction: '{\"at_most\": 2}'.",
-        show_default=False,
-    ),
+    typer.Option("--params", metavar="JSON", help="Parameters of the instruction: '{\"at_most\": 2}'."),
 ]
 QueriesOption = Annotated[
     str | None,
@@ -83,7 +77,6 @@ QueriesOption = Annotated[
         "--queries",
         metavar="FILE",
         help="Base queries: one a line, .jsonl, or a dataset of the Hub. Left out: the project's own.",
-        show_default=False,
     ),
 ]
 MaxNewTokensOption = Annotated[
@@ -91,9 +84,7 @@ MaxNewTokensOption = Annotated[
 ]
 BatchSizeOption = Annotated[
     int | None,
-    typer.Option(
-        "--batch-size", min=1, help="Rows per forward pass; chosen when left out.", show_default=False
-    ),
+    typer.Option("--batch-size", min=1, help="Rows per forward pass; chosen when left out."),
 ]
 
 

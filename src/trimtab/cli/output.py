@@ -45,7 +45,6 @@ JsonOption = Annotated[
         metavar="PATH",
         callback=_json_path,
         help="Write the result as JSON to PATH, or to standard output for '-'.",
-        show_default=False,
     ),
 ]
 QuietOption = Annotated[

@@ -53,22 +53,12 @@ def command(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="The paper's prompt files; nano needs none.",
-            show_default=False,
+            metavar="DIR", exists=True, file_okay=False, help="The paper's prompt files; nano needs none."
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Folder for tables (.md) and charts (.svg).",
-            show_default=False,
-        ),
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for tables (.md) and charts (.svg)."),
     ] = None,
     limit: Annotated[
         int | None,

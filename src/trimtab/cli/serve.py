@@ -19,43 +19,34 @@ def command(
     ],
     options: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[-- OPTIONS]", help="vLLM's own options, after two dashes; they win.", show_default=False
-        ),
+        typer.Argument(metavar="[-- OPTIONS]", help="vLLM's own options, after two dashes; they win."),
     ] = None,
     steerings: Annotated[
         Path | None,
         typer.Option(
-            "--steerings",
-            "-s",
-            metavar="FOLDER",
-            help="Its subfolders are the steerings, under their names.",
-            show_default=False,
+            "--steerings", "-s", metavar="FOLDER", help="Its subfolders are the steerings, under their names."
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", help="What clients call the model; its own name when left out.", show_default=False
-        ),
+        typer.Option(help="What clients call the model; its own name when left out."),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 is all of the machine's.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 is all of the machine's.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     gates: Annotated[
         int,
         typer.Option(
-            "--gates",
             min=0,
             max=64,
             help="Gated edits that one request may have in one block; 0 for additions only.",
         ),
     ] = 4,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The most steerings at once.")] = 1000,
-    limit_mib: Annotated[int, typer.Option("--limit-mib", min=1, help="The largest steering, in MiB.")] = 64,
+    limit: Annotated[int, typer.Option(min=1, help="The most steerings at once.")] = 1000,
+    limit_mib: Annotated[int, typer.Option(min=1, help="The largest steering, in MiB.")] = 64,
     table_dtype: Annotated[
-        TableDtype, typer.Option("--table-dtype", help="Of the tables of steerings; auto is the model's.")
+        TableDtype, typer.Option(help="Of the tables of steerings; auto is the model's.")
     ] = "auto",
     upload: Annotated[
         bool | None,

@@ -21,16 +21,11 @@ if TYPE_CHECKING:
 
 LoadingT = TypeVar("LoadingT", bound=Loading)
 
-PromptArgument = Annotated[
-    str | None, typer.Argument(help="What to ask; '-' reads it from standard input.", show_default=False)
-]
+PromptArgument = Annotated[str | None, typer.Argument(help="What to ask; '-' reads it from standard input.")]
 PromptsOption = Annotated[
     Path | None,
     typer.Option(
-        "--prompts",
-        metavar="FILE",
-        help="Answer all prompts of a file: one a line, or .jsonl with 'prompt'.",
-        show_default=False,
+        "--prompts", metavar="FILE", help="Answer all prompts of a file: one a line, or .jsonl with 'prompt'."
     ),
 ]
 SteeredModelOption = Annotated[
@@ -40,17 +35,12 @@ SteeredModelOption = Annotated[
         "-m",
         metavar="MODEL",
         help="nano, nano-base, a model of the Hub, or a folder. Left out: that of the steering, or nano.",
-        show_default=False,
     ),
 ]
 SteeringOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--steering",
-        "-s",
-        metavar="DIR[,DIR]",
-        help="Apply these steerings, all at once. May be repeated.",
-        show_default=False,
+        "--steering", "-s", metavar="DIR[,DIR]", help="Apply these steerings, all at once. May be repeated."
     ),
 ]
 

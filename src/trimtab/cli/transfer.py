@@ -40,7 +40,7 @@ def command(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Where to save what came of it.", show_default=False),
+        typer.Option("--out", "-o", metavar="DIR", help="Where to save what came of it."),
     ] = None,
     refit: Annotated[
         Literal["none", "strength", "edits"],
@@ -59,7 +59,6 @@ def command(
         typer.Option(
             metavar="MODEL",
             help="The model it was made on, for --refit edits and --map. Left out: that of the steering.",
-            show_default=False,
         ),
     ] = None,
     use_map: Annotated[

@@ -57,7 +57,6 @@ def command(
             metavar="DIR",
             callback=steering_folder,
             help="Where to save the tuned steering and the search; nothing is saved when left out.",
-            show_default=False,
         ),
     ] = None,
     params: ParamsOption = None,
@@ -69,7 +68,6 @@ def command(
             "-m",
             metavar="MODEL",
             help="nano, nano-base, a model of the Hub, or a folder. Left out: that of the folder, or nano.",
-            show_default=False,
         ),
     ] = None,
     strength_only: Annotated[
@@ -80,16 +78,13 @@ def command(
     ] = False,
     blocks: Annotated[
         str | None,
-        typer.Option(
-            metavar="N,N", help="Blocks to try; a few, well spread, when left out.", show_default=False
-        ),
+        typer.Option(metavar="N,N", help="Blocks to try; a few, well spread, when left out."),
     ] = None,
     strengths: Annotated[
         str | None,
         typer.Option(
             metavar="X,X",
             help="Strengths to try: 1 is the instruction's own effect, or the steering as it is.",
-            show_default=False,
         ),
     ] = None,
     apply: Annotated[
@@ -99,8 +94,7 @@ def command(
         float | None,
         typer.Option(
             help="The manual weight of the comparison, in units of the residual stream; the mean difference as it is "
-            "when left out.",
-            show_default=False,
+            "when left out."
         ),
     ] = None,
     rule: Annotated[
@@ -113,7 +107,6 @@ def command(
             metavar="MODEL",
             help="For --rule paper: the model that scores texts (the paper's: openai-community/gpt2); the unsteered "
             "model stands in when left out.",
-            show_default=False,
         ),
     ] = None,
     threshold: Annotated[
@@ -139,9 +132,7 @@ def command(
     max_new_tokens: MaxNewTokensOption = 192,
     report: Annotated[
         Path | None,
-        typer.Option(
-            metavar="HTML", help="Write the search as a page with its heat map.", show_default=False
-        ),
+        typer.Option(metavar="HTML", help="Write the search as a page with its heat map."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Chooses queries and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,

@@ -26,28 +26,22 @@ def command(
     steer: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Learn when to act: prompts to steer, one a line, or .jsonl with 'prompt'.",
-            show_default=False,
+            metavar="FILE", help="Learn when to act: prompts to steer, one a line, or .jsonl with 'prompt'."
         ),
     ] = None,
     leave: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --steer: prompts to leave alone.", show_default=False),
+        typer.Option(metavar="FILE", help="With --steer: prompts to leave alone."),
     ] = None,
     unless: Annotated[bool, typer.Option("--unless", help="Act on the others instead.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Act on every prompt again.")] = False,
     ask: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PROMPT", help="Say whether it acts on this prompt. May be repeated.", show_default=False
-        ),
+        typer.Option(metavar="PROMPT", help="Say whether it acts on this prompt. May be repeated."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Where to save; left out: in place.", show_default=False
-        ),
+        typer.Option("--out", "-o", metavar="DIR", help="Where to save; left out: in place."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Which examples are held back to choose on.")] = 0,
     model: SteeredModelOption = None,
