@@ -21,7 +21,7 @@ import yaml
 from typer.testing import CliRunner
 
 from trimtab.cli.app import app
-from trimtab.vllm.settings import Settings
+from trimtab.vllm.settings import SteeringSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -248,21 +248,21 @@ def test_the_options_of_trimtab_serve_exist(where: str, tmp_path: Path) -> None:
         return
     assert result.exit_code == 0, result.output
     command = shlex.split(result.stdout)
-    start = command.index("trimtab.vllm.server.server")
+    start = command.index("trimtab.vllm.server")
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(command[start + 1 :])
     assert parsed.model == SERVED[where][0]
     assert parsed.worker_extension_cls == "trimtab.vllm.worker.worker.SteeringWorker"
-    Settings(**parsed.additional_config["trimtab"])
+    SteeringSettings(**parsed.additional_config["trimtab"])
 
 
 @pytest.mark.parametrize("where", llm_configs())
 def test_ray_serve_hands_vllm_what_steering_needs(where: str) -> None:
     configuration = llm_configs()[where]
     engine = configuration["engine_kwargs"]
-    Settings(**engine["additional_config"]["trimtab"])
+    SteeringSettings(**engine["additional_config"]["trimtab"])
     assert configuration == llm_configs()["app.py"], "the three say the same"
     module, _, name = engine["worker_extension_cls"].rpartition(".")
     path = ROOT / "src" / Path(*module.split(".")).with_suffix(".py")

@@ -21,13 +21,13 @@ from unittest.mock import patch
 
 def main(job: Path, result: Path) -> None:
     """Does all runs of a job; the result is written after each, so that a crash shows which it was."""
-    from trimtab.serve import resolving as requests
+    from trimtab.vllm.frontend import frontend
 
-    salt = requests.salt
+    salt = frontend.salt
     done = []
     for run in json.loads(job.read_text()):
         # The negative control: without its salt, a request is served blocks that were computed under another steering.
-        requests.salt = (lambda client_salt, use: client_salt) if run.get("without_salt") else salt
+        frontend.salt = (lambda client_salt, composition: client_salt) if run.get("without_salt") else salt
         try:
             done.append(one(run))
         except Exception:  # noqa: BLE001 - one that fails is told, and the others are done

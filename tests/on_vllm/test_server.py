@@ -376,7 +376,7 @@ def test_paths_past_the_middleware_are_resolved_or_refused_too(
     done = request(server, "/inference/v1/generate", body({"steering": "s0"}))
     found = done["choices"][0]["token_ids"]
     assert tuple(found[: len(steered.token_ids)]) == steered.token_ids
-    for extra in ({"trimtab": {"use": []}}, {"steering": "nope"}):
+    for extra in ({"trimtab": {"composition": []}}, {"steering": "nope"}):
         assert refusal(server, "/inference/v1/generate", body(extra))[0] == 400
     asked = {"model": "nano", **asks("s0"), "messages": said(QUESTIONS[0])}
     rendered = request(server, "/v1/chat/completions/render", asked)

@@ -1,11 +1,11 @@
-"""A server without vLLM: a library for a small model, workers that only hold, and an ASGI app at the end."""
+"""A server without a model: a library for a small one, workers that only hold, and an ASGI app at the end."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +14,8 @@ import torch
 
 from trimtab import Edit, Steering
 from trimtab._version import __version__
+from trimtab.serve.backend import Interface
 from trimtab.serve.library import Entry, SteeringLibrary
-from trimtab.serve.rows import unpack
 from trimtab.serve.serving import Serving
 from trimtab.steering.record import ModelIdentity, Record
 
@@ -61,7 +61,7 @@ class Metrics:
     def loaded(self, number: int) -> None:
         self.steerings = number
 
-    async def watch(self, ask: Callable[[], Awaitable[Any]], seconds: float = 0.01) -> None:
+    async def watch(self, tables: Callable[[], Awaitable[Any]], seconds: float = 0.01) -> None:
         await asyncio.Event().wait()
 
 
@@ -74,19 +74,19 @@ class Worker:
     calls: list[tuple[str, str]] = field(default_factory=list)
     fails: bool = False
 
-    def trimtab_hold(self, digest: str, packed: bytes) -> None:
+    def hold(self, digest: str, edits: Sequence[Edit]) -> None:
         if self.fails:
             raise RuntimeError("no memory")
         self.calls.append(("hold", digest))
-        self.held[digest] = unpack(packed)
+        self.held[digest] = tuple(edits)
 
-    def trimtab_forget(self, digest: str) -> None:
+    def forget(self, digest: str) -> None:
         if self.fails:
             raise RuntimeError("no answer")
         self.calls.append(("forget", digest))
         self.held.pop(digest, None)
 
-    def trimtab_status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         statistics = {
             "slots": 4,
             "in_use": 0,
@@ -103,17 +103,46 @@ class Worker:
         }
 
 
+INTERFACE = Interface(
+    generating=frozenset({"/v1/chat/completions", "/v1/completions", "/v1/messages", "/generate"}),
+    naming=frozenset({"/tokenize"}),
+    instead={"/embed": "ask elsewhere"},
+    later=frozenset({"/v1/chat/completions"}),
+)
+
+
 @dataclass
 class Engines:
-    """Two engines of two workers, as with data and tensor parallelism."""
+    """A server of two engines of two workers, as with data and tensor parallelism."""
 
     workers: list[list[Worker]] = field(default_factory=lambda: [[Worker(), Worker()], [Worker(), Worker()]])
-    running: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     watch: Callable[[str], None] = lambda method: None
+    interface: Interface = INTERFACE
+    name: str = "tiny"
 
     @property
     def all(self) -> list[Worker]:
         return [worker for engine in self.workers for worker in engine]
+
+    def served(self) -> Collection[str]:
+        return ["tiny", "tiny:v2"]
+
+    def running(self) -> Collection[str]:
+        return self.requests
+
+    async def models(self) -> dict[str, Any]:
+        card = {"id": "tiny", "object": "model", "root": "/weights", "parent": None}
+        return {"object": "list", "data": [card]}
+
+    async def hold(self, digest: str, edits: Sequence[Edit]) -> None:
+        await self.call("hold", digest, edits)
+
+    async def forget(self, digest: str) -> None:
+        await self.call("forget", digest)
+
+    async def statuses(self) -> Sequence[Sequence[Any]]:
+        return await self.call("status")
 
     async def call(self, method: str, *arguments: Any) -> Sequence[Sequence[Any]]:
         self.watch(method)
@@ -121,24 +150,10 @@ class Engines:
         return [[getattr(worker, method)(*arguments) for worker in engine] for engine in self.workers]
 
 
-def serving(
-    made: SteeringLibrary,
-    engines: Engines | None = None,
-    *,
-    may_change: bool = True,
-    has_key: bool = False,
-) -> Serving:
+def serving(made: SteeringLibrary, engines: Engines | None = None, **options: Any) -> Serving:
     """What the middleware and the routes work with."""
-    engines = engines or Engines()
-    return Serving(
-        made,
-        engines.call,
-        served=lambda: ["tiny", "tiny:v2"],
-        running=lambda: engines.running,
-        metrics=Metrics(),  # type: ignore[arg-type]
-        may_change=may_change,
-        has_key=has_key,
-    )
+    options = {"metrics": Metrics(), "may_change": True, **options}
+    return Serving(made, engines or Engines(), **options)
 
 
 def apart(server: Serving, name: str, one: Steering) -> Entry:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.serve.fakes import Answer, Echo, exchange, library, scope, serving, steering
 
 from trimtab.serve.middleware import SteeringMiddleware
-from trimtab.serve.resolving import ask, resolve
+from trimtab.serve.request import parse_request
+from trimtab.serve.resolving import resolve
 from trimtab.serve.serving import Serving
 
 CHAT = "/v1/chat/completions"
@@ -38,11 +39,10 @@ def post(
     return asyncio.run(exchange(middleware, scope(path, server, headers=[length, *headers]), content))
 
 
-def use_of(server: Serving, body: bytes) -> Any:
-    """What vLLM's side will make of a body that was passed on."""
-    asked = ask(json.loads(body)["vllm_xargs"])
-    assert asked is not None
-    return resolve(asked, server.library).use
+def chosen_by(server: Serving, body: bytes) -> Any:
+    """What the server behind will make of a body that was passed on."""
+    request = parse_request(json.loads(body)["vllm_xargs"]["steering"])
+    return resolve(request, server.library).composition
 
 
 def digest(server: Serving, name: str) -> str:
@@ -60,7 +60,7 @@ def test_an_unsteered_body_is_passed_on_byte_by_byte(server: Serving, echo: Echo
     assert server.metrics.counts == {"unsteered": 1}
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", CHAT, "/v1/responses", "/v1/messages", "/invocations"])
+@pytest.mark.parametrize("path", ["/v1/completions", CHAT, "/generate"])
 def test_a_model_name_chooses(server: Serving, echo: Echo, path: str) -> None:
     body = {"model": "tiny:json*0.5+lowercase", "messages": MESSAGES, "vllm_xargs": {"session_id": "s"}}
     answer = post(echo, server, body, path)
@@ -68,7 +68,7 @@ def test_a_model_name_chooses(server: Serving, echo: Echo, path: str) -> None:
     assert (passed["model"], passed["messages"]) == ("tiny", MESSAGES)
     assert passed["vllm_xargs"]["session_id"] == "s"
     expected = sorted([(digest(server, "json"), 0.5), (digest(server, "lowercase"), 1.0)])
-    assert list(use_of(server, echo.bodies[0])) == expected
+    assert list(chosen_by(server, echo.bodies[0])) == expected
     assert echo.headers[b"content-length"] == str(len(echo.bodies[0])).encode()
     (one, of_one), (other, of_other) = [(d, "" if s == 1 else f"*{s:g}") for d, s in expected]
     assert answer.headers["x-trimtab-steering"] == f"{one}{of_one}+{other}{of_other}"
@@ -80,22 +80,22 @@ def test_a_model_whose_name_has_a_colon(server: Serving, echo: Echo) -> None:
     post(echo, server, {"model": "tiny:v2:json"})
     assert json.loads(echo.bodies[0]) == {"model": "tiny:v2"}
     assert json.loads(echo.bodies[1])["model"] == "tiny:v2"
-    assert use_of(server, echo.bodies[1]) == ((digest(server, "json"), 1.0),)
+    assert chosen_by(server, echo.bodies[1]) == ((digest(server, "json"), 1.0),)
 
 
 def test_arguments_choose_and_both_places_add_up(server: Serving, echo: Echo) -> None:
     post(echo, server, {"model": "tiny:json", "vllm_xargs": {"steering": "json*0.5+lowercase*2"}})
     expected = sorted([(digest(server, "json"), 1.5), (digest(server, "lowercase"), 2.0)])
-    assert list(use_of(server, echo.bodies[0])) == expected
+    assert list(chosen_by(server, echo.bodies[0])) == expected
 
 
 def test_what_is_passed_on_outlives_the_name(server: Serving, echo: Echo) -> None:
     before = digest(server, "json")
     post(echo, server, {"model": "tiny:json"})
     server.library.add("json", steering(9))
-    assert use_of(server, echo.bodies[0]) == ((before, 1.0),)
+    assert chosen_by(server, echo.bodies[0]) == ((before, 1.0),)
     server.library.remove("json")
-    assert use_of(server, echo.bodies[0]) == ((before, 1.0),)
+    assert chosen_by(server, echo.bodies[0]) == ((before, 1.0),)
 
 
 def test_own_edits_arrive_to_the_last_bit(server: Serving, echo: Echo) -> None:
@@ -103,16 +103,13 @@ def test_own_edits_arrive_to_the_last_bit(server: Serving, echo: Echo) -> None:
     edits = [{"block": 2, "u": u.tolist(), "alpha": 0.1, "p": p.tolist(), "tokens": "generated"}]
     said = json.dumps({"steerings": [{"name": "json"}], "edits": edits})
     post(echo, server, {"model": "tiny", "vllm_xargs": {"steering": said}})
-    passed = ask(json.loads(echo.bodies[0])["vllm_xargs"])
-    assert passed is not None
+    passed = parse_request(json.loads(echo.bodies[0])["vllm_xargs"]["steering"])
     (edit,) = passed.edits
     assert torch.equal(edit.u, u)
     assert edit.p is not None
     assert torch.equal(edit.p, p)
     assert (edit.block, edit.alpha, edit.tokens) == (2, 0.1, "generated")
-    own = ask({"steering": said})
-    assert own is not None
-    assert resolve(passed, server.library).use == resolve(own, server.library).use
+    assert resolve(passed, server.library) == resolve(parse_request(said), server.library)
 
 
 def test_what_the_header_says_can_be_asked_for(server: Serving, echo: Echo) -> None:
@@ -121,7 +118,7 @@ def test_what_the_header_says_can_be_asked_for(server: Serving, echo: Echo) -> N
     header = answer.headers["x-trimtab-steering"]
     assert header.count("+") == 1
     post(echo, server, {"model": "tiny", "vllm_xargs": {"steering": header}})
-    assert use_of(server, echo.bodies[1]) == use_of(server, echo.bodies[0])
+    assert chosen_by(server, echo.bodies[1]) == chosen_by(server, echo.bodies[0])
 
 
 def test_strength_zero_is_unsteered(server: Serving, echo: Echo) -> None:
@@ -155,7 +152,7 @@ def test_the_request_id_is_the_clients_or_made(server: Serving, echo: Echo) -> N
 def test_one_line_of_the_log_per_steered_request(
     server: Serving, echo: Echo, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO", "vllm.trimtab"):
+    with caplog.at_level("INFO", "trimtab.serve"):
         post(echo, server, {"model": "tiny"})
         post(echo, server, {"model": "tiny:json"}, headers=[(b"x-request-id", b"abc\x1b[31m")])
     (line,) = [record.getMessage() for record in caplog.records]
@@ -257,7 +254,6 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         "",
     ),
     ({"model": "tiny:json+thick"}, "unsuitable", "model", "3 gated edits"),
-    ({"model": "tiny:json", "use_beam_search": True}, "beam_search", "use_beam_search", "beam search"),
     ({"vllm_xargs": {"trimtab": "x"}}, "internal_key", "vllm_xargs", "server's own"),
     ({"model": "tiny:json", "vllm_xargs": {"trimtab": {}}}, "internal_key", "vllm_xargs", "server's own"),
 ]
@@ -284,14 +280,36 @@ def test_anthropics_clients_get_errors_in_their_shape(server: Serving, echo: Ech
     assert "nope" in answer.json["error"]["message"]
 
 
-@pytest.mark.parametrize("value", [True, 1, "true", "on", "Yes", [0]])
-def test_all_that_means_beams_is_refused(server: Serving, echo: Echo, value: Any) -> None:
-    assert post(echo, server, {"model": "tiny:json", "use_beam_search": value}).status == 400
+def test_where_it_would_be_answered_unsteered_it_is_refused(server: Serving, echo: Echo) -> None:
+    for path, instead in (
+        ("/embed", "ask elsewhere"),
+        ("/other", "leave it out, or ask at /v1/chat/completions, "),
+    ):
+        for body in ({"model": "tiny:json"}, {"model": "tiny", "vllm_xargs": {"steering": "json"}}):
+            answer = post(echo, server, body, path)
+            assert (answer.status, echo.bodies) == (400, [])
+            assert f"'{path}' takes no steering" in answer.json["error"]["message"]
+            assert instead in answer.json["error"]["message"]
+    assert server.metrics.counts == {"elsewhere": 4}
+    assert post(echo, server, {"model": "tiny"}, "/embed").status == 200
 
 
-@pytest.mark.parametrize("value", [False, 0, None, "false", "off"])
-def test_what_means_no_beams_is_not(server: Serving, echo: Echo, value: Any) -> None:
-    assert post(echo, server, {"model": "tiny:json", "use_beam_search": value}).status == 200
+def test_where_no_key_is_asked_for_no_names_are_told(echo: Echo) -> None:
+    server = serving(library(json=steering(0)), has_key=True)
+    message = "there is no steering 'nope' here"
+    assert post(echo, server, {"model": "tiny:nope"}, "/generate").json["error"]["message"] == message
+    assert "json" in post(echo, server, {"model": "tiny:nope"}).json["error"]["message"]
+    open_to_all = serving(library(json=steering(0)))
+    assert "json" in post(echo, open_to_all, {"model": "tiny:nope"}, "/generate").json["error"]["message"]
+
+
+def test_what_is_too_large_to_be_read_is_read_later_or_refused(server: Serving, echo: Echo) -> None:
+    body = {"model": "tiny", "x": "y" * 1000}
+    assert post(echo, server, body, most_bytes=1000).status == 200
+    assert [json.loads(got) for got in echo.bodies] == [body]
+    answer = post(echo, server, body, "/generate", most_bytes=1000)
+    assert (answer.status, len(echo.bodies)) == (413, 1)
+    assert "1000 bytes" in answer.json["error"]["message"]
 
 
 def test_a_name_that_is_gone_is_refused_and_so_is_its_digest(server: Serving, echo: Echo) -> None:
@@ -299,88 +317,6 @@ def test_a_name_that_is_gone_is_refused_and_so_is_its_digest(server: Serving, ec
     assert server.library.get(entry.digest) is entry  # for requests under way
     assert post(echo, server, {"model": "tiny:json"}).status == 400
     assert post(echo, server, {"model": f"tiny:{entry.digest}"}).status == 400
-
-
-@pytest.mark.parametrize(
-    "path", ["/generative_scoring", "/v1/systemone", "/cohere/v2/chat", "/v1/embeddings"]
-)
-@pytest.mark.parametrize(
-    ("body", "parameter"),
-    [
-        ({"model": "tiny:json"}, "model"),
-        ({"model": "tiny:nope"}, "model"),
-        ({"vllm_xargs": {"steering": "json"}}, "vllm_xargs"),
-        ({"model": "tiny", "vllm_xargs": {"steering": ""}}, "vllm_xargs"),
-    ],
-)
-def test_where_it_would_be_answered_unsteered_it_is_refused(
-    server: Serving, echo: Echo, path: str, body: dict[str, Any], parameter: str
-) -> None:
-    answer = post(echo, server, body, path)
-    assert (answer.status, answer.json["error"]["param"], echo.bodies) == (400, parameter, [])
-    assert f"'{path}' takes no steering" in answer.json["error"]["message"]
-    assert server.metrics.counts == {"elsewhere": 1}
-    plain = b' {"model": "tiny", "vllm_xargs": {"steering": null, "session_id": "s"}}'
-    assert post(echo, server, plain, path).status == 200
-    assert echo.bodies == [plain]
-
-
-def test_where_steering_is_read_further_on_it_passes(server: Serving, echo: Echo) -> None:
-    """The sampling parameters of tokens are resolved in vLLM, and rendering hands the arguments on."""
-    generate, render = "/inference/v1/generate", "/v1/chat/completions/render"
-    tokens = {"model": "tiny", "token_ids": [1], "sampling_params": {"extra_args": {"steering": "json"}}}
-    assert post(echo, server, tokens, generate).status == 200
-    said = {"model": "tiny", "vllm_xargs": {"steering": "json"}}
-    assert post(echo, server, said, render).status == 200
-    assert [json.loads(body) for body in echo.bodies] == [tokens, said]
-    assert "extra_args" in post(echo, server, said, generate).json["error"]["message"]
-    assert "vllm_xargs" in post(echo, server, {"model": "tiny:json"}, render).json["error"]["message"]
-
-
-def test_no_steering_in_the_background(server: Serving, echo: Echo) -> None:
-    for value, status in ((True, 400), ("yes", 400), (False, 200), (None, 200)):
-        body = {"model": "tiny:json", "background": value}
-        assert post(echo, server, body, "/v1/responses").status == status
-    assert post(echo, server, {"model": "tiny", "background": True}, "/v1/responses").status == 200
-    assert post(echo, server, {"model": "tiny:json", "background": True}).status == 200  # means nothing there
-    assert server.metrics.counts["background"] == 2
-
-
-@pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/invocations"])
-def test_where_no_key_is_asked_for_no_names_are_told(echo: Echo, path: str) -> None:
-    server = serving(library(json=steering(0)), has_key=True)
-    for name in ("jsno", "nope", "sha256:000000000000"):
-        answer = post(echo, server, {"model": f"tiny:{name}"}, path)
-        assert answer.status == 400
-        assert answer.json["error"]["message"] == f"there is no steering '{name}' here"
-        assert "json" in post(echo, server, {"model": "tiny:nope"}).json["error"]["message"]
-    assert post(echo, server, {"model": "tiny:json"}, path).status == 200
-    open_to_all = serving(library(json=steering(0)))
-    assert "json" in post(echo, open_to_all, {"model": "tiny:nope"}, path).json["error"]["message"]
-
-
-@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/inference/v1/generate", "/tokenize"])
-@pytest.mark.parametrize("announced", [True, False])
-def test_what_is_too_large_to_be_read_is_left_to_vllm(
-    server: Serving, echo: Echo, path: str, announced: bool
-) -> None:
-    parts = [b'{"model": "tiny:json", "x": "', b"y" * 600, b"y" * 600, b'"}']
-    length = [(b"content-length", str(sum(map(len, parts))).encode())] if announced else []
-    middleware = SteeringMiddleware(echo, 1000)
-    answer = asyncio.run(exchange(middleware, scope(path, server, headers=length), *parts))
-    assert (answer.status, echo.bodies) == (200, [b"".join(parts)])
-    assert "x-trimtab-steering" not in answer.headers
-    answer = asyncio.run(exchange(middleware, scope(path, server), b"[" * 600, b"[" * 600))
-    assert echo.bodies[1] == b"[" * 1200
-
-
-@pytest.mark.parametrize("path", ["/generative_scoring", "/invocations"])
-def test_what_is_too_large_to_be_judged_is_refused(echo: Echo, path: str) -> None:
-    server = serving(library(), has_key=True)
-    answer = post(echo, server, {"model": "tiny", "x": "y" * 1000}, path, most_bytes=1000)
-    assert (answer.status, echo.bodies) == (413, [])
-    assert "1000 bytes" in answer.json["error"]["message"]
-    assert server.metrics.counts == {"too_large": 1}
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
@@ -393,7 +329,7 @@ def test_what_vllm_refuses_is_not_steered(server: Serving, status: int) -> None:
 
 def test_a_body_in_parts(server: Serving, echo: Echo) -> None:
     asyncio.run(exchange(SteeringMiddleware(echo), scope(CHAT, server), b'{"mod', b'el": "tiny:js', b'on"}'))
-    assert use_of(server, echo.bodies[0]) == ((digest(server, "json"), 1.0),)
+    assert chosen_by(server, echo.bodies[0]) == ((digest(server, "json"), 1.0),)
 
 
 def test_a_client_that_hangs_up_while_sending_is_forgotten(server: Serving, echo: Echo) -> None:
@@ -445,7 +381,7 @@ def test_a_hang_up_is_told_to_vllm(server: Serving) -> None:
     assert [message["type"] for message in seen] == ["http.request", "http.disconnect"]
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/steerings/load", "/inference/v1/generate"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/steerings/load", "/elsewhere"])
 def test_a_request_is_in_flight_until_it_ends_also_badly(server: Serving, path: str) -> None:
     counted = []
 
@@ -476,18 +412,15 @@ expressions = st.text(alphabet="jsonlowercase*+:.- 019e{}[]\"'\n\x00é\ud800", m
     | expressions.map("tiny:{}".format)
     | json_values,
     steering_asked=expressions | json_values,
-    beams=json_values,
 )
-def test_whatever_comes_is_passed_on_or_refused_in_a_sentence(
-    model: Any, steering_asked: Any, beams: Any
-) -> None:
+def test_whatever_comes_is_passed_on_or_refused_in_a_sentence(model: Any, steering_asked: Any) -> None:
     server, echo = serving(SHARED), Echo()
-    body = json.dumps({"model": model, "vllm_xargs": {"steering": steering_asked}, "use_beam_search": beams})
+    body = json.dumps({"model": model, "vllm_xargs": {"steering": steering_asked}})
     answer = post(echo, server, body.encode())
     if answer.status == 200:
         assert len(echo.bodies) == 1
         if "x-trimtab-steering" in answer.headers:
-            assert use_of(server, echo.bodies[0])
+            assert chosen_by(server, echo.bodies[0])
     else:
         assert answer.status == 400
         assert answer.json["error"]["message"]

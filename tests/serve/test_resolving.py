@@ -1,4 +1,4 @@
-"""What a request may say, what each mistake is told, and that salts are equal only where the steering is."""
+"""What a request may say, what each mistake is told, and what a request comes to."""
 
 from __future__ import annotations
 
@@ -13,17 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.errors import SteeringError
-from trimtab.serve import expressions as reading
+from trimtab.serve import request as reading
+from trimtab.serve.composition import composed
 from trimtab.serve.library import SteeringLibrary
-from trimtab.serve.resolving import (
-    Asked,
-    ask,
-    canonical,
-    resolve,
-    salt,
-    split_model_name,
-    use_of,
-)
+from trimtab.serve.request import SteeringRequest, parse_request
+from trimtab.serve.resolving import resolve, split_model_name
 from trimtab.serve.rows import row_of
 from trimtab.steering.edits import Edit
 from trimtab.steering.record import ModelIdentity, Record
@@ -53,18 +47,11 @@ def library() -> SteeringLibrary:
     return library
 
 
-def asked(value: Any) -> Asked:
-    result = ask({"steering": value, "other": 1})
-    assert result is not None
-    return result
+def asked(value: Any) -> SteeringRequest:
+    return parse_request(value)
 
 
 # --- syntax ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("extra_args", [None, {}, {"other": 1}, {"steering": None}])
-def test_saying_nothing(extra_args: Any) -> None:
-    assert ask(extra_args) is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +65,7 @@ def test_saying_nothing(extra_args: Any) -> None:
     ],
 )
 def test_expressions(text: str, parts: list[tuple[str, float]]) -> None:
-    assert asked(text) == Asked(tuple(parts))
+    assert asked(text) == SteeringRequest(tuple(parts))
 
 
 def test_objects_and_their_text() -> None:
@@ -103,7 +90,7 @@ def test_objects_and_their_text() -> None:
         assert (second.alpha, second.tokens) == (0.0, "generated")
         assert second.p is not None
         assert second.p.tolist() == GATE
-    assert asked({"steerings": [], "edits": []}) == Asked()
+    assert asked({"steerings": [], "edits": []}) == SteeringRequest()
 
 
 def test_vectors_as_base64() -> None:
@@ -201,7 +188,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("value", "message"), MISTAKES, ids=range(len(MISTAKES)))
 def test_each_mistake_is_told_in_a_sentence(value: Any, message: str) -> None:
     with pytest.raises(SteeringError, match=message) as caught:
-        ask({"steering": value})
+        parse_request(value)
     text = str(caught.value)
     assert len(text) < 500
     text.encode()  # what the client sent is quoted, and an answer must be able to carry it
@@ -211,15 +198,13 @@ def test_the_values_of_all_edits_count_together() -> None:
     half = base64.b64encode(bytes(4 * (reading.MOST_VALUES // 2))).decode()
     assert len(asked({"edits": [{"block": 0, "u": half, "alpha": 1.0}] * 2}).edits) == 2
     with pytest.raises(SteeringError, match="numbers in all, and p of edit 1 goes beyond"):
-        ask(
-            {"steering": {"edits": [{"block": 0, "u": half, "alpha": 1}, {"block": 0, "u": half, "p": half}]}}
-        )
+        parse_request({"edits": [{"block": 0, "u": half, "alpha": 1}, {"block": 0, "u": half, "p": half}]})
 
 
 @given(st.text() | st.text('json*+.0e5- \t{}[]:,"', max_size=40))
 def test_no_text_does_more_than_ask_or_be_refused(text: str) -> None:
     try:
-        ask({"steering": text})
+        parse_request(text)
     except SteeringError as error:
         str(error).encode()
 
@@ -243,7 +228,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_no_object_does_more_than_ask_or_be_refused(value: Any) -> None:
     try:
-        ask({"steering": value})
+        parse_request(value)
     except SteeringError as error:
         str(error).encode()
 
@@ -253,15 +238,15 @@ def test_no_object_does_more_than_ask_or_be_refused(value: Any) -> None:
 
 def test_names_digests_and_their_beginnings_are_one(library: SteeringLibrary) -> None:
     digest = library.get("json").digest
-    expected = resolve(asked("json*0.5+lowercase"), library).use
+    expected = resolve(asked("json*0.5+lowercase"), library).composition
     assert expected == tuple(sorted([(digest, 0.5), (library.get("lowercase").digest, 1.0)]))
     for text in (
         f"lowercase+{digest}*0.5",
         f"{digest[:19]}*.25 + lowercase + json*0.25",
         "json*1+lowercase+json*-.5",
     ):
-        assert resolve(asked(text), library).use == expected
-    assert resolve(asked("json*0+lowercase*0"), library).use == ()
+        assert resolve(asked(text), library).composition == expected
+    assert resolve(asked("json*0+lowercase*0"), library).composition == ()
 
 
 def test_edits_come_along_in_an_order_of_their_own(library: SteeringLibrary) -> None:
@@ -272,9 +257,9 @@ def test_edits_come_along_in_an_order_of_their_own(library: SteeringLibrary) -> 
     ]
     one = resolve(asked({"edits": items, "steerings": [{"name": "json"}]}), library)
     other = resolve(asked({"edits": items[::-1], "steerings": [{"name": "json", "strength": 1}]}), library)
-    assert one.use == other.use
+    assert one.composition == other.composition
     ((digest, edits),) = one.inline.items()
-    assert {part for part, _ in one.use} == {digest, library.get("json").digest}
+    assert {part for part, _ in one.composition} == {digest, library.get("json").digest}
     assert [edit._content() for edit in edits] == [edit._content() for edit in other.inline[digest]]
     assert sorted(edit.block for edit in edits) == [0, 2, 2]
 
@@ -317,7 +302,7 @@ def test_new_requests_can_be_held_to_what_has_a_name() -> None:
     old = library.add("json", steering("json", 0))
     library.add("json", steering("lowercase", 0))
     asked_for = asked(old.digest)
-    assert resolve(asked_for, library).use == ((old.digest, 1.0),)
+    assert resolve(asked_for, library).composition == ((old.digest, 1.0),)
     with pytest.raises(SteeringError, match="there is no steering with the digest"):
         resolve(asked_for, library, named=True)
 
@@ -338,7 +323,7 @@ def test_gated_edits_that_parts_share_count_once(library: SteeringLibrary) -> No
     result = resolve(asked(value), library)
     parts = [
         (result.inline[digest] if digest in result.inline else library.get(digest).steering.edits, strength)
-        for digest, strength in result.use
+        for digest, strength in result.composition
     ]
     assert row_of(parts).widest == 4
 
@@ -346,7 +331,7 @@ def test_gated_edits_that_parts_share_count_once(library: SteeringLibrary) -> No
 def test_what_the_tables_cannot_hold_is_refused() -> None:
     library = SteeringLibrary(MODEL, gates=4, dtype=torch.float16)
     library.add("big", Steering("big", (Edit.add(0, torch.tensor(ONE), 10_000.0),), Record(MODEL)))
-    assert resolve(asked("big"), library).use
+    assert resolve(asked("big"), library).composition
     for value in (
         "big*2",
         "big+big*0.9",
@@ -376,78 +361,21 @@ def test_a_steering_in_the_model_name(name: str, expected: tuple[str, str | None
     assert split_model_name(name, ["nano", "me/model", "me/model:v1", "me"]) == expected
 
 
-# --- salts -----------------------------------------------------------------------------------------------------------
-
-digests = st.sampled_from(["sha256:a", "sha256:b", "edits:sha256:a"])
-uses = st.lists(st.tuples(digests, st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.1, 0.2, 0.3])), max_size=4)
-salts = st.sampled_from([None, "", "mine", "trimtab:", "[]", '["mine","[]"]', "\ud800", "\\ud800"]) | st.text(
-    max_size=3
-)
-
-
-def exactly(use: list[tuple[str, float]]) -> dict[str, float]:
-    from fractions import Fraction
-
-    sums: dict[str, Fraction] = {}
-    for digest, strength in use:
-        sums[digest] = sums.get(digest, Fraction(0)) + Fraction(strength)
-    return {digest: float(total) for digest, total in sums.items() if float(total) != 0.0}
-
-
-@given(salts, uses, salts, uses)
-def test_salts_are_equal_only_for_equal_requests(
-    one_salt: str | None, one: list[Any], other_salt: str | None, other: list[Any]
-) -> None:
-    same = (one_salt or None, exactly(one)) == (other_salt or None, exactly(other))
-    assert (salt(one_salt, one) == salt(other_salt, other)) == same
-    assert (canonical(one) == canonical(other)) == (exactly(one) == exactly(other))
-
-
-@given(uses, uses, salts)
-def test_no_salt_of_a_client_is_that_of_a_steering(
-    use: list[Any], another: list[Any], client: str | None
-) -> None:
-    steered = salt(client, use)
-    if not exactly(use):
-        return
-    for chosen in (steered, canonical(use), salt(None, another)):
-        assert salt(chosen, []) != steered
-        assert exactly(another) == exactly(use) or salt(chosen, another) != steered
-
-
-@given(uses, st.randoms(use_true_random=False))
-def test_the_order_never_shows(use: list[Any], random: Any) -> None:
-    shuffled = random.sample(use, len(use))
-    assert use_of(shuffled) == use_of(use)
-    assert canonical(shuffled) == canonical(use)
-    assert use_of(use_of(use)) == use_of(use)
-
-
-def test_salts_of_the_plain() -> None:
-    assert salt(None, []) is None
-    assert salt("", [("sha256:a", 0.0)]) is None
-    assert salt("mine", []) not in (None, "mine")
-    assert salt(None, [("sha256:a", 1)]) == salt("", [("sha256:a", 1.0)])
-    assert (
-        canonical([("b", 1), ("a", 0.5)]) == '[["a","0.5"],["b","1.0"]]'
-    )  # it must never change: caches outlive us
+# --- compositions ----------------------------------------------------------------------------------------------------
 
 
 @given(
-    st.lists(st.sampled_from(range(3)), min_size=1, max_size=3),
-    st.lists(st.sampled_from(range(3)), min_size=1, max_size=3),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["sha256:a", "sha256:b"]), st.sampled_from([0.0, 1.0, -1.0, 0.1, 0.2, 0.3])
+        ),
+        max_size=4,
+    ),
+    st.randoms(use_true_random=False),
 )
-def test_salts_cover_what_a_request_brings_along(one: list[int], other: list[int]) -> None:
-    items = [
-        {"block": 0, "u": ONE, "alpha": 1.0},
-        {"block": 0, "u": ONE, "alpha": 1.0, "tokens": "generated"},
-        {"block": 0, "u": [1.0, 2.0, 3.0, 4.000001], "alpha": 1.0},
-    ]
-    library = SteeringLibrary(MODEL, gates=4)
-    first, second = (
-        resolve(asked({"edits": [items[number] for number in numbers]}), library) for numbers in (one, other)
-    )
-    assert (salt(None, first.use) == salt(None, second.use)) == (sorted(one) == sorted(other))
+def test_the_order_of_parts_never_shows(parts: list[Any], random: Any) -> None:
+    shuffled = composed(random.sample(parts, len(parts)))
+    assert shuffled == composed(parts) == composed(shuffled)
 
 
 @pytest.mark.parametrize(
@@ -455,4 +383,4 @@ def test_salts_cover_what_a_request_brings_along(one: list[int], other: list[int
 )
 def test_strengths_that_are_no_numbers_have_no_form(strengths: list[float]) -> None:
     with pytest.raises(SteeringError, match="a strength must be a finite number"):
-        use_of([("a", strength) for strength in strengths])
+        composed([("a", strength) for strength in strengths])

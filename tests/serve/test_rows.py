@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -10,18 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as serialize_tensors
 
 from trimtab.errors import SteeringError
 from trimtab.serve.rows import (
-    Row,
+    TableRow,
     combine,
     digest_of,
     fold,
-    pack,
     row_of,
-    unpack,
 )
 from trimtab.steering import when
 from trimtab.steering.edits import Edit, TokenScope, apply_edits
@@ -56,7 +51,7 @@ def some_parts(draw: Any) -> Parts:
     )
 
 
-def served(row: Row, block: int, hidden: torch.Tensor, phase: int) -> torch.Tensor:
+def served(row: TableRow, block: int, hidden: torch.Tensor, phase: int) -> torch.Tensor:
     """The serving form of the formula, for tokens `[n, d]` of one phase, written out."""
     result = hidden.double().clone()
     if block in row.added:
@@ -155,19 +150,14 @@ def test_a_row_knows_which_dtypes_hold_it() -> None:
         row = row_of([([one], 1.0)])
         assert row.fits(torch.bfloat16)
         assert not row.fits(torch.float16)
-    assert Row({}, {}).fits(torch.float16)
+    assert TableRow({}, {}).fits(torch.float16)
 
 
-# --- edits as bytes --------------------------------------------------------------------------------------------------
+# --- digests --------------------------------------------------------------------------------------------------------
 
 
 def content(some: Sequence[Edit]) -> list[Any]:
     return [one._content() for one in some]
-
-
-@given(st.lists(edits, max_size=5))
-def test_packing_keeps_everything(some: list[Edit]) -> None:
-    assert content(unpack(pack(some))) == content(some)
 
 
 @given(st.lists(edits, max_size=4), st.lists(edits, max_size=4), st.randoms(use_true_random=False))
@@ -196,58 +186,3 @@ def test_a_digest_covers_every_part_of_an_edit() -> None:
     all_digests = [digest_of([edit(**{**base, **change})]) for change in changes]
     assert len(set(all_digests)) == len(changes)
     assert digest_of([edit(**base), edit(**base)]) not in all_digests
-
-
-def test_u_and_p_may_share_memory() -> None:
-    u = torch.ones(WIDTH)
-    one = Edit(0, u, 1.0)
-    object.__setattr__(one, "p", one.u)
-    assert content(unpack(pack([one]))) == content([one])
-
-
-def test_a_condition_cannot_be_packed() -> None:
-    with pytest.raises(SteeringError, match="server does not decide"):
-        pack([Edit(0, torch.ones(WIDTH), 1.0, when=when.Matches("x"))])
-
-
-def repacked(change: Any) -> bytes:
-    """Two edits, packed by someone who changed the tensors or what is said about them."""
-    packed = pack([edit(1, alpha=1.0, p=GATE), edit(2, alpha=0.5)])
-    length = int.from_bytes(packed[:8], "little")
-    document = json.loads(json.loads(packed[8 : 8 + length])["__metadata__"]["trimtab-edits"])
-    tensors = parse_tensors(packed)
-    change(document, tensors)
-    return serialize_tensors(tensors, {"trimtab-edits": json.dumps(document)})
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda d, t: t["edits.0.u"].mul_(2), "the digests differ"),
-        (lambda d, t: d["edits"][0].update(alpha=2.0), "the digests differ"),
-        (lambda d, t: d["edits"][0].update(block=2), "the digests differ"),
-        (lambda d, t: d["edits"].pop(), "belong to no edit: edits.1.u"),
-        (lambda d, t: t["edits.1.u"].fill_(float("nan")), "edits.1.u holds values that are not finite"),
-        (lambda d, t: d["edits"][1].update(alpha=float("inf")), "alpha must be a finite number"),
-        (lambda d, t: d["edits"][1].update(block=99), "block 99 is out of range"),
-        (lambda d, t: d["edits"][1].update(tokens="some"), "tokens must be one of"),
-        (lambda d, t: d.update(width=7), r"has shape \[5\], expected \[7\]"),
-        (lambda d, t: t.update({"edits.0.p": t["edits.0.p"].half()}), "is float16, expected float32"),
-        (lambda d, t: t.pop("edits.0.p"), "lacks the tensor edits.0.p"),
-        (lambda d, t: d.pop("edits"), "lacks 'edits'"),
-        (lambda d, t: d.update(format="other"), "of another format"),
-    ],
-)
-def test_changed_bytes_are_refused(change: Any, message: str) -> None:
-    with pytest.raises(SteeringError, match=message):
-        unpack(repacked(change))
-
-
-@pytest.mark.parametrize("packed", [b"", b"\x80\x04]", pack([edit(alpha=1.0)])[:-3], serialize_tensors({})])
-def test_other_bytes_are_refused(packed: bytes) -> None:
-    with pytest.raises(SteeringError, match=r"the file of packed edits (is|does)"):
-        unpack(packed)
-
-
-def test_honest_changes_are_not_refused() -> None:
-    assert len(unpack(repacked(lambda document, tensors: None))) == 2

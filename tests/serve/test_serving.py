@@ -185,15 +185,15 @@ def test_unloading_waits_for_what_was_promised_and_for_nothing_later() -> None:
 
 def test_unloading_waits_for_the_engine_after_a_hang_up() -> None:
     async def scenario(server: Serving, engines: Engines) -> None:
-        engines.running[:] = ["one", "two"]
+        engines.requests[:] = ["one", "two"]
         await server.unload("json")
         await settle()
-        engines.running[:] = ["two", "three"]
+        engines.requests[:] = ["two", "three"]
         await settle()
         assert not any(forgotten(engines, JSON.digest()))
-        engines.running[:] = ["three"]
+        engines.requests[:] = ["three"]
         await settle()
-        engines.running.clear()
+        engines.requests.clear()
         await settle()
         assert all(forgotten(engines, JSON.digest()))
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from trimtab.errors import SteeringError
-from trimtab.serve.rows import unpack
 from trimtab.steering.edits import Edit
 from trimtab.steering.record import ModelIdentity, Record
 from trimtab.steering.steering import Steering
-from trimtab.vllm.held_steerings import Steerings
+from trimtab.vllm.held_steerings import HeldSteerings
+from trimtab.vllm.packing import unpack_edits
 
 WIDTH = 4
 RECORD = Record(ModelIdentity("tiny", None, "llama", 2, WIDTH, "plain"))
@@ -38,25 +38,25 @@ class Workers:
         if method == "trimtab_hold":
             digest, packed = arguments
             assert digest not in self.held
-            self.held[digest] = unpack(packed)
+            self.held[digest] = unpack_edits(packed)
         else:
             assert method == "trimtab_forget"
             del self.held[arguments[0]]
 
 
-def of(workers: Workers, **options: Any) -> Steerings:
-    return Steerings(workers, **{"gates": 4, "dtype": torch.float32, **options})
+def of(workers: Workers, **options: Any) -> HeldSteerings:
+    return HeldSteerings(workers, **{"gates": 4, "dtype": torch.float32, **options})
 
 
 def test_equal_steerings_are_sent_once() -> None:
     workers = Workers()
     steerings = of(workers)
     one = steering()
-    with steerings.held([one, None, one, steering(name="another"), steering(2.0)]) as uses:
+    with steerings.held([one, None, one, steering(name="another"), steering(2.0)]) as compositions:
         assert len(workers.held) == 2
-        assert uses[1] == ()
-        assert uses[0] == uses[2] == uses[3] != uses[4]
-        assert {use[0][0] for use in uses if use} == set(workers.held)
+        assert compositions[1] == ()
+        assert compositions[0] == compositions[2] == compositions[3] != compositions[4]
+        assert {composition[0][0] for composition in compositions if composition} == set(workers.held)
     with steerings.held([steering()]):
         pass
     assert workers.calls == ["trimtab_hold"] * 2
@@ -67,8 +67,8 @@ def test_those_unused_longest_are_forgotten_first() -> None:
     steerings = of(workers, kept=2)
     digests = {}
     for value in (1.0, 2.0, 1.0, 3.0):
-        with steerings.held([steering(value)]) as [use]:
-            digests[value] = use[0][0]
+        with steerings.held([steering(value)]) as [composition]:
+            digests[value] = composition[0][0]
     assert set(workers.held) == {digests[1.0], digests[3.0]}
 
 
@@ -99,5 +99,5 @@ def test_too_many_gated_edits_are_refused_with_the_number_to_ask_for() -> None:
 
 def test_values_that_the_tables_cannot_hold_are_refused() -> None:
     of(Workers()).check([steering(1e6)])
-    with pytest.raises(SteeringError, match=r"too large for torch\.float16.*table_dtype"):
+    with pytest.raises(SteeringError, match=r"too large for the tables' float16.*table_dtype"):
         of(Workers(), dtype=torch.float16).check([steering(1e6)])

@@ -10,7 +10,7 @@ import torch
 
 from trimtab._version import __version__
 from trimtab.errors import ModelError
-from trimtab.vllm.settings import Settings
+from trimtab.vllm.settings import SteeringSettings, cache_bytes_on_cpu
 
 
 def config(additional: Any) -> Any:
@@ -19,13 +19,13 @@ def config(additional: Any) -> Any:
 
 @pytest.mark.parametrize("additional", [{}, {"other": {}}, None])
 def test_off_unless_asked_for(additional: Any) -> None:
-    assert Settings.from_vllm(config(additional)) is None
+    assert SteeringSettings.from_vllm(config(additional)) is None
 
 
 def test_what_is_left_out_has_a_default() -> None:
-    assert Settings.from_vllm(config({"trimtab": {}})) == Settings()
-    settings = Settings.from_vllm(config({"trimtab": {"gates": 7, "record": True}}))
-    assert settings == Settings(gates=7, record=True)
+    assert SteeringSettings.from_vllm(config({"trimtab": {}})) == SteeringSettings()
+    settings = SteeringSettings.from_vllm(config({"trimtab": {"gates": 7, "record": True}}))
+    assert settings == SteeringSettings(gates=7, record=True)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_what_is_left_out_has_a_default() -> None:
 )
 def test_mistakes_are_named(given: Any, says: str) -> None:
     with pytest.raises(ModelError, match=says):
-        Settings.from_vllm(config({"trimtab": given}))
+        SteeringSettings.from_vllm(config({"trimtab": given}))
 
 
 def test_the_version_counts_and_cannot_be_given() -> None:
     # It is in the hash under which vLLM keeps compiled graphs.
     vllm_config = config({"trimtab": {"version": "0.0.0"}, "other": 1})
-    settings = Settings.from_vllm(vllm_config)
+    settings = SteeringSettings.from_vllm(vllm_config)
     assert settings is not None
     settings.stamp(vllm_config)
     assert vllm_config.additional_config == {"trimtab": settings.to_dict(), "other": 1}
@@ -59,5 +59,22 @@ def test_the_version_counts_and_cannot_be_given() -> None:
 
 
 def test_dtype_of_the_tables() -> None:
-    assert Settings().dtype(torch.bfloat16) == torch.bfloat16
-    assert Settings(table_dtype="float32").dtype(torch.bfloat16) == torch.float32
+    assert SteeringSettings().dtype(torch.bfloat16) == torch.bfloat16
+    assert SteeringSettings(table_dtype="float32").dtype(torch.bfloat16) == torch.float32
+
+
+def test_most_of_the_memory_is_left_to_others() -> None:
+    assert cache_bytes_on_cpu((), {}, built_in=True) == 2**30
+    assert cache_bytes_on_cpu(["max_num_seqs"], {"VLLM_CPU_KVCACHE_SPACE": ""}, built_in=False) == 4 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("given", "environment"),
+    [
+        (["kv_cache_memory_bytes"], {}),
+        (["gpu_memory_utilization", "dtype"], {}),
+        ([], {"VLLM_CPU_KVCACHE_SPACE": "9"}),
+    ],
+)
+def test_what_a_user_says_stands(given: list[str], environment: dict[str, str]) -> None:
+    assert cache_bytes_on_cpu(given, environment, built_in=True) is None

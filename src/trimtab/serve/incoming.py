@@ -1,13 +1,11 @@
-"""What a request to the routes about steerings brings: whose page it is from, its JSON, its form and files."""
+"""What a request to the routes about steerings brings: its JSON, its form and files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
@@ -15,56 +13,8 @@ from starlette.exceptions import HTTPException
 
 from trimtab.serve.middleware import is_json
 from trimtab.serve.refusal import RefusedError
-from trimtab.serve.serving import Serving
 
 _ROOM_FOR_FORM = 2**20  # what a form needs beside its files, and more than any JSON of these routes
-
-
-def check_permission(serving: Serving, request: Request) -> None:
-    """Refuses a request to load or unload where that is not allowed, or from another site's page.
-
-    Raises:
-        RefusedError: It is.
-    """
-    if not serving.may_change:
-        raise RefusedError(
-            "this server was started without --upload: its steerings are those it was started with",
-            reason="not_allowed",
-            status=403,
-        )
-    if not _is_own_site(serving, request):
-        raise RefusedError(
-            "a page of another site may not load or unload steerings; name that site in vLLM's --allowed-origins, or "
-            "ask without a browser",
-            reason="not_allowed",
-            status=403,
-        )
-
-
-def _is_own_site(serving: Serving, request: Request) -> bool:
-    """Whether no page of another site asks: browsers send forms wherever a page wants, and say whose page it was."""
-    origin = request.headers.get("origin")
-    if origin is None:
-        return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
-    if origin in serving.origins:
-        return True
-    try:
-        site = urlsplit(origin)
-        name = site.hostname or ""
-    except ValueError:
-        return False
-    if site.netloc != request.headers.get("host"):
-        return False
-    # A name can be made to lead here by whoever owns it, and its page would then be of this very host.
-    return serving.has_key or name == "localhost" or _is_address(name)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 async def json_of(request: Request) -> dict[str, Any]:
@@ -80,12 +30,12 @@ async def json_of(request: Request) -> dict[str, Any]:
             status=415,
         )
     try:
-        asked = json.loads(await body_of(request, _ROOM_FOR_FORM))
+        content = json.loads(await body_of(request, _ROOM_FOR_FORM))
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"the body is not JSON ({error})", reason="malformed") from error
-    if not isinstance(asked, dict):
+    if not isinstance(content, dict):
         raise RefusedError("the body must be a JSON object", reason="malformed")
-    return asked
+    return content
 
 
 @asynccontextmanager

@@ -263,16 +263,7 @@ class SteeringLibrary:
         size = sum(edit.u.nbytes + (0 if edit.p is None else edit.p.nbytes) for edit in steering.edits)
         self._check_size(size, f"the steering '{name}'")
         row = fold(steering.edits)
-        if row.widest > self.gates:
-            raise SteeringError(
-                f"the steering '{name}' has {row.widest} gated edits in one block, and the tables take {self.gates}; "
-                f"start the server with gates={row.widest}"
-            )
-        if not row.fits(self.dtype):
-            raise SteeringError(
-                f"the steering '{name}' has values too large for the tables' {str(self.dtype).removeprefix('torch.')}; "
-                "start the server with table_dtype=float32"
-            )
+        row.check(self.gates, self.dtype, name)
         return Entry(
             name=name,
             digest=steering.digest(),

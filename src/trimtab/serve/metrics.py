@@ -1,4 +1,4 @@
-"""What Prometheus is told, on vLLM's own `/metrics`.
+"""What Prometheus is told, on the server's own `/metrics`.
 
 Requests are counted as they come. How full the workers' tables are is asked of them now and then, by a task that is
 quiet while nobody is steered: an idle server does nothing for its metrics.
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
-
-_log = logging.getLogger("vllm.trimtab")
 
 SECONDS = 5.0
 """How often the workers are asked while there is steered traffic."""
@@ -73,11 +70,7 @@ class Metrics:
         self._traffic = True
 
     def request(self, outcome: Literal["steered", "unsteered", "failed"]) -> None:
-        """Count a request that was passed on.
-
-        Args:
-            outcome: How it was answered; failed if vLLM refused it, or nobody waited for the answer.
-        """
+        """Count a request that was passed on; failed if the server refused it, or nobody waited for the answer."""
         self._requests.labels(outcome).inc()
 
     def refused(self, reason: str) -> None:
@@ -90,11 +83,7 @@ class Metrics:
         self._loaded.set(number)
 
     def tables(self, statistics: Sequence[Mapping[str, int]]) -> None:
-        """Tell how the tables stand.
-
-        Args:
-            statistics: Of each engine, what its `SteeringTable.statistics` says.
-        """
+        """Tell how the tables stand, by the `statistics` of each engine (see `Backend.statuses`)."""
         for number, values in enumerate(statistics):
             engine = str(number)
             for key, gauge in self._gauges.items():
@@ -107,22 +96,17 @@ class Metrics:
                 self._seen[engine, key] = values[key]
 
     async def watch(
-        self, ask: Callable[[], Awaitable[Sequence[Mapping[str, int]]]], seconds: float = SECONDS
+        self, tables: Callable[[], Awaitable[Sequence[Mapping[str, int]]]], seconds: float = SECONDS
     ) -> None:
-        """Ask for the tables' statistics as long as there is steered traffic, for ever.
-
-        Args:
-            ask: Gives the statistics of each engine.
-            seconds: How long to wait between two questions.
-        """
+        """Ask `tables` for the statistics of each engine as long as there is steered traffic, for ever."""
         busy = True
         while True:
             if busy or self._traffic:
                 self._traffic = False
                 statistics: Sequence[Mapping[str, int]] = ()
-                # An engine that is going down answers no question; that is for vLLM to report.
+                # An engine that is going down answers no question; that is for the server to report.
                 with contextlib.suppress(Exception):
-                    statistics = await ask()
+                    statistics = await tables()
                 self.tables(statistics)
                 busy = any(values["in_use"] for values in statistics)
             await asyncio.sleep(seconds)

@@ -1,26 +1,18 @@
-"""Between the network and vLLM's routes: a request's words about steering are read, judged and made exact.
+"""Between the network and a server's own routes: a request's words about steering are read, judged and made exact.
 
 Plain ASGI, so that streams stream: only the JSON body of a request is held, never that of an answer. It stands behind
-vLLM's check of the API key (`trimtab.vllm.server.endpoints` puts it there); where vLLM checks none, no names are told.
+the server's check of the API key; where the server checks none, no names are told.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from trimtab.serve.choosing import (
-    GENERATING,
-    INFERENCE,
-    NAMING,
-    Chosen,
-    check_elsewhere,
-    choose,
-)
+from trimtab.serve.choosing import Chosen, check_elsewhere, choose
 from trimtab.serve.refusal import RefusedError
 
 if TYPE_CHECKING:
@@ -35,18 +27,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 HEADER = "x-trimtab-steering"
 """The header of a steered answer: digests and strengths."""
 MOST_BYTES = 64 * 2**20
-"""What of a request's body is read here; a larger one, of many pictures say, is vLLM's to read."""
+"""What of a request's body is read here; a larger one, of many pictures say, is the server's to read."""
 
 _OWN = "/v1/steerings"
-_GUARDED = ("/v1", "/v2", "/inference", "/cohere")
-"""Where vLLM asks for the API key, if it has one."""
-_UNREAD = GENERATING | NAMING | {INFERENCE}
-"""Where vLLM may read what was not read here: what `vllm_xargs` asks for is resolved or refused by the hooks in vLLM,
-and with a steering in its name a model is one that vLLM does not know."""
-
 _LARGE = 2**18
-
-_log = logging.getLogger("vllm.trimtab")  # below vLLM's own logger, which has the handlers
 
 
 class SteeringMiddleware:
@@ -62,13 +46,7 @@ class SteeringMiddleware:
         self.most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection; everything but requests that say something in JSON passes through.
-
-        Args:
-            scope: The connection.
-            receive: Gives the request's body.
-            send: Takes the answer.
-        """
+        """Handle one connection; everything but requests that say something in JSON passes through."""
         serving = _serving(scope)
         if serving is None or scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
@@ -76,7 +54,7 @@ class SteeringMiddleware:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         may_ask = scope["type"] == "http" and scope["method"] == "POST" and not path.startswith(_OWN)
         if not may_ask or not is_json(scope):
-            # A way into vLLM that is not known here may still be steered: it counts until it ends.
+            # A way into the server that is not known here may still be steered: it counts until it ends.
             with serving.in_flight.request():
                 await self.app(scope, receive, send)
             return
@@ -87,15 +65,15 @@ class SteeringMiddleware:
             await reply(send, refusal.status, refusal.to_dict(path))
 
     async def _judge(self, path: str, serving: Serving, scope: Scope, receive: Receive, send: Send) -> None:
-        discreet = serving.has_key and not path.startswith(_GUARDED)
+        interface = serving.backend.interface
+        discreet = serving.has_key and not path.startswith(interface.guarded)
         read = await _read(scope, receive, self.most_bytes)
         if read is None:
             return  # the client hung up
         body, more, is_whole = read
         with serving.in_flight.request():
             if not is_whole:
-                # What cannot be read here is vLLM's to read, wherever it either steers rightly or knows no such model.
-                if path not in _UNREAD or (discreet and path in GENERATING):
+                if path not in interface.later or (discreet and path in interface.generating):
                     raise RefusedError(
                         f"the request is larger than {self.most_bytes} bytes, and cannot be judged; make it smaller",
                         reason="too_large",
@@ -118,7 +96,7 @@ class SteeringMiddleware:
     async def _pass_on(
         self, path: str, steering: str, serving: Serving, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        if path not in GENERATING:
+        if path not in serving.backend.interface.generating:
             await self.app(scope, receive, send)
             return
         if steering:
@@ -126,8 +104,8 @@ class SteeringMiddleware:
             request_id = _header(scope, "x-request-id")
             if request_id is None:
                 request_id = uuid.uuid4().hex
-                _set_header(scope, "x-request-id", request_id)  # vLLM takes it into its own
-            _log.info("request %.80r is steered by %s", request_id, steering)
+                _set_header(scope, "x-request-id", request_id)  # a server may take it into its own
+            serving.log.info("request %.80r is steered by %s", request_id, steering)
         answered = False
 
         async def sending(message: Message) -> None:
@@ -151,23 +129,23 @@ class SteeringMiddleware:
 
 
 def _serving(scope: Scope) -> Serving | None:
-    # vLLM takes the state away when it shuts down.
+    # vLLM, for one, takes the state away when it shuts down.
     return getattr(getattr(scope.get("app"), "state", None), "trimtab", None)
 
 
 def _choose(path: str, content: bytes, serving: Serving, discreet: bool) -> Chosen:
-    """What a body asks for; one that is no JSON object is left to vLLM, which says what is wrong with it."""
-    nothing = Chosen(None, (), named=False)
+    """What a body asks for; one that is no JSON object is left to the server, which says what is wrong with it."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
-        return nothing
+        return Chosen()
     if not isinstance(body, dict):
-        return nothing
-    if path in GENERATING | NAMING:
-        return choose(path, body, serving.served(), serving.library, discreet=discreet)
-    check_elsewhere(path, body, serving.served())
-    return nothing
+        return Chosen()
+    interface, served = serving.backend.interface, serving.backend.served()
+    if path in interface.generating | interface.naming:
+        return choose(path, body, interface, served, serving.library, discreet=discreet)
+    check_elsewhere(path, body, interface, served)
+    return Chosen()
 
 
 async def _read(scope: Scope, receive: Receive, most: int) -> tuple[bytes, bool, bool] | None:
@@ -207,13 +185,7 @@ def _replay(body: bytes, receive: Receive, more: bool) -> Receive:
 
 
 async def reply(send: Send, status: int, content: Any) -> None:
-    """Answer with a JSON document.
-
-    Args:
-        send: Takes the answer.
-        status: Of HTTP.
-        content: What is written as JSON.
-    """
+    """Answer with a JSON document."""
     body = json.dumps(content).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,7 +1,4 @@
-"""From what a request asks for to what it gets: steerings of the library by digest, and edits of its own.
-
-How it asks is in `asked`, and how uses are told apart in `use`; their names can be had from here too.
-"""
+"""From what a request asks for to what it gets: steerings of the library by digest, and edits of its own."""
 
 from __future__ import annotations
 
@@ -13,25 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from trimtab.errors import SteeringError
-from trimtab.serve.canonical import (
-    Use,
-    canonical,
-    salt,
-    use_of,
-)
-from trimtab.serve.expressions import Asked, ask
-from trimtab.serve.rows import (
-    Row,
-    digest_of,
-    fold,
-    row_of,
-)
+from trimtab.serve.composition import Composition, composed
+from trimtab.serve.rows import TableRow, digest_of, fold, row_of
 from trimtab.steering.edits import Edit
 
 if TYPE_CHECKING:
     from trimtab.serve.library import Entry, SteeringLibrary
+    from trimtab.serve.request import SteeringRequest
 
-__all__ = ["Asked", "Resolved", "Use", "ask", "canonical", "resolve", "salt", "split_model_name", "use_of"]
+__all__ = ["Resolved", "resolve", "split_model_name"]
 
 
 @dataclass(frozen=True)
@@ -39,21 +26,21 @@ class Resolved:
     """What a request gets.
 
     Attributes:
-        use: Digests and strengths.
-        inline: The edits of its own behind the digests of `use` that are not of a steering.
+        composition: Digests and strengths.
+        inline: The edits of its own behind the digests of `composition` that are not of a steering.
         scoped: Whether prompt and answer are steered differently.
     """
 
-    use: Use
+    composition: Composition
     inline: dict[str, tuple[Edit, ...]] = field(default_factory=dict, compare=False)
     scoped: bool = False
 
 
-def resolve(asked: Asked, library: SteeringLibrary, *, named: bool = False) -> Resolved:
+def resolve(request: SteeringRequest, library: SteeringLibrary, *, named: bool = False) -> Resolved:
     """Find out whether a request can have what it asks for.
 
     Args:
-        asked: What it asks for.
+        request: What it asks for.
         library: The steerings of the served model.
         named: Refuse digests that no name stands for any more (see `SteeringLibrary.get`).
 
@@ -63,12 +50,12 @@ def resolve(asked: Asked, library: SteeringLibrary, *, named: bool = False) -> R
     """
     entries: dict[str, Entry] = {}
     parts: list[tuple[str, float]] = []
-    for name, strength in asked.parts:
+    for name, strength in request.parts:
         entry = library.get(name, named=named)
         entries[entry.digest] = entry
         parts.append((entry.digest, strength))
     model = library.identity
-    for edit in asked.edits:
+    for edit in request.edits:
         if edit.block >= model.blocks:
             raise SteeringError(f"there is no block {edit.block}; {model} has blocks 0 to {model.blocks - 1}")
         if edit.width != model.width:
@@ -76,19 +63,19 @@ def resolve(asked: Asked, library: SteeringLibrary, *, named: bool = False) -> R
                 f"an edit of block {edit.block} has width {edit.width}; {model} has width {model.width}"
             )
     inline = {}
-    if asked.edits:
+    if request.edits:
         # In an order of their own, so that requests with equal digests are served equal sums, to the last bit.
-        edits = tuple(sorted(asked.edits, key=lambda edit: digest_of([edit])))
+        edits = tuple(sorted(request.edits, key=lambda edit: digest_of([edit])))
         digest = digest_of(edits)
         inline = {digest: edits}
         parts.append((digest, 1.0))
-    use = use_of(parts)
-    _check_room(use, entries, inline, library)
+    composition = composed(parts)
+    _check_room(composition, entries, inline, library)
     scoped = any(
         entries[digest].scoped if digest in entries else any(edit.tokens != "all" for edit in inline[digest])
-        for digest, _ in use
+        for digest, _ in composition
     )
-    return Resolved(use, inline, scoped)
+    return Resolved(composition, inline, scoped)
 
 
 def split_model_name(name: str, served: Collection[str]) -> tuple[str, str | None]:
@@ -111,13 +98,16 @@ def split_model_name(name: str, served: Collection[str]) -> tuple[str, str | Non
 
 
 def _check_room(
-    use: Use, entries: Mapping[str, Entry], inline: Mapping[str, tuple[Edit, ...]], library: SteeringLibrary
+    composition: Composition,
+    entries: Mapping[str, Entry],
+    inline: Mapping[str, tuple[Edit, ...]],
+    library: SteeringLibrary,
 ) -> None:
     """Refuse what the tables cannot take; adds up what is known of each part before folding anything."""
-    rows: dict[str, Row] = {digest: fold(edits) for digest, edits in inline.items()}
+    rows: dict[str, TableRow] = {digest: fold(edits) for digest, edits in inline.items()}
     counts: Counter[int] = Counter()
     largest = 0.0
-    for digest, strength in use:
+    for digest, strength in composition:
         if digest in rows:
             counts.update({block: len(gates.p) for block, gates in rows[digest].gates.items()})
             largest += abs(strength) * rows[digest].largest_addition
@@ -136,7 +126,7 @@ def _check_room(
         # Gated edits that two parts share are one: now it matters.
         own = [
             (inline[digest] if digest in inline else entries[digest].steering.edits, strength)
-            for digest, strength in use
+            for digest, strength in composition
         ]
         widest = row_of(own).widest
         if widest > library.gates:

@@ -1,4 +1,4 @@
-"""What one request does to the residual stream, folded into a row of the serving table; and edits as bytes.
+"""What one request does to the residual stream, folded into a row of the serving table.
 
 A request's edits, each with the strength of the steering it belongs to, come down to
 
@@ -12,26 +12,18 @@ with the same `u` and `p` are one.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import save as serialize_tensors
 from torch import Tensor
 
 from trimtab.errors import SteeringError
-from trimtab.steering.documents import take
-from trimtab.steering.edit_files import edits_document, edits_tensors, read_edit
 from trimtab.steering.edits import Edit
-from trimtab.steering.folder import read_metadata, read_tensors
 
-__all__ = ["Gates", "Row", "combine", "digest_of", "fold", "pack", "row_of", "unpack"]
-
-_FORMAT = "trimtab-edits"
-_PACKED = "the file of packed edits"
+__all__ = ["Gates", "TableRow", "combine", "digest_of", "fold", "row_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +42,7 @@ class Gates:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class TableRow:
     """What one request does.
 
     Attributes:
@@ -76,6 +68,29 @@ class Row:
         """The largest absolute value that is added whatever `h` is; unlike `p` and `u` it grows with the strength."""
         return max((float(constant.abs().max()) for constant in self.added.values()), default=0.0)
 
+    def check(self, gates: int, dtype: torch.dtype, name: str, place: str = "server") -> None:
+        """Refuse what tables cannot take.
+
+        Args:
+            gates: How many gated edits they have room for in one block.
+            dtype: Theirs.
+            name: Of the steering whose row this is.
+            place: What has the tables, and would have to be started otherwise: "server" or "engine".
+
+        Raises:
+            SteeringError: There are too many gated edits in a block, or values too large.
+        """
+        if self.widest > gates:
+            raise SteeringError(
+                f"the steering '{name}' has {self.widest} gated edits in one block, and the tables take {gates}; "
+                f"start the {place} with gates={self.widest}"
+            )
+        if not self.fits(dtype):
+            raise SteeringError(
+                f"the steering '{name}' has values too large for the tables' {str(dtype).removeprefix('torch.')}; "
+                f"start the {place} with table_dtype=float32"
+            )
+
     def fits(self, dtype: torch.dtype) -> bool:
         """Whether every value stays finite in a table of this dtype."""
         largest = torch.finfo(dtype).max
@@ -85,7 +100,7 @@ class Row:
         )
 
 
-def fold(edits: Sequence[Edit]) -> Row:
+def fold(edits: Sequence[Edit]) -> TableRow:
     """The row of one steering at strength 1.
 
     Args:
@@ -112,7 +127,7 @@ def fold(edits: Sequence[Edit]) -> Row:
     return _row({block: torch.from_numpy(sums) for block, sums in added.items()}, gated)
 
 
-def combine(parts: Sequence[tuple[Row, float]]) -> Row:
+def combine(parts: Sequence[tuple[TableRow, float]]) -> TableRow:
     """Several rows at once, each so many times as strong.
 
     Gated edits that two of them share become one, and what cancels is gone.
@@ -136,7 +151,7 @@ def combine(parts: Sequence[tuple[Row, float]]) -> Row:
     return _row(added, gated)
 
 
-def row_of(parts: Sequence[tuple[Sequence[Edit], float]]) -> Row:
+def row_of(parts: Sequence[tuple[Sequence[Edit], float]]) -> TableRow:
     """Fold the edits of several steerings into one row.
 
     Args:
@@ -165,57 +180,6 @@ def digest_of(edits: Sequence[Edit]) -> str:
             content.update(edit.p.numpy().tobytes())
         each.append(content.digest())
     return "edits:sha256:" + hashlib.sha256(b"".join(sorted(each))).hexdigest()
-
-
-def pack(edits: Sequence[Edit]) -> bytes:
-    """Edits as one safetensors file that says in its metadata what they are; `unpack` gives them back, bit by bit.
-
-    Raises:
-        SteeringError: An edit has a `when`.
-    """
-    digest = digest_of(edits)
-    tensors = {
-        # Clones: safetensors refuses tensors that share memory, as the u and p of one edit may.
-        name: tensor.contiguous().clone()
-        for name, tensor in edits_tensors(edits, ()).items()
-    }
-    document = {
-        "format": _FORMAT,
-        "blocks": 1 + max((edit.block for edit in edits), default=0),
-        "width": max((edit.width for edit in edits), default=0),
-        "digest": digest,
-        **edits_document(edits, ()),
-    }
-    content: bytes = serialize_tensors(tensors, {_FORMAT: json.dumps(document)})
-    return content
-
-
-def unpack(content: bytes) -> tuple[Edit, ...]:
-    """Read what `pack` gave.
-
-    Raises:
-        SteeringError: It is something else, damaged, or its content is not what was packed.
-    """
-    tensors = read_tensors(content, _PACKED)
-    try:
-        document = json.loads(read_metadata(content)[_FORMAT])
-    except (KeyError, ValueError, RecursionError) as error:
-        raise SteeringError(f"{_PACKED} does not say what it is ({error!r}); pack the edits again") from error
-    if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise SteeringError(f"{_PACKED} is of another format, expected {_FORMAT}; pack the edits again")
-    shape = take(document, "blocks", int, _PACKED), take(document, "width", int, _PACKED)
-    edits = tuple(
-        read_edit(values, number, tensors, shape, _PACKED)
-        for number, values in enumerate(take(document, "edits", list, _PACKED))
-    )
-    unknown = sorted(set(tensors) - set(edits_tensors(edits, ())))
-    if unknown:
-        raise SteeringError(f"{_PACKED} has tensors that belong to no edit: {', '.join(unknown)}")
-    if document.get("digest") != digest_of(edits):
-        raise SteeringError(
-            f"{_PACKED} was changed after it was packed: the digests differ; pack the edits again"
-        )
-    return edits
 
 
 def _refuse_undecided(edit: Edit) -> None:
@@ -266,7 +230,7 @@ class _Merged:
         )
 
 
-def _row(added: dict[int, Tensor], gated: dict[int, _Merged]) -> Row:
+def _row(added: dict[int, Tensor], gated: dict[int, _Merged]) -> TableRow:
     constants = {block: single for block, sums in added.items() if _peak(single := sums.float(), block)}
     gates = {}
     for block, merged in gated.items():
@@ -275,7 +239,7 @@ def _row(added: dict[int, Tensor], gated: dict[int, _Merged]) -> Row:
             single = found.strength.float()
             _peak(single, block)
             gates[block] = Gates(found.p, found.u, single)
-    return Row(constants, gates)
+    return TableRow(constants, gates)
 
 
 def _check_widths(one: int, other: int, block: int) -> None:

@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trimtab._version import __version__
 from trimtab.errors import ModelError, SteeringError
 from trimtab.serve.in_flight import InFlight
 from trimtab.serve.refusal import RefusedError
-from trimtab.serve.rows import pack
 
 if TYPE_CHECKING:
+    from trimtab.serve.backend import Backend
     from trimtab.serve.library import Entry, SteeringLibrary
     from trimtab.serve.metrics import Metrics
 
-_log = logging.getLogger("vllm.trimtab")
-
 _PATIENCE = 30.0
 """Seconds until workers that failed to forget a steering are asked again."""
-
-Call = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
-"""Calls a method on every worker: `await call("trimtab_hold", digest, packed)`; results by engine and worker."""
 
 
 def unknown(message: object) -> RefusedError:
@@ -41,35 +36,35 @@ class Serving:
 
     Args:
         library: The steerings that can be named.
-        call: Reaches every worker of every engine.
-        served: Gives the names under which the model is served.
-        running: Gives the ids of the requests that the engine has not finished.
+        backend: The server that this one stands on.
         metrics: Where requests are counted.
         may_change: Whether clients may load and unload.
-        has_key: Whether vLLM asks for an API key.
+        has_key: Whether the server asks for an API key.
         origins: Sites whose pages may load and unload, besides the server's own.
+        folder: Whose subfolders clients may load.
+        log: Where it is told what is steered, loaded and unloaded.
     """
 
     def __init__(
         self,
         library: SteeringLibrary,
-        call: Call,
+        backend: Backend,
         *,
-        served: Callable[[], Collection[str]],
-        running: Callable[[], Collection[str]],
         metrics: Metrics,
         may_change: bool,
         has_key: bool = False,
         origins: Collection[str] = (),
+        folder: str | None = None,
+        log: logging.Logger | None = None,
     ) -> None:
         self.library = library
-        self.call = call
-        self.served = served
-        self.running = running
+        self.backend = backend
         self.metrics = metrics
         self.may_change = may_change
         self.has_key = has_key
         self.origins = frozenset(origins)
+        self.folder = folder
+        self.log = logging.getLogger(__name__) if log is None else log
         self.in_flight = InFlight()
         self.patience = _PATIENCE
         self._changing = asyncio.Lock()
@@ -83,7 +78,7 @@ class Serving:
         Raises:
             ModelError: A worker has another version of trimtab, or steers nothing.
         """
-        engines = await self.statuses()
+        engines = await self.backend.statuses()
         workers = [status for engine in engines for status in engine]
         others = sorted({str(status["version"]) for status in workers} - {__version__})
         if others:
@@ -97,13 +92,9 @@ class Serving:
         self.metrics.loaded(len(self.library.names()))
         self.keep(self.metrics.watch(self.tables))
 
-    async def statuses(self) -> Sequence[Sequence[Mapping[str, Any]]]:
-        """What `trimtab_status` says, by engine and worker."""
-        return await self.call("trimtab_status")
-
     async def tables(self) -> list[Mapping[str, int]]:
         """The statistics of each engine's table; all workers of one engine have the same requests."""
-        return [engine[0]["statistics"] for engine in await self.statuses()]
+        return [engine[0]["statistics"] for engine in await self.backend.statuses()]
 
     def apart(self) -> SteeringLibrary:
         """An empty library with the same demands: what passes there can be served, and nothing can name it yet."""
@@ -140,7 +131,7 @@ class Serving:
                 raise
             self._leaving.pop(entry.digest, None)
             self.metrics.loaded(len(self.library.names()))
-            _log.info("steering %r is %s", entry.name, entry.digest)
+            self.log.info("steering %r is %s", entry.name, entry.digest)
             if before is not None:
                 self._let_go(before.digest)
             return entry
@@ -156,7 +147,7 @@ class Serving:
                 raise unknown(f"there is no steering named {name!r:.100} here")
             entry = self.library.remove(name)
             self.metrics.loaded(len(self.library.names()))
-            _log.info("steering %r is unloaded", name)
+            self.log.info("steering %r is unloaded", name)
             self._let_go(entry.digest)
             return entry
 
@@ -184,11 +175,10 @@ class Serving:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hold(self, entry: Entry) -> None:
-        packed = await asyncio.to_thread(pack, entry.steering.edits)
         try:
-            await self.call("trimtab_hold", entry.digest, packed)
+            await self.backend.hold(entry.digest, entry.steering.edits)
         except Exception as error:
-            _log.exception("a worker cannot take the steering %r", entry.name)
+            self.log.exception("a worker cannot take the steering %r", entry.name)
             raise RefusedError(
                 f"the workers cannot take the steering '{entry.name}' ({type(error).__name__}), so it is not loaded; "
                 "the server's log says why",
@@ -220,22 +210,22 @@ class Serving:
                 if self._leaving.get(digest) is not mark:
                     return
                 try:
-                    await self.call("trimtab_forget", digest)
-                except Exception:  # noqa: BLE001 - whatever it was may be over the next time
-                    _log.exception("the workers hold steering %s still; they are asked again", digest)
+                    await self.backend.forget(digest)
+                except Exception:
+                    self.log.exception("the workers hold steering %s still; they are asked again", digest)
                 else:
                     del self._leaving[digest]
-                    _log.info("steering %s is forgotten", digest)
+                    self.log.info("steering %s is forgotten", digest)
                     return
             await asyncio.sleep(self.patience)
 
     async def _quiet(self) -> None:
         """Wait until whatever is being answered now has ended, in the engine too.
 
-        A client that hangs up ends its HTTP request a moment before vLLM takes the request out of its engine.
+        A client that hangs up ends its HTTP request a moment before the server takes the request out of its engine.
         """
         await self.in_flight.ended()
-        waiting = set(self.running())
+        waiting = set(self.backend.running())
         while waiting:
             await asyncio.sleep(0.05)
-            waiting &= set(self.running())
+            waiting &= set(self.backend.running())

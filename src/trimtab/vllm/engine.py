@@ -26,10 +26,10 @@ from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.errors import ModelError
 from trimtab.progress import Progress, shown
 from trimtab.vllm import sampling
-from trimtab.vllm.held_steerings import Steerings
+from trimtab.vllm.held_steerings import HeldSteerings
 from trimtab.vllm.running import Request, Requests
 from trimtab.vllm.starting import shut_down, start
-from trimtab.vllm.worker.recording import Wanted, merged
+from trimtab.vllm.worker.recording import Reading, merged
 
 if TYPE_CHECKING:
     from trimtab.steering.steering import Steering
@@ -88,7 +88,7 @@ class VllmEngine(Engine):
         self._generation = started.generation
         self._requests = Requests(self.llm.llm_engine)
         self._records = record
-        self._steerings = Steerings(
+        self._steerings = HeldSteerings(
             self._rpc, gates=gates, dtype=started.frontend.settings.dtype(config.dtype)
         )
         self._reading = threading.RLock()  # the workers read one thing at a time
@@ -139,7 +139,7 @@ class VllmEngine(Engine):
             tell("reading", done, len(rows))
             for group in self._groups(rows, len(wanted), positions, keep):
                 lengths = tuple(len(row) for row in group)
-                self._rpc("trimtab_record_begin", Wanted(wanted, lengths, positions, along, keep).pack())
+                self._rpc("trimtab_record_begin", Reading(wanted, lengths, positions, along, keep).pack())
                 requests = [self._reading_request(row, number) for number, row in enumerate(group)]
                 for _ in self._requests.outputs(requests, batch_size):
                     done += 1
@@ -185,10 +185,12 @@ class VllmEngine(Engine):
         acting = self._acting(steering, prompts, batch_size)
         samples = num_return_sequences
         results: list[Generation | None] = [None] * (len(rows) * samples)
-        with self._steerings.held(acting) as uses, shown(progress) as tell:
+        with self._steerings.held(acting) as compositions, shown(progress) as tell:
             tell("writing", 0, len(rows))
             requests = [
-                self._writing_request(row, uses[number], settings, sampling.seed_of(seed, number, sample))
+                self._writing_request(
+                    row, compositions[number], settings, sampling.seed_of(seed, number, sample)
+                )
                 for number, row in enumerate(rows)
                 for sample in range(samples)
             ]
@@ -228,8 +230,8 @@ class VllmEngine(Engine):
     ) -> Iterator[int]:
         from vllm.sampling_params import RequestOutputKind
 
-        with self._steerings.held(acting) as [use]:
-            request = self._writing_request(row, use, settings, seed, RequestOutputKind.DELTA)
+        with self._steerings.held(acting) as [composition]:
+            request = self._writing_request(row, composition, settings, seed, RequestOutputKind.DELTA)
             with closing(self._requests.outputs([request])) as outputs:
                 for _, output in outputs:
                     for token in output.outputs[0].token_ids:
@@ -252,9 +254,9 @@ class VllmEngine(Engine):
         acting = self._acting(steering, prompts, batch_size)
         results = [math.nan] * len(starts)
         scored = [row for row, answer in enumerate(answers) if answer]
-        with self._steerings.held(acting) as uses, shown(progress) as tell:
+        with self._steerings.held(acting) as compositions, shown(progress) as tell:
             tell("scoring", 0, len(scored))
-            requests = [self._scoring_request(starts[row], answers[row], uses[row]) for row in scored]
+            requests = [self._scoring_request(starts[row], answers[row], compositions[row]) for row in scored]
             found = self._requests.outputs(requests, batch_size)
             for done, (place, output) in enumerate(found, 1):
                 row = scored[place]
@@ -289,7 +291,7 @@ class VllmEngine(Engine):
         return acting
 
     def _writing_request(
-        self, row: list[int], use: Any, settings: Settings, seed: int | None, kind: Any = None
+        self, row: list[int], composition: Any, settings: Settings, seed: int | None, kind: Any = None
     ) -> Request:
         from vllm.sampling_params import RequestOutputKind
 
@@ -298,12 +300,12 @@ class VllmEngine(Engine):
             self._own,
             len(row),
             seed,
-            extra_args=_extra(use=use),
+            extra_args=_extra(composition=composition),
             output_kind=RequestOutputKind.FINAL_ONLY if kind is None else kind,
         )
         return Request(row, params)
 
-    def _scoring_request(self, start: list[int], answer: list[int], use: Any) -> Request:
+    def _scoring_request(self, start: list[int], answer: list[int], composition: Any) -> Request:
         """All of the response is read but its last token, whose probability is that of being written next.
 
         So a response may fill the context, although vLLM always writes one token.
@@ -319,7 +321,7 @@ class VllmEngine(Engine):
             prompt_logprobs=0 if len(answer) > 1 else None,
             logprob_token_ids=[answer[-1]],
             output_kind=RequestOutputKind.FINAL_ONLY,
-            extra_args=_extra(use=use, prompt_tokens=len(start)),
+            extra_args=_extra(composition=composition, prompt_tokens=len(start)),
         )
         return Request(start + answer[:-1], params)
 
@@ -363,10 +365,10 @@ class VllmEngine(Engine):
 
 
 def _extra(**said: Any) -> dict[str, Any]:
-    from trimtab.serve.expressions import ASKED
-    from trimtab.vllm.frontend.frontend import Trusted
+    from trimtab.serve.request import STEERING_KEY
+    from trimtab.vllm.frontend.frontend import TrustedRequest
 
-    return {ASKED: Trusted(**said)}
+    return {STEERING_KEY: TrustedRequest(**said)}
 
 
 def _loss(output: Any, start: int, answer: list[int]) -> float:

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trimtab.errors import SteeringError
-from trimtab.serve.rows import digest_of, fold, pack
+from trimtab.serve.rows import digest_of, fold
+from trimtab.vllm.packing import pack_edits
 
 if TYPE_CHECKING:
-    from trimtab.serve.canonical import Use
+    from trimtab.serve.composition import Composition
     from trimtab.steering.steering import Steering
 
 KEPT = 256
-"""Steerings that stay with the workers while nobody uses them."""
+"""Steerings that stay with the workers while nobody is steered by them."""
 
 
-class Steerings:
+class HeldSteerings:
     """The steerings of one engine.
 
     Args:
         rpc: Calls a method on every worker: `rpc(name, *arguments)`.
         gates: How many gated edits the tables take in one block.
         dtype: Of the tables.
-        kept: How many stay with the workers while nobody uses them.
+        kept: How many stay with the workers while nobody is steered by them.
     """
 
     def __init__(self, rpc: Callable[..., Any], *, gates: int, dtype: torch.dtype, kept: int = KEPT) -> None:
@@ -50,27 +50,17 @@ class Steerings:
             SteeringError: One has too many gated edits in a block, or values too large for the tables.
         """
         for steering in {id(one): one for one in rows if one is not None}.values():
-            row = fold(steering.edits)
-            if row.widest > self._gates:
-                raise SteeringError(
-                    f"the steering '{steering.name}' has {row.widest} gated edits in one block, and this engine takes "
-                    f"{self._gates}; start it with gates={row.widest}"
-                )
-            if not row.fits(self.dtype):
-                raise SteeringError(
-                    f"the steering '{steering.name}' has values too large for {self.dtype}; start the engine with "
-                    "table_dtype='float32'"
-                )
+            fold(steering.edits).check(self._gates, self.dtype, steering.name, "engine")
 
     @contextmanager
-    def held(self, rows: Sequence[Steering | None]) -> Iterator[list[Use]]:
+    def held(self, rows: Sequence[Steering | None]) -> Iterator[list[Composition]]:
         """Inside, every worker holds the steerings.
 
         Args:
             rows: The steering of each row, without conditions.
 
         Yields:
-            What each row uses.
+            What steers each row.
         """
         digests: dict[int, str] = {}
         for steering in rows:
@@ -82,7 +72,7 @@ class Steerings:
                 self._users.update(contents.keys())
                 for digest, steering in contents.items():
                     if digest not in self._held:
-                        self._rpc("trimtab_hold", digest, pack(steering.edits))
+                        self._rpc("trimtab_hold", digest, pack_edits(steering.edits))
                     self._held[digest] = None
                     self._held.move_to_end(digest)
             yield [((digests[id(one)], 1.0),) if one is not None else () for one in rows]

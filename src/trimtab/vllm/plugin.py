@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from trimtab.errors import ModelError, TrimtabError
-from trimtab.vllm.phases import block_keys
-from trimtab.vllm.settings import Settings
+from trimtab.vllm.prefix_cache import block_keys
+from trimtab.vllm.settings import SteeringSettings
 
 TESTED = "0.32"
 """The vLLM that the hooks were written for and tested with."""
@@ -98,7 +98,7 @@ def _wrap(owner: Any, name: str, wrapper: Callable[[Callable[..., Any]], Callabl
 def _create_engine_config(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
         vllm_config = original(self, *args, **kwargs)
-        settings = Settings.from_vllm(vllm_config)
+        settings = SteeringSettings.from_vllm(vllm_config)
         if settings is not None:
             _check(vllm_config)
             settings.stamp(vllm_config)
@@ -109,8 +109,8 @@ def _create_engine_config(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _make_processor(original: Callable[..., Any]) -> Callable[..., Any]:
     def make(self: Any, *args: Any, **kwargs: Any) -> None:
-        from trimtab.vllm.frontend.beams import refuse_beams
         from trimtab.vllm.frontend.frontend import Frontend
+        from trimtab.vllm.frontend.refusals import refuse_beams
 
         original(self, *args, **kwargs)
         # Now, so that a damaged steering in the folder is told at the start and not to the first client.
@@ -156,7 +156,7 @@ def _block_keys(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _create_model(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_model(self: Any, vllm_config: Any, model_config: Any, *args: Any, **kwargs: Any) -> Any:
-        settings = None if _is_draft(vllm_config, model_config) else Settings.from_vllm(vllm_config)
+        settings = None if _is_draft(vllm_config, model_config) else SteeringSettings.from_vllm(vllm_config)
         if settings is None:
             return original(self, vllm_config, model_config, *args, **kwargs)
         _check(vllm_config)
@@ -187,7 +187,7 @@ def _check(vllm_config: Any) -> None:
     check_hooks(bool(vllm_config.use_v2_model_runner))
 
 
-def _install(model: Any, vllm_config: Any, settings: Settings) -> None:
+def _install(model: Any, vllm_config: Any, settings: SteeringSettings) -> None:
     from trimtab.vllm.worker.layers import install
     from trimtab.vllm.worker.runners import model_state_class
     from trimtab.vllm.worker.worker import hold_folder

@@ -7,7 +7,7 @@ compiled graphs: a graph made for steering is never loaded without it, nor one o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,11 @@ KEY = "trimtab"
 TABLE_DTYPES = ("auto", "float32", "bfloat16", "float16")
 MOST_GATES = 64
 
+_CACHE_SPACE = "VLLM_CPU_KVCACHE_SPACE"
+
 
 @dataclass(frozen=True)
-class Settings:
+class SteeringSettings:
     """How steering is served.
 
     Attributes:
@@ -69,7 +71,7 @@ class Settings:
         object.__setattr__(self, "version", __version__)
 
     @classmethod
-    def from_vllm(cls, vllm_config: Any) -> Settings | None:
+    def from_vllm(cls, vllm_config: Any) -> SteeringSettings | None:
         """Reads the settings of a vLLM; None if its configuration does not ask for steering.
 
         Args:
@@ -105,3 +107,25 @@ class Settings:
             return model_dtype
         dtype: torch.dtype = getattr(torch, self.table_dtype)
         return dtype
+
+
+def cache_bytes_on_cpu(
+    given: Collection[str], environment: Mapping[str, str], *, built_in: bool
+) -> int | None:
+    """The size of the cache to ask for on a CPU, as vLLM's `kv_cache_memory_bytes`.
+
+    vLLM would take nine tenths of the machine, or not start where others need it.
+
+    Args:
+        given: vLLM's options that a user gave, by their names in Python.
+        environment: Of vLLM's processes.
+        built_in: Whether the model is one of trimtab's own, which are small.
+
+    Returns:
+        Bytes; None if the user said how much, in one of the three ways that vLLM has for it.
+    """
+    if environment.get(_CACHE_SPACE) or not {"kv_cache_memory_bytes", "gpu_memory_utilization"}.isdisjoint(
+        given
+    ):
+        return None
+    return (1 if built_in else 4) * 2**30

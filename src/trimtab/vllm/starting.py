@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab.engines.names import reason_of, source_of
 from trimtab.errors import ModelError, TrimtabError
 from trimtab.vllm import WORKER
-from trimtab.vllm.cache import bytes_on_cpu
+from trimtab.vllm.settings import SteeringSettings, cache_bytes_on_cpu
 
 if TYPE_CHECKING:
     from trimtab.vllm.frontend.frontend import Frontend
@@ -96,9 +96,7 @@ def start(
     source, model_id, built_in = source_of(model)
     if built_in and revision is not None:
         raise ModelError(f"{model} comes with trimtab: it has no revisions")
-    from trimtab.vllm.settings import Settings
-
-    additional = {**options.get("additional_config", {}), "trimtab": Settings(**settings).to_dict()}
+    additional = {**options.get("additional_config", {}), "trimtab": SteeringSettings(**settings).to_dict()}
     loading: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         from transformers import AutoConfig, AutoTokenizer
@@ -201,7 +199,7 @@ def _frontend(llm: Any) -> Frontend:
 def _cache(options: Mapping[str, Any], *, built_in: bool) -> dict[str, int]:
     from vllm.platforms import current_platform
 
-    size = bytes_on_cpu(options, os.environ, built_in=built_in) if current_platform.is_cpu() else None
+    size = cache_bytes_on_cpu(options, os.environ, built_in=built_in) if current_platform.is_cpu() else None
     return {} if size is None else {"kv_cache_memory_bytes": size}
 
 

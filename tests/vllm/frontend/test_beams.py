@@ -12,7 +12,7 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.exceptions import VLLMValidationError
 
-from trimtab.vllm.frontend.beams import refuse_beams
+from trimtab.vllm.frontend.refusals import refuse_beams
 
 REQUESTS: list[Any] = [
     lambda **more: ChatCompletionRequest(messages=[{"role": "user", "content": "hi"}], model="nano", **more),

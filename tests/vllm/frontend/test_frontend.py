@@ -12,15 +12,15 @@ import torch
 import trimtab
 from trimtab import nano
 from trimtab.errors import ModelError, SteeringError
-from trimtab.serve.rows import unpack
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
 from trimtab.vllm.frontend.frontend import (
     Frontend,
-    Plan,
-    Trusted,
+    RequestPlan,
+    TrustedRequest,
     refuse_unserved,
 )
+from trimtab.vllm.packing import unpack_edits
 
 
 @pytest.fixture(scope="module")
@@ -85,21 +85,21 @@ def test_a_folder_is_called_by_its_name(engine: Any, tmp_path: Path) -> None:
 def test_by_name_and_digest(frontend: Frontend, known: tuple[Steering, Path]) -> None:
     digest = known[0].digest()
     plan = frontend.plan(params(steering="ones*0.5"))
-    assert plan.use == ((digest, 0.5),)
-    assert plan.internal == {"use": [[digest, 0.5]], "scoped": True}
+    assert plan.composition == ((digest, 0.5),)
+    assert plan.internal == {"composition": [[digest, 0.5]], "scoped": True}
     assert frontend.plan(params(steering=f"{digest}*0.5")) == plan
-    assert frontend.plan(params(steering="ones*0")) == Plan()
-    assert frontend.plan(params(other=1)) == Plan()
-    assert frontend.plan(SimpleNamespace()) == Plan()
+    assert frontend.plan(params(steering="ones*0")) == RequestPlan()
+    assert frontend.plan(params(other=1)) == RequestPlan()
+    assert frontend.plan(SimpleNamespace()) == RequestPlan()
 
 
 def test_edits_of_the_request_travel_in_it(frontend: Frontend, engine: Any) -> None:
     plan = frontend.plan(
         params(steering={"edits": [{"block": 2, "u": [1.0] * engine.identity.width, "alpha": 2}]})
     )
-    [(digest, strength)] = plan.use
+    [(digest, strength)] = plan.composition
     assert plan.internal is not None
-    [edit] = unpack(plan.internal["inline"][digest])
+    [edit] = unpack_edits(plan.internal["inline"][digest])
     assert (edit.block, edit.alpha, strength) == (2, 2.0, 1.0)
 
 
@@ -126,8 +126,8 @@ def test_edits_that_tell_a_prompt_from_an_answer(frontend: Frontend, engine: Any
         ({"steering": "unknown"}, "unknown"),
         ({"steering": "ones*nan"}, "ones"),
         ({"steering": 3}, "text or an object"),
-        ({"trimtab": {"use": []}}, "'trimtab' is not for clients"),
-        ({"steering": {"use": [["sha256:0", 1.0]], "prompt_tokens": 1}}, "use"),
+        ({"trimtab": {"composition": []}}, "'trimtab' is not for clients"),
+        ({"steering": {"composition": [["sha256:0", 1.0]], "prompt_tokens": 1}}, "composition"),
     ],
 )
 def test_refused(frontend: Frontend, extra: dict[str, Any], says: str) -> None:
@@ -136,13 +136,16 @@ def test_refused(frontend: Frontend, extra: dict[str, Any], says: str) -> None:
 
 
 def test_callers_in_the_process_say_more(frontend: Frontend, engine: Any) -> None:
-    plan = frontend.plan(params(steering=Trusted((("sha256:0", 1.0),), prompt_tokens=3)))
-    assert plan.internal == {"use": [["sha256:0", 1.0]], "scoped": True, "prompt_tokens": 3}
-    assert frontend.plan(params(steering=Trusted())) == Plan()
+    plan = frontend.plan(params(steering=TrustedRequest((("sha256:0", 1.0),), prompt_tokens=3)))
+    assert plan.internal == {"composition": [["sha256:0", 1.0]], "scoped": True, "prompt_tokens": 3}
+    assert frontend.plan(params(steering=TrustedRequest())) == RequestPlan()
     with pytest.raises(SteeringError, match="to record requests, serve with"):
-        frontend.plan(params(steering=Trusted(record=0)))
+        frontend.plan(params(steering=TrustedRequest(record=0)))
     recording = Frontend(vllm_config(engine, record=True), engine.tokenizer)
-    assert recording.plan(params(steering=Trusted(record=0))).internal == {"use": [], "record": 0}
+    assert recording.plan(params(steering=TrustedRequest(record=0))).internal == {
+        "composition": [],
+        "record": 0,
+    }
 
 
 def test_the_workers_are_told_and_the_cache_is_salted(frontend: Frontend) -> None:
@@ -153,7 +156,7 @@ def test_the_workers_are_told_and_the_cache_is_salted(frontend: Frontend) -> Non
         frontend.attach(asked, plan)
         assert asked.sampling_params.extra_args == {"other": 1, "trimtab": plan.internal}
         plain = request(None, client)
-        frontend.attach(plain, Plan())
+        frontend.attach(plain, RequestPlan())
         salts |= {asked.cache_salt, plain.cache_salt}
     assert len(salts) == 6
     # Only what neither is steered nor salted shares its blocks as ever.
@@ -162,7 +165,7 @@ def test_the_workers_are_told_and_the_cache_is_salted(frontend: Frontend) -> Non
     steered = request({}, None)
     frontend.attach(steered, plan)
     thief = request({}, steered.cache_salt)
-    frontend.attach(thief, Plan())
+    frontend.attach(thief, RequestPlan())
     assert thief.cache_salt != steered.cache_salt
 
 

@@ -38,7 +38,7 @@ def planned(*options: str, model: str = "nano", **more: Any) -> Launch:
 def test_the_plain_case(tmp_path: Path) -> None:
     steering().save(tmp_path / "json")
     made = planned(steerings=tmp_path, gates=8)
-    assert made.command[:3] == (sys.executable, "-m", "trimtab.vllm.server.server")
+    assert made.command[:3] == (sys.executable, "-m", "trimtab.vllm.server")
     assert value(made, "--model") == str(nano.path("nano"))
     assert value(made, "--served-model-name") == "nano"
     assert (value(made, "--host"), value(made, "--port")) == ("127.0.0.1", "8000")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trimtab.errors import ModelError
 from trimtab.steering.edits import Edit
-from trimtab.vllm.settings import Settings
+from trimtab.vllm.settings import SteeringSettings
 from trimtab.vllm.worker import layers
 from trimtab.vllm.worker.layers import (
     find_layers,
@@ -95,7 +95,7 @@ def steered(monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(model: nn.Module, blocks: int, *edits: Edit, **settings: Any) -> Any:
         import numpy as np
 
-        state = install(model, config(blocks), Settings(**settings))
+        state = install(model, config(blocks), SteeringSettings(**settings))
         state.table.hold("sha256:a", edits)
         state.table.admit("request", (("sha256:a", 1.0),), TOKENS)
         state.before_step(["request"], np.array([TOKENS]), np.array([0]))
@@ -237,5 +237,5 @@ def test_the_size_told_is_the_size_taken(steered: Any) -> None:
     state = steered(model, 2)
     buffers = [buffer for block in state.blocks for buffer in vars(state.table.buffers(block)).values()]
     taken = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
-    assert table_bytes(2, WIDTH, 4, Settings().gates, torch.float32) == taken
+    assert table_bytes(2, WIDTH, 4, SteeringSettings().gates, torch.float32) == taken
     assert len(state.table.index) >= TOKENS + layers.SPARE_TOKENS

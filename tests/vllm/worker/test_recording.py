@@ -18,9 +18,9 @@ from trimtab.engines.base import Capture
 from trimtab.engines.capturing import CaptureStatistics
 from trimtab.errors import ModelError
 from trimtab.vllm.worker.recording import (
+    Reading,
     Recorder,
     RecordingWorker,
-    Wanted,
     merged,
 )
 
@@ -52,7 +52,7 @@ class Model:
         settings: dict[str, Any] = {"blocks": BLOCKS, "positions": "last", **wanted}
         lengths = tuple(prompt.shape[1] for prompt in self.prompts)
         for recorder in self.recorders:
-            recorder.begin(Wanted.unpack(Wanted(lengths=lengths, **settings).pack()))
+            recorder.begin(Reading.unpack(Reading(lengths=lengths, **settings).pack()))
 
     def step(self, *parts: tuple[int | None, int, int]) -> None:
         """Rows (None: a request that is not read) with first token and count; tokens beyond a prompt are noise."""
@@ -189,7 +189,7 @@ def test_the_buffers_stay_where_they_are() -> None:
 
 def test_half_precision_is_read_as_it_is() -> None:
     recorder = Recorder(BLOCKS, WIDTH, tokens=TOKENS, dtype=torch.bfloat16, device="cpu")
-    recorder.begin(Wanted(BLOCKS, (2,), "mean", keep=True))
+    recorder.begin(Reading(BLOCKS, (2,), "mean", keep=True))
     recorder.before_step(["a"], np.array([2]), np.array([0]), [0])
     for block in BLOCKS:
         recorder.buffer(block)[:2] = torch.tensor([[1.0], [2.0]])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from trimtab.serve.rows import pack
 from trimtab.steering.edits import Edit
-from trimtab.vllm.settings import Settings
+from trimtab.vllm.packing import pack_edits
+from trimtab.vllm.settings import SteeringSettings
 from trimtab.vllm.worker.runners import (
     SteeringState,
     after_v1_update,
@@ -43,11 +43,13 @@ def state() -> SteeringState:
     table = SteeringTable([0], WIDTH, slots=2, gates=1, tokens=16, dtype=torch.float32, device="cpu")
     table.hold("a", edits(1.0))
     table.hold("b", edits(2.0))
-    return SteeringState(table, Settings(), (0,), Seen())  # type: ignore[arg-type]
+    return SteeringState(table, SteeringSettings(), (0,), Seen())  # type: ignore[arg-type]
 
 
-def params(use: list[list[Any]] | None = None, **more: Any) -> Any:
-    return SimpleNamespace(extra_args=None if use is None else {"trimtab": {"use": use, **more}})
+def params(composition: list[list[Any]] | None = None, **more: Any) -> Any:
+    return SimpleNamespace(
+        extra_args=None if composition is None else {"trimtab": {"composition": composition, **more}}
+    )
 
 
 def added(state: SteeringState, tokens: int) -> list[float]:
@@ -75,7 +77,7 @@ def test_a_worker_never_serves_what_it_lacks(state: SteeringState) -> None:
 
 
 def test_edits_of_a_request_stay_as_long_as_one_has_them(state: SteeringState) -> None:
-    own = {"own": pack(edits(5.0))}
+    own = {"own": pack_edits(edits(5.0))}
     state.admit("one", params([["own", 1.0]], inline=own), 2)
     state.admit("two", params([["own", 2.0]], inline=own), 2)
     state.release("one")
@@ -89,7 +91,7 @@ def test_edits_of_a_request_stay_as_long_as_one_has_them(state: SteeringState) -
 
 
 def test_edits_of_a_request_that_are_held_anyway_stay_held(state: SteeringState) -> None:
-    state.admit("one", params([["a", 1.0]], inline={"a": pack(edits(1.0))}), 2)
+    state.admit("one", params([["a", 1.0]], inline={"a": pack_edits(edits(1.0))}), 2)
     state.release("one")
     assert "a" in state.table.held
 
@@ -132,8 +134,8 @@ class RunnerV1:
 
 def test_v1_admits_and_releases(state: SteeringState) -> None:
     runner = RunnerV1(state)
-    for name, use in {"one": [["a", 1.0]], "two": [["b", 1.0]], "three": [["a", 2.0]]}.items():
-        runner.requests[name] = SimpleNamespace(sampling_params=params(use), num_prompt_tokens=4)
+    for name, composition in {"one": [["a", 1.0]], "two": [["b", 1.0]], "three": [["a", 2.0]]}.items():
+        runner.requests[name] = SimpleNamespace(sampling_params=params(composition), num_prompt_tokens=4)
     runner.step({"one": 2, "two": 1}, new=["one", "two"])
     assert added(state, 3) == [1.0, 1.0, 2.0]
     # Two is preempted: it is known to the runner, but its row is for others, of which there are two.

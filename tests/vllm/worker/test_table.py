@@ -61,11 +61,11 @@ def read(table: SteeringTable, block: int, hidden: torch.Tensor) -> torch.Tensor
 
 
 def by_definition(
-    use: dict[str, float], block: int, hidden: torch.Tensor, generated: list[bool]
+    composition: dict[str, float], block: int, hidden: torch.Tensor, generated: list[bool]
 ) -> torch.Tensor:
     edits = [
         edit.scaled(strength)
-        for digest, strength in use.items()
+        for digest, strength in composition.items()
         for edit in EDITS[digest]
         if edit.block == block and strength
     ]
@@ -73,17 +73,19 @@ def by_definition(
 
 
 def check(
-    table: SteeringTable, step: list[tuple[str, int, int]], uses: dict[str, tuple[dict[str, float], int]]
+    table: SteeringTable,
+    step: list[tuple[str, int, int]],
+    compositions: dict[str, tuple[dict[str, float], int]],
 ) -> None:
     """Compare the change of every token of a filled step, and that the padding behind it is not changed."""
     hidden = torch.randn(TOKENS, WIDTH, generator=torch.Generator().manual_seed(0))
     for block in BLOCKS:
         result, start = read(table, block, hidden), 0
         for request, scheduled, computed in step:
-            use, prompt = uses[request]
+            composition, prompt = compositions[request]
             own = slice(start, start + scheduled)
             generated = [position >= prompt for position in range(computed, computed + scheduled)]
-            expected = by_definition(use, block, hidden[own], generated)
+            expected = by_definition(composition, block, hidden[own], generated)
             torch.testing.assert_close(result[own], expected, rtol=1e-4, atol=1e-4)
             start += scheduled
         assert torch.equal(result[start:], hidden[start:])
@@ -97,7 +99,7 @@ class Serving(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.table = new_table(self.SLOTS)
-        self.uses: dict[str, tuple[dict[str, float], int]] = {}
+        self.compositions: dict[str, tuple[dict[str, float], int]] = {}
         self.progress: dict[str, int] = {}
         self.waiting: dict[str, tuple[dict[str, float], int]] = {}
         self.number = 0
@@ -113,42 +115,44 @@ class Serving(RuleBasedStateMachine):
         assert digest not in self.table.held
 
     def room(self) -> bool:
-        return len(self.uses) < self.SLOTS
+        return len(self.compositions) < self.SLOTS
 
     @precondition(room)
     @rule(
-        use=st.dictionaries(st.sampled_from(list(EDITS)), st.sampled_from([0.0, 0.5, -1.0]), max_size=2),
+        composition=st.dictionaries(
+            st.sampled_from(list(EDITS)), st.sampled_from([0.0, 0.5, -1.0]), max_size=2
+        ),
         prompt=st.integers(1, 9),
     )
-    def admit(self, use: dict[str, float], prompt: int) -> None:
+    def admit(self, composition: dict[str, float], prompt: int) -> None:
         self.number += 1
-        self.enter(f"request-{self.number}", use, prompt, computed=0)
+        self.enter(f"request-{self.number}", composition, prompt, computed=0)
 
-    def enter(self, request: str, use: dict[str, float], prompt: int, computed: int) -> None:
-        known = all(digest in self.table.held for digest, strength in use.items() if strength)
+    def enter(self, request: str, composition: dict[str, float], prompt: int, computed: int) -> None:
+        known = all(digest in self.table.held for digest, strength in composition.items() if strength)
         try:
-            self.table.admit(request, list(use.items()), prompt)
+            self.table.admit(request, list(composition.items()), prompt)
         except RuntimeError:
             assert not known
             assert request not in self.table.requests
             return
-        self.uses[request] = use, prompt
+        self.compositions[request] = composition, prompt
         self.progress[request] = computed
 
-    @precondition(lambda self: self.uses)
+    @precondition(lambda self: self.compositions)
     @rule(data=st.data())
     def release(self, data: Any) -> None:
-        request = data.draw(st.sampled_from(sorted(self.uses)))
+        request = data.draw(st.sampled_from(sorted(self.compositions)))
         self.table.release(request)
         self.table.release(request)
-        del self.uses[request], self.progress[request]
+        del self.compositions[request], self.progress[request]
 
-    @precondition(lambda self: self.uses)
+    @precondition(lambda self: self.compositions)
     @rule(data=st.data())
     def preempt(self, data: Any) -> None:
-        request = data.draw(st.sampled_from(sorted(self.uses)))
+        request = data.draw(st.sampled_from(sorted(self.compositions)))
         self.table.release(request)
-        self.waiting[request] = self.uses.pop(request)
+        self.waiting[request] = self.compositions.pop(request)
         del self.progress[request]
 
     @precondition(lambda self: self.waiting and self.room())
@@ -157,23 +161,23 @@ class Serving(RuleBasedStateMachine):
         request = data.draw(st.sampled_from(sorted(self.waiting)))
         self.enter(request, *self.waiting.pop(request), computed=cached)
 
-    @precondition(lambda self: self.uses)
-    @rule(data=st.data(), use=st.dictionaries(st.sampled_from(list(EDITS)), st.just(1.0), max_size=1))
-    def admit_again(self, data: Any, use: dict[str, float]) -> None:
-        request = data.draw(st.sampled_from(sorted(self.uses)))
-        prompt, computed = self.uses.pop(request)[1], self.progress.pop(request)
-        self.enter(request, use, prompt, computed)
+    @precondition(lambda self: self.compositions)
+    @rule(data=st.data(), composition=st.dictionaries(st.sampled_from(list(EDITS)), st.just(1.0), max_size=1))
+    def admit_again(self, data: Any, composition: dict[str, float]) -> None:
+        request = data.draw(st.sampled_from(sorted(self.compositions)))
+        prompt, computed = self.compositions.pop(request)[1], self.progress.pop(request)
+        self.enter(request, composition, prompt, computed)
 
     @rule(data=st.data())
     def step(self, data: Any) -> None:
         """Some of the requests, in any order, some tokens each."""
-        order = data.draw(st.permutations(sorted(self.uses)))
+        order = data.draw(st.permutations(sorted(self.compositions)))
         step = [
             (request, data.draw(st.integers(1, 7)), self.progress[request])
             for request in order[: data.draw(st.integers(0, len(order)))]
         ]
         fill(self.table, step)
-        check(self.table, step, self.uses)
+        check(self.table, step, self.compositions)
         for request, scheduled, _ in step:
             self.progress[request] += scheduled
 
@@ -183,10 +187,10 @@ class Serving(RuleBasedStateMachine):
             return
         counts = self.table.statistics()
         distinct = {
-            frozenset((digest, strength) for digest, strength in use.items() if strength)
-            for use, _ in self.uses.values()
+            frozenset((digest, strength) for digest, strength in composition.items() if strength)
+            for composition, _ in self.compositions.values()
         }
-        assert set(self.table.requests) == set(self.uses)
+        assert set(self.table.requests) == set(self.compositions)
         assert counts["in_use"] == len(distinct - {frozenset()})
         assert counts["in_use"] <= counts["resident"] <= counts["slots"] == self.SLOTS
         assert counts["held"] == len(self.table.held)
@@ -242,12 +246,12 @@ def test_a_row_stays_until_its_slot_is_needed() -> None:
 
 def test_a_batch_full_of_different_rows() -> None:
     table = table_of(slots=6)
-    uses = {digest: ({digest: 1.0}, 1) for digest in EDITS}
+    compositions = {digest: ({digest: 1.0}, 1) for digest in EDITS}
     for digest in EDITS:
         table.admit(digest, [(digest, 1.0)], 1)
     step = [(digest, 2, 0) for digest in EDITS]
     fill(table, step)
-    check(table, step, uses)
+    check(table, step, compositions)
     with pytest.raises(RuntimeError, match="all 6 slots"):
         table.admit("one more", [("sha256:0", 2.0)], 1)
     assert "one more" not in table.requests

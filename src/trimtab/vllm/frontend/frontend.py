@@ -12,41 +12,41 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab.errors import ModelError, SteeringError
-from trimtab.serve import resolving as requests
-from trimtab.serve.expressions import ASKED
+from trimtab.serve.composition import Composition
 from trimtab.serve.library import MIB, SteeringLibrary
-from trimtab.serve.resolving import Use
-from trimtab.serve.rows import pack
+from trimtab.serve.request import STEERING_KEY, parse_request
+from trimtab.serve.resolving import resolve
 from trimtab.steering.record import ModelIdentity
-from trimtab.vllm.phases import INTERNAL, SCOPED
-from trimtab.vllm.settings import Settings
+from trimtab.vllm.packing import pack_edits
+from trimtab.vllm.prefix_cache import INTERNAL, SCOPED, salt
+from trimtab.vllm.settings import SteeringSettings
 
 
 @dataclass(frozen=True)
-class Trusted:
+class TrustedRequest:
     """What a caller in this process gives as `extra_args["steering"]`, beyond what a client may: JSON cannot make one.
 
     Attributes:
-        use: Digests and strengths; every worker must hold them already.
+        composition: Digests and strengths; every worker must hold them already.
         prompt_tokens: How many tokens count as the prompt, if not all that were given.
         record: The number under which the workers record the request; None not to.
     """
 
-    use: Use = ()
+    composition: Composition = ()
     prompt_tokens: int | None = None
     record: int | None = None
 
 
 @dataclass(frozen=True)
-class Plan:
+class RequestPlan:
     """What becomes of a request.
 
     Attributes:
-        use: What steers it; empty for nothing.
+        composition: What steers it; empty for nothing.
         internal: What the workers are told; None for nothing.
     """
 
-    use: Use = ()
+    composition: Composition = ()
     internal: dict[str, Any] | None = field(default=None, compare=False)
 
 
@@ -68,7 +68,7 @@ class Frontend:
     """
 
     def __init__(self, vllm_config: Any, tokenizer: Any = None) -> None:
-        settings = Settings.from_vllm(vllm_config)
+        settings = SteeringSettings.from_vllm(vllm_config)
         if settings is None:
             raise ModelError('this vLLM serves no steering: give it additional_config={"trimtab": {}}')
         self.settings = settings
@@ -88,11 +88,11 @@ class Frontend:
     def of(cls, input_processor: Any) -> Frontend | None:
         """The frontend of a vLLM `InputProcessor`, made on first use; None if steering is not served there."""
         known: Frontend | None = getattr(input_processor, "trimtab", None)
-        if known is None and Settings.from_vllm(input_processor.vllm_config) is not None:
+        if known is None and SteeringSettings.from_vllm(input_processor.vllm_config) is not None:
             known = input_processor.trimtab = cls(input_processor.vllm_config, input_processor.tokenizer)
         return known
 
-    def plan(self, params: Any) -> Plan:
+    def plan(self, params: Any) -> RequestPlan:
         """Decides what becomes of a request.
 
         Args:
@@ -103,40 +103,40 @@ class Frontend:
         """
         extra = getattr(params, "extra_args", None)
         if not isinstance(extra, Mapping):
-            return Plan()
+            return RequestPlan()
         refuse_internal(extra)
-        asked = extra.get(ASKED)
-        if isinstance(asked, Trusted):
-            if asked.record is not None and not self.settings.record:
-                raise SteeringError(
-                    'to record requests, serve with additional_config={"trimtab": {"record": true}}'
-                )
-            if asked == Trusted():
-                return Plan()
-            internal: dict[str, Any] = {"use": [list(part) for part in asked.use]}
-            if asked.use:
-                internal[SCOPED] = (
-                    True  # it may be; nothing is lost where it is not, but quoted answers in the cache
-                )
-            if asked.prompt_tokens is not None:
-                internal["prompt_tokens"] = asked.prompt_tokens
-            if asked.record is not None:
-                internal["record"] = asked.record
-            return Plan(asked.use, internal)
-        question = requests.ask(extra)
-        if question is None:
-            return Plan()
-        resolved = requests.resolve(question, self.library)
-        if not resolved.use:
-            return Plan()
-        internal = {"use": [list(part) for part in resolved.use]}
+        asked = extra.get(STEERING_KEY)
+        if asked is None or asked == TrustedRequest():
+            return RequestPlan()
+        if isinstance(asked, TrustedRequest):
+            return self._trusting(asked)
+        resolved = resolve(parse_request(asked), self.library)
+        if not resolved.composition:
+            return RequestPlan()
+        internal: dict[str, Any] = {"composition": [list(part) for part in resolved.composition]}
         if resolved.scoped:
             internal[SCOPED] = True
         if resolved.inline:
-            internal["inline"] = {digest: pack(edits) for digest, edits in resolved.inline.items()}
-        return Plan(resolved.use, internal)
+            internal["inline"] = {digest: pack_edits(edits) for digest, edits in resolved.inline.items()}
+        return RequestPlan(resolved.composition, internal)
 
-    def attach(self, request: Any, plan: Plan) -> None:
+    def _trusting(self, request: TrustedRequest) -> RequestPlan:
+        if request.record is not None and not self.settings.record:
+            raise SteeringError(
+                'to record requests, serve with additional_config={"trimtab": {"record": true}}'
+            )
+        internal: dict[str, Any] = {"composition": [list(part) for part in request.composition]}
+        if request.composition:
+            internal[SCOPED] = (
+                True  # it may be; where it is not, nothing is lost but quoted answers in the cache
+            )
+        if request.prompt_tokens is not None:
+            internal["prompt_tokens"] = request.prompt_tokens
+        if request.record is not None:
+            internal["record"] = request.record
+        return RequestPlan(request.composition, internal)
+
+    def attach(self, request: Any, plan: RequestPlan) -> None:
         """Puts a plan into a request of vLLM's: what the workers are told, and the salt of its cached blocks.
 
         Args:
@@ -151,11 +151,11 @@ class Frontend:
                 "a prompt that is sent in pieces cannot be steered by edits for the prompt only, or for generated "
                 "tokens only: what was an answer becomes a prompt there; use edits for all tokens"
             )
-        request.cache_salt = requests.salt(request.cache_salt, plan.use)
+        request.cache_salt = salt(request.cache_salt, plan.composition)
         params = request.sampling_params
         if params is None or not params.extra_args:
             return
-        extra = {name: value for name, value in params.extra_args.items() if name != ASKED}
+        extra = {name: value for name, value in params.extra_args.items() if name != STEERING_KEY}
         if plan.internal is not None:
             extra[INTERNAL] = plan.internal
         params.extra_args = extra
@@ -168,7 +168,7 @@ def refuse_internal(extra: Mapping[str, Any]) -> None:
         SteeringError: If it does.
     """
     if INTERNAL in extra:
-        raise SteeringError(f"'{INTERNAL}' is not for clients; ask for a steering with '{ASKED}'")
+        raise SteeringError(f"'{INTERNAL}' is not for clients; ask for a steering with '{STEERING_KEY}'")
 
 
 def refuse_unserved(params: Any) -> None:
@@ -178,7 +178,7 @@ def refuse_unserved(params: Any) -> None:
         SteeringError: If it asks for steering.
     """
     extra = getattr(params, "extra_args", None)
-    if isinstance(extra, Mapping) and (extra.get(ASKED) is not None or INTERNAL in extra):
+    if isinstance(extra, Mapping) and (extra.get(STEERING_KEY) is not None or INTERNAL in extra):
         raise SteeringError(
             "steering is not served here: start the server with `trimtab serve`, or vLLM with "
             "--additional-config '{\"trimtab\": {}}'"

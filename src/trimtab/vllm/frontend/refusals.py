@@ -1,12 +1,16 @@
-"""What cannot be steered rightly is refused when vLLM starts, with the reason, never served half right."""
+"""What cannot be steered rightly is refused with the reason, never served half right: at the start, where it can be."""
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from trimtab.errors import ModelError
-from trimtab.vllm.settings import Settings
+from trimtab.serve.request import STEERING_KEY
+from trimtab.vllm.settings import SteeringSettings
 
 CONNECTORS = frozenset(
     {
@@ -22,6 +26,10 @@ CONNECTORS = frozenset(
 )
 """The KV connectors of vLLM under which steerings stay apart: what they store goes by block hashes, which cover the
 steering, or they hand it from one request to the very same. Others look it up by tokens, or are not in vLLM."""
+_REQUESTS = (
+    ("vllm.entrypoints.openai.chat_completion.protocol", "ChatCompletionRequest"),
+    ("vllm.entrypoints.openai.completion.protocol", "CompletionRequest"),
+)
 
 
 def check_config(vllm_config: Any) -> None:
@@ -68,7 +76,7 @@ def _parallelism(vllm_config: Any) -> str | None:
         return (
             "workers that join later would lack the steerings that were loaded; leave out --enable-elastic-ep"
         )
-    settings = Settings.from_vllm(vllm_config)
+    settings = SteeringSettings.from_vllm(vllm_config)
     if settings is not None and settings.record and parallel.data_parallel_size > 1:
         return "ranks that only keep step with others would overwrite what is recorded; serve without record"
     return None
@@ -114,3 +122,34 @@ def _frontend(_: Any) -> str | None:
     if os.environ.get("VLLM_USE_RUST_FRONTEND", "0") not in ("", "0"):
         return "vLLM's frontend in Rust does not ask trimtab what requests may have; unset VLLM_USE_RUST_FRONTEND"
     return None
+
+
+def refuse_beams() -> None:
+    """Refuses beam search with a steering, which would drop what a request says beside vLLM's own options.
+
+    Wraps the requests of the server that this process is; where it is none, nothing. Again changes nothing.
+    """
+    for module, name in _REQUESTS:
+        request = getattr(sys.modules.get(module), name, None)
+        if hasattr(request, "to_beam_search_params"):
+            _wrap_beams(request)
+
+
+def _wrap_beams(request: Any) -> None:
+    original = request.to_beam_search_params
+    if getattr(original, "trimtab", False):
+        return
+
+    @functools.wraps(original)
+    def to_beam_search_params(self: Any, *args: Any, **kwargs: Any) -> Any:
+        from vllm.exceptions import VLLMValidationError
+
+        arguments = getattr(self, "vllm_xargs", None)
+        if isinstance(arguments, Mapping) and arguments.get(STEERING_KEY) is not None:
+            raise VLLMValidationError(
+                "beam search cannot be steered; leave use_beam_search or the steering out"
+            )
+        return original(self, *args, **kwargs)
+
+    to_beam_search_params.trimtab = True  # type: ignore[attr-defined]
+    request.to_beam_search_params = to_beam_search_params

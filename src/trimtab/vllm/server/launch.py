@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from trimtab import nano
 from trimtab.errors import ModelError, TrimtabError
+from trimtab.serve.permission import may_change
 from trimtab.vllm import WORKER
-from trimtab.vllm.cache import bytes_on_cpu
 from trimtab.vllm.server.options import (
     check_environment,
     keys,
@@ -28,20 +28,20 @@ from trimtab.vllm.server.options import (
     take_additional_config,
     value,
 )
+from trimtab.vllm.settings import cache_bytes_on_cpu
 
 UPLOAD = "TRIMTAB_UPLOAD"
 """The environment variable that tells the server whether clients may change which steerings there are: 1, 0 or `AUTO`,
 by which the server decides with `may_change` once vLLM has read its command line."""
 AUTO = "auto"
 
-_SERVER = "trimtab.vllm.server.server"
+_SERVER = "trimtab.vllm.server"
 _GROUPS = (
     "vllm.general_plugins",
     "vllm.platform_plugins",
     "vllm.io_processor_plugins",
     "vllm.stat_logger_plugins",
 )
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,6 @@ class Launch:
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(self.command[0], list(self.command), {**os.environ, **self.environment})
-
-
-def may_change(host: str | None, *, has_key: bool, uds: str | None = None) -> bool:
-    """Whether clients may load and unload steerings where nobody said so: not if anybody could.
-
-    Args:
-        host: The address that the server listens on; None for all of the machine's.
-        has_key: Whether the server asks for an API key.
-        uds: The socket in the file system that it listens on instead, if it does.
-    """
-    return has_key or bool(uds) or host in _LOOPBACK
 
 
 def plan(
@@ -136,7 +125,7 @@ def plan(
         # Its steerings were learned in float32, and "auto" would take half precision.
         unless_given("--dtype", "float32")
     in_python = {option.removeprefix("--").replace("-", "_") for option in given}
-    if on_cpu and (cache := bytes_on_cpu(in_python, environment, built_in=built_in)) is not None:
+    if on_cpu and (cache := cache_bytes_on_cpu(in_python, environment, built_in=built_in)) is not None:
         unless_given("--kv-cache-memory-bytes", cache)
     command += ["--worker-extension-cls", WORKER]
     rest, others = take_additional_config(options)

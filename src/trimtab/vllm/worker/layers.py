@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trimtab.errors import ModelError
 from trimtab.vllm.residual import Stream, judged
-from trimtab.vllm.settings import Settings
+from trimtab.vllm.settings import SteeringSettings
 from trimtab.vllm.worker import operation
 from trimtab.vllm.worker.runners import SteeringState
 from trimtab.vllm.worker.table import SteeringTable
@@ -77,7 +77,7 @@ def stream_of(layer: Any) -> Stream:
     return judged(function) if isinstance(function, ast.FunctionDef) else "unknown"
 
 
-def install(model: nn.Module, vllm_config: Any, settings: Settings) -> SteeringState:
+def install(model: nn.Module, vllm_config: Any, settings: SteeringSettings) -> SteeringState:
     """Puts steering behind every decoder layer of a model that was just made.
 
     The tables are buffers of the layers, so that they are seen by `torch.compile`, by CUDA graphs and by vLLM's sleep

@@ -5,7 +5,7 @@ Before the next step overwrites the buffers, what belongs to requests that are r
 the statistics once the last token of its prompt was seen: a prompt may come in chunks, and what a preempted one does
 again is not read again.
 
-The driver says what to read (`Wanted`), runs the prompts, and fetches the result; both travel as safetensors.
+The driver says what to read (`Reading`), runs the prompts, and fetches the result; both travel as safetensors.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UNKNOWN = -1
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Reading:
     """What is to be read.
 
     Attributes:
@@ -63,7 +63,7 @@ class Wanted:
         return _packed(tensors, said)
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Wanted:
+    def unpack(cls, packed: bytes) -> Reading:
         """What `pack` gave.
 
         Args:
@@ -122,7 +122,7 @@ class Recorder:
         self._buffers = {
             block: torch.zeros(tokens, width, dtype=dtype, device=device) for block in sorted(blocks)
         }
-        self._wanted: Wanted | None = None
+        self._wanted: Reading | None = None
         self._statistics: CaptureStatistics | None = None
         self._prompts: list[_Prompt] = []
         self._step: list[
@@ -138,7 +138,7 @@ class Recorder:
         """
         return self._buffers[block]
 
-    def begin(self, wanted: Wanted) -> None:
+    def begin(self, wanted: Reading) -> None:
         """Starts to read anew; what was read before is dropped.
 
         Args:
@@ -282,14 +282,14 @@ class RecordingWorker:
         """Starts a reading.
 
         Args:
-            settings: A packed `Wanted`.
+            settings: A packed `Reading`.
 
         Raises:
             ModelError: The engine was not started to record.
         """
         recorder = self._trimtab_recorder()
         if _is_first_of_its_stage():
-            recorder.begin(Wanted.unpack(settings))
+            recorder.begin(Reading.unpack(settings))
 
     def trimtab_record_result(self) -> bytes:
         """Ends the reading and gives what was read; empty where another worker has the same, or there is nothing."""

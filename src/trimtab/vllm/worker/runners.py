@@ -10,41 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from trimtab.serve.rows import unpack
-from trimtab.vllm.phases import INTERNAL
+from trimtab.vllm.packing import unpack_edits
+from trimtab.vllm.prefix_cache import INTERNAL
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from trimtab.vllm.settings import Settings
+    from trimtab.vllm.settings import SteeringSettings
+    from trimtab.vllm.worker.recording import Recorder
     from trimtab.vllm.worker.table import SteeringTable
-
-
-class Recorder(Protocol):
-    """What `capture` puts into a worker; see `trimtab.vllm.worker.recording`."""
-
-    def buffer(self, block: int) -> Tensor:
-        """Where the residual stream after a block is copied in every step, `[tokens, d]`; its address never changes."""
-
-    def before_step(
-        self,
-        request_ids: Sequence[str],
-        scheduled: np.ndarray,
-        computed: np.ndarray,
-        rows: Sequence[int | None],
-    ) -> None:
-        """Called before the model runs.
-
-        Args:
-            request_ids: The requests of this step, in the order of their tokens.
-            scheduled: How many tokens of each are computed in this step.
-            computed: How many tokens of each were computed before.
-            rows: The `record` number of each request; None for one that is not recorded.
-        """
 
 
 @dataclass
@@ -59,7 +35,7 @@ class SteeringState:
     """
 
     table: SteeringTable
-    settings: Settings
+    settings: SteeringSettings
     blocks: tuple[int, ...]
     recorder: Recorder | None = None
     _inline: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by request
@@ -86,9 +62,9 @@ class SteeringState:
         self._hold_inline(request_id, internal.get("inline") or {})
         if internal.get("record") is not None:
             self._records[request_id] = int(internal["record"])
-        use = [(str(digest), float(strength)) for digest, strength in internal["use"]]
+        composition = [(str(digest), float(strength)) for digest, strength in internal["composition"]]
         own = internal.get("prompt_tokens")
-        self.table.admit(request_id, use, prompt_tokens if own is None else int(own))
+        self.table.admit(request_id, composition, prompt_tokens if own is None else int(own))
 
     def release(self, request_id: str) -> None:
         """Takes a request's row back; for one that is unknown, nothing."""
@@ -125,7 +101,7 @@ class SteeringState:
             if digest not in self._inline_uses:
                 if digest in self.table.held:
                     continue  # held for another reason, and for longer
-                self.table.hold(digest, unpack(packed))
+                self.table.hold(digest, unpack_edits(packed))
             self._inline_uses[digest] += 1
             held.append(digest)
         self._inline[request_id] = tuple(held)
@@ -180,7 +156,7 @@ def after_v1_update(runner: Any, scheduler_output: Any) -> None:
     request_ids = runner.input_batch.req_ids
     # Preempted requests stay known to the runner, but do not compute: their rows are for others.
     state.keep_only(request_ids)
-    # One that was there can come again under its name with a longer prompt (a session), or with another use.
+    # One that was there can come again under its name with a longer prompt (a session), or with another composition.
     again = {request.req_id for request in scheduler_output.scheduled_new_reqs}
     admitted = set(state.table.requests)
     for request_id in request_ids:

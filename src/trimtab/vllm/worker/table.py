@@ -1,8 +1,8 @@
 """The serving table: static buffers with a slot for every different row in the batch, and an index from token to row.
 
 Buffers and index keep their addresses, so compiled graphs and CUDA graphs read whatever was written last. Slot 0 does
-nothing. A slot is shared by all requests with the same use, and keeps its content when the last of them is gone: who
-comes back finds it there, until another row needs the slot.
+nothing. A slot is shared by all requests with the same composition, and keeps its content when the last of them is
+gone: who comes back finds it there, until another row needs the slot.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimtab.serve.canonical import Use, use_of
-from trimtab.serve.rows import Row, combine, fold
+from trimtab.serve.composition import Composition, composed
+from trimtab.serve.rows import TableRow, combine, fold
 from trimtab.steering.edits import Edit
 
 __all__ = ["Buffers", "SteeringTable"]
@@ -47,7 +47,7 @@ class Buffers:
 @dataclass(eq=False)
 class _Slot:
     number: int
-    use: Use = ()
+    composition: Composition = ()
     users: int = 0
     gates: int = 0
 
@@ -94,10 +94,10 @@ class SteeringTable:
         self.index = torch.zeros(tokens, dtype=torch.int32, device=self.device)
         """Which row each token of the step reads, `2 slot + phase`, int32; 0 for tokens that are not steered."""
 
-        self._held: dict[str, Row] = {}
-        self._slots: dict[Use, _Slot] = {}
+        self._held: dict[str, TableRow] = {}
+        self._slots: dict[Composition, _Slot] = {}
         self._free = [_Slot(number) for number in range(slots, 0, -1)]
-        self._idle: OrderedDict[Use, _Slot] = OrderedDict()  # no users, least recently used first
+        self._idle: OrderedDict[Composition, _Slot] = OrderedDict()  # no users, least recently used first
         self._requests: dict[
             str, int
         ] = {}  # slot and length of the prompt in one number: an array of pairs is slow
@@ -151,12 +151,12 @@ class SteeringTable:
         """The requests that are admitted, steered or not."""
         return self._requests.keys()
 
-    def admit(self, request_id: str, use: Iterable[tuple[str, float]], prompt_tokens: int) -> None:
+    def admit(self, request_id: str, composition: Iterable[tuple[str, float]], prompt_tokens: int) -> None:
         """Give a request its row; again for one that is there already (resumed, say) replaces what it had.
 
         Args:
             request_id: Any text, different for requests that run at once.
-            use: Digests and strengths.
+            composition: Digests and strengths.
             prompt_tokens: How many of its tokens are the prompt.
 
         Raises:
@@ -164,7 +164,7 @@ class SteeringTable:
                 all slots are in use. The request is then not admitted.
         """
         self.release(request_id)
-        normal = use_of(use)
+        normal = composed(composition)
         slot = self._slot(normal) if normal else None
         if slot is not None:
             slot.users += 1
@@ -180,7 +180,7 @@ class SteeringTable:
         if slot is not None:
             slot.users -= 1
             if not slot.users:
-                self._idle[slot.use] = slot
+                self._idle[slot.composition] = slot
 
     def fill(self, request_ids: Sequence[str], scheduled: np.ndarray, computed: np.ndarray) -> None:
         """Write the index for one step.
@@ -244,17 +244,17 @@ class SteeringTable:
         rows[1::2], lengths[1::2] = 2 * slots + (slots != _NOTHING), count - of_prompt
         return np.repeat(rows.astype(np.int32), lengths)
 
-    def _slot(self, use: Use) -> _Slot | None:
-        """The slot with the row of a use; None for a row that does nothing here."""
-        known = self._slots.get(use)
+    def _slot(self, composition: Composition) -> _Slot | None:
+        """The slot with the row of a composition; None for a row that does nothing here."""
+        known = self._slots.get(composition)
         if known is not None:
             return known
-        missing = [digest for digest, _ in use if digest not in self._held]
+        missing = [digest for digest, _ in composition if digest not in self._held]
         if missing:
             raise RuntimeError(
                 f"this worker does not hold the steering {missing[0]}; it must be sent there first"
             )
-        row = combine([(self._held[digest], strength) for digest, strength in use])
+        row = combine([(self._held[digest], strength) for digest, strength in composition])
         if row.is_nothing:
             return None
         if row.widest > self.gates:
@@ -265,16 +265,16 @@ class SteeringTable:
             slot = self._free.pop()
         elif self._idle:
             _, slot = self._idle.popitem(last=False)
-            del self._slots[slot.use]
+            del self._slots[slot.composition]
             self._counts["evictions"] += 1
         else:
             raise RuntimeError(f"all {len(self._slots)} slots of the steering table are in use")
         self._write(slot, row)
-        slot.use = use
-        self._slots[use] = self._idle[use] = slot
+        slot.composition = composition
+        self._slots[composition] = self._idle[composition] = slot
         return slot
 
-    def _write(self, slot: _Slot, row: Row) -> None:
+    def _write(self, slot: _Slot, row: TableRow) -> None:
         """Replace all that a slot holds."""
         rows = slice(2 * slot.number, 2 * slot.number + 2)
         added = self._staging(self._added[:, rows])

@@ -10,8 +10,8 @@ from typing import Any
 
 from trimtab._version import __version__
 from trimtab.errors import ModelError
-from trimtab.serve.rows import unpack
 from trimtab.steering.steering import Steering
+from trimtab.vllm.packing import unpack_edits
 from trimtab.vllm.worker.recording import RecordingWorker
 from trimtab.vllm.worker.runners import SteeringState
 
@@ -29,12 +29,12 @@ class SteeringWorker(RecordingWorker):
 
         Args:
             digest: Its digest.
-            packed: Its edits, as `trimtab.serve.rows.pack` wrote them.
+            packed: Its edits, as `trimtab.vllm.packing.pack_edits` wrote them.
 
         Raises:
             SteeringError: If they are damaged.
         """
-        self._trimtab_state().table.hold(digest, unpack(packed))
+        self._trimtab_state().table.hold(digest, unpack_edits(packed))
 
     def trimtab_forget(self, digest: str) -> None:
         """Drops a steering that no request will be admitted with again; for one that is unknown, nothing."""

@@ -6,8 +6,8 @@
      "edits": [{"block": 2, "u": [...], "alpha": 1.0,
                 "p": [...], "tokens": "generated"}]}                  edits of the request's own
 
-Either may come as text, the object as JSON: vLLM's `vllm_xargs` takes no objects. A vector is a list of numbers or, for
-what is long, the base64 of its float32 values, lowest byte first.
+Either may come as text, the object as JSON, for servers whose arguments are no objects. A vector is a list of numbers
+or, for what is long, the base64 of its float32 values, lowest byte first.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from torch import Tensor
 from trimtab.errors import SteeringError
 from trimtab.steering.edits import Edit
 
-__all__ = ["ASKED", "Asked", "ask"]
+__all__ = ["STEERING_KEY", "SteeringRequest", "parse_request"]
 
-ASKED = "steering"
-"""The entry of a request's `extra_args` (over HTTP, of its `vllm_xargs`)."""
+STEERING_KEY = "steering"
+"""The entry of a request's arguments: over HTTP of `vllm_xargs`, in vLLM of `extra_args`."""
 MOST_STEERINGS = 32
 MOST_EDITS = 256
 MOST_VALUES = 2**21
@@ -48,7 +48,7 @@ _PART = re.compile(
 
 
 @dataclass(frozen=True)
-class Asked:
+class SteeringRequest:
     """What a request says, before anyone looked whether it can be had.
 
     Attributes:
@@ -60,22 +60,15 @@ class Asked:
     edits: tuple[Edit, ...] = ()
 
 
-def ask(extra_args: Mapping[str, Any] | None) -> Asked | None:
+def parse_request(value: Any) -> SteeringRequest:
     """Read what a request asks for.
 
     Args:
-        extra_args: The request's `extra_args`; what counts is its entry `steering`: an expression, an object, or an
-            object as JSON text.
-
-    Returns:
-        None if it says nothing about steering.
+        value: An expression, an object, or an object as JSON text.
 
     Raises:
         SteeringError: It cannot be understood, is too much, or not finite.
     """
-    value = None if extra_args is None else extra_args.get(ASKED)
-    if value is None:
-        return None
     if isinstance(value, str):
         is_object = value[:64].lstrip().startswith("{")
         most = MOST_TEXT if is_object else MOST_EXPRESSION
@@ -84,7 +77,7 @@ def ask(extra_args: Mapping[str, Any] | None) -> Asked | None:
                 f"the steering has {len(value)} characters, and {most} is the most; load it on the server instead"
             )
         if not is_object:
-            return Asked(_expression(value))
+            return SteeringRequest(_expression(value))
         value = _parse(value)
     if not isinstance(value, Mapping):
         raise SteeringError(f"a steering is text or an object, not {_shown(value)}; {_EXAMPLE}")
@@ -94,7 +87,7 @@ def ask(extra_args: Mapping[str, Any] | None) -> Asked | None:
             f"the steering is empty; give it 'steerings' or 'edits', leave it out, or {_EXAMPLE}"
         )
     parts = tuple(_part(item) for item in _listed(value, "steerings", MOST_STEERINGS))
-    return Asked(parts, _edits(_listed(value, "edits", MOST_EDITS)))
+    return SteeringRequest(parts, _edits(_listed(value, "edits", MOST_EDITS)))
 
 
 def _expression(text: str) -> tuple[tuple[str, float], ...]:

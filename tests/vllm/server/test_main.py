@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.vllm.server import server
+from trimtab.vllm.server import __main__ as server
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ SERVER = "vllm.entrypoints.openai.api_server"
 
 
 def main() -> int:
-    """Runs vLLM's server.
+    """Run vLLM's server.
 
     Returns:
         The exit code: 0, or 2 if steering cannot be served as asked for. Other errors are raised as vLLM raises them.
