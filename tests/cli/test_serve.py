@@ -10,7 +10,7 @@ import pytest
 
 from trimtab.vllm.server import launch
 from trimtab.vllm.server.launch import Launch
-from trimtab.vllm.settings import Settings
+from trimtab.vllm.settings import SteeringSettings
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_serving_starts_what_was_planned(
     (launched,) = started
     assert launched.command[-2:] == ("--max-model-len", "512")
     config = json.loads(launched.command[launched.command.index("--additional-config") + 1])
-    assert Settings(**config["trimtab"]) == Settings(steerings=str(steering_folder.parent))
+    assert SteeringSettings(**config["trimtab"]) == SteeringSettings(steerings=str(steering_folder.parent))
     assert "shout" in result.stderr
     assert result.stdout == ""
 
@@ -40,7 +40,9 @@ def test_settings_reach_the_server(run: Callable[..., Any], started: list[Launch
     assert run("serve", "nano", *options).exit_code == 0
     (launched,) = started
     config = json.loads(launched.command[launched.command.index("--additional-config") + 1])
-    assert Settings(**config["trimtab"]) == Settings(gates=9, limit=20, limit_mib=3, table_dtype="float32")
+    assert SteeringSettings(**config["trimtab"]) == SteeringSettings(
+        gates=9, limit=20, limit_mib=3, table_dtype="float32"
+    )
     for option, wrong in (("--gates", 65), ("--limit", 0), ("--limit-mib", 0), ("--table-dtype", "int8")):
         result = run("serve", "nano", option, wrong)
         assert result.exit_code == 2

@@ -93,7 +93,9 @@ def test_a_call_that_fails_holds_nothing_back() -> None:
 def test_too_many_gated_edits_are_refused_with_the_number_to_ask_for() -> None:
     steerings = of(Workers(), gates=2)
     steerings.check([None, steering(gates=2)])
-    with pytest.raises(SteeringError, match=r"'wide' has 3 gated edits in one block.*takes 2.*gates=3"):
+    with pytest.raises(
+        SteeringError, match=r"'wide' has 3 gated edits in one block.*tables take 2.*engine with gates=3"
+    ):
         steerings.check([steering(gates=3, name="wide")])
 
 

@@ -44,7 +44,7 @@ class HeldSteerings:
         """Refuses steerings that the tables cannot take.
 
         Args:
-            rows: The steering of each row, without conditions.
+            rows: The steering of each row, decided.
 
         Raises:
             SteeringError: One has too many gated edits in a block, or values too large for the tables.
@@ -57,7 +57,7 @@ class HeldSteerings:
         """Inside, every worker holds the steerings.
 
         Args:
-            rows: The steering of each row, without conditions.
+            rows: The steering of each row, decided.
 
         Yields:
             What steers each row.
