@@ -57,13 +57,7 @@ def choose(
 ) -> Chosen:
     """Read what a request asks for, and put it into a form that no later change to the library touches.
 
-    Args:
-        path: One of those at which the interface generates, or where it only names a model.
-        body: Its JSON object.
-        interface: The server's routes.
-        served: The names under which the model is served.
-        library: The steerings there are.
-        discreet: Do not tell which there are.
+    Where it is `discreet`, which steerings there are is not told.
 
     Raises:
         RefusedError: It asks for something that is not there, not sound, or not possible.
@@ -105,12 +99,6 @@ def check_elsewhere(
     path: str, body: Mapping[str, Any], interface: Interface, served: Collection[str]
 ) -> None:
     """Refuse a request for steering at a path where it would be answered unsteered.
-
-    Args:
-        path: None of those that `choose` takes.
-        body: Its JSON object.
-        interface: The server's routes.
-        served: The names under which the model is served.
 
     Raises:
         RefusedError: It asks for steering.

@@ -18,11 +18,7 @@ _ROOM_FOR_FORM = 2**20  # what a form needs beside its files, and more than any 
 
 
 async def json_of(request: Request) -> dict[str, Any]:
-    """The JSON object that a request brings.
-
-    Raises:
-        RefusedError: It brings none.
-    """
+    """The JSON object that a request brings."""
     if not is_json(request.scope):
         raise RefusedError(
             "the body must be JSON; send it with the header Content-Type: application/json",
@@ -60,11 +56,7 @@ async def form_of(request: Request, most: int) -> AsyncIterator[FormData]:
 
 
 async def file_of(form: FormData, key: str) -> bytes:
-    """The content of a file of a form.
-
-    Raises:
-        RefusedError: There is none.
-    """
+    """The content of a file of a form."""
     part = form.get(key)
     if isinstance(part, UploadFile):
         content: bytes = await part.read()

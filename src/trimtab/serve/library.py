@@ -108,10 +108,8 @@ class SteeringLibrary:
     def get(self, name_or_digest: str, *, named: bool = False) -> Entry:
         """The steering of a name, a digest `sha256:...`, or at least 12 characters of one that fit no other.
 
-        Args:
-            name_or_digest: What is asked for.
-            named: Leave out digests that no name stands for any more: they are about to be dropped, and only requests
-                that were under way already may still use them.
+        `named` leaves out digests that no name stands for any more: they are about to be dropped, and only requests
+        that were under way already may still use them.
 
         Raises:
             SteeringError: There is none, or several digests begin like this.
@@ -170,10 +168,6 @@ class SteeringLibrary:
     def load(self, name: str, folder: str | Path) -> Entry:
         """Add a saved steering.
 
-        Args:
-            name: What to call it.
-            folder: Where it was saved.
-
         Raises:
             SteeringError: As of `add`; or the folder does not hold a steering for this model, whole and not too large.
         """
@@ -216,12 +210,9 @@ class SteeringLibrary:
         return entries
 
     def load_hub(self, repo: str, revision: str | None = None, *, name: str | None = None) -> Entry:
-        """Add a steering of the Hub.
+        """Add a steering of the Hub, `owner/name`, under the repository's own name if none is given.
 
-        Args:
-            repo: The repository, `owner/name`; its two files are fetched and nothing else.
-            revision: A branch, a tag or a commit.
-            name: What to call it; the repository's own name if left out.
+        Its two files are fetched and nothing else; `revision` is a branch, a tag or a commit.
 
         Raises:
             SteeringError: As of `load`; or the Hub does not give it.
@@ -231,12 +222,7 @@ class SteeringLibrary:
         return self.add(called, self._read(fetch(repo, revision, self._check_size), f"{repo!r:.200}"))
 
     def upload(self, name: str, document: bytes, tensors: bytes) -> Entry:
-        """Add a steering whose files were sent.
-
-        Args:
-            name: What to call it.
-            document: The content of its `steering.json`.
-            tensors: The content of its `steering.safetensors`.
+        """Add a steering whose files, `steering.json` and `steering.safetensors`, were sent.
 
         Raises:
             SteeringError: As of `load`.

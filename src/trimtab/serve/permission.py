@@ -19,20 +19,13 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def may_change(host: str | None, *, has_key: bool, uds: str | None = None) -> bool:
     """Whether clients may load and unload steerings where nobody said so: not if anybody could.
 
-    Args:
-        host: The address that the server listens on; None for all of the machine's.
-        has_key: Whether the server asks for an API key.
-        uds: The socket in the file system that it listens on instead, if it does.
+    A `host` of None is all of the machine's addresses; `uds` is a socket in the file system to listen on instead.
     """
     return has_key or bool(uds) or host in _LOOPBACK
 
 
 def check_permission(serving: Serving, request: Request) -> None:
-    """Refuses a request to load or unload where that is not allowed, or from another site's page.
-
-    Raises:
-        RefusedError: It is.
-    """
+    """Refuses a request to load or unload where that is not allowed, or from another site's page."""
     if not serving.may_change:
         raise RefusedError(
             "this server was started without --upload: its steerings are those it was started with",

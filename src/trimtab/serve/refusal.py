@@ -26,11 +26,7 @@ class RefusedError(TrimtabError):
         self.parameter = parameter
 
     def to_dict(self, path: str = "") -> dict[str, Any]:
-        """The answer's JSON.
-
-        Args:
-            path: Of the request: Anthropic's messages have errors of another shape than OpenAI's.
-        """
+        """The answer's JSON; Anthropic's messages have errors of another shape than OpenAI's."""
         kind = HTTPStatus(self.status).phrase.replace(" ", "") + "Error"
         if path.startswith("/v1/messages"):
             return {"type": "error", "error": {"type": kind, "message": str(self)}}

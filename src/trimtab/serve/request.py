@@ -63,9 +63,6 @@ class SteeringRequest:
 def parse_request(value: Any) -> SteeringRequest:
     """Read what a request asks for.
 
-    Args:
-        value: An expression, an object, or an object as JSON text.
-
     Raises:
         SteeringError: It cannot be understood, is too much, or not finite.
     """

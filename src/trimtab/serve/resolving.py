@@ -39,10 +39,7 @@ class Resolved:
 def resolve(request: SteeringRequest, library: SteeringLibrary, *, named: bool = False) -> Resolved:
     """Find out whether a request can have what it asks for.
 
-    Args:
-        request: What it asks for.
-        library: The steerings of the served model.
-        named: Refuse digests that no name stands for any more (see `SteeringLibrary.get`).
+    `named` refuses digests that no name stands for any more (see `SteeringLibrary.get`).
 
     Raises:
         SteeringError: A steering is not there, an edit does not fit the model, there are too many gated edits in a
@@ -81,9 +78,7 @@ def resolve(request: SteeringRequest, library: SteeringLibrary, *, named: bool =
 def split_model_name(name: str, served: Collection[str]) -> tuple[str, str | None]:
     """Take the steering out of a model name such as `nano:json+lowercase`.
 
-    Args:
-        name: What the request calls the model.
-        served: The names under which models are served; they may have colons of their own.
+    The names in `served` may have colons of their own.
 
     Returns:
         The model's name, and the expression; None if there is none, or the model is not known.

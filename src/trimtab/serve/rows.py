@@ -69,16 +69,10 @@ class TableRow:
         return max((float(constant.abs().max()) for constant in self.added.values()), default=0.0)
 
     def check(self, gates: int, dtype: torch.dtype, name: str, place: str = "server") -> None:
-        """Refuse what tables cannot take.
-
-        Args:
-            gates: How many gated edits they have room for in one block.
-            dtype: Theirs.
-            name: Of the steering whose row this is.
-            place: What has the tables, and would have to be started otherwise: "server" or "engine".
+        """Refuse what the tables of a `place` ("server" or "engine") cannot take.
 
         Raises:
-            SteeringError: There are too many gated edits in a block, or values too large.
+            SteeringError: Too many gated edits in a block, or too large values; it says how to start the place.
         """
         if self.widest > gates:
             raise SteeringError(
@@ -102,9 +96,6 @@ class TableRow:
 
 def fold(edits: Sequence[Edit]) -> TableRow:
     """The row of one steering at strength 1.
-
-    Args:
-        edits: Its edits, each without `when`.
 
     Raises:
         SteeringError: An edit has a `when`, edits of one block differ in width, or a value leaves float32.
@@ -152,14 +143,7 @@ def combine(parts: Sequence[tuple[TableRow, float]]) -> TableRow:
 
 
 def row_of(parts: Sequence[tuple[Sequence[Edit], float]]) -> TableRow:
-    """Fold the edits of several steerings into one row.
-
-    Args:
-        parts: The edits of each steering, each without `when`, and its strength.
-
-    Raises:
-        SteeringError: As of `fold` and `combine`.
-    """
+    """Fold the edits of several steerings, each with its strength, into one row; raises as `fold` and `combine` do."""
     return combine([(fold(edits), strength) for edits, strength in parts])
 
 

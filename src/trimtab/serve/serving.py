@@ -102,11 +102,7 @@ class Serving:
         return type(own)(own.identity, gates=own.gates, limit=1, limit_bytes=own.limit_bytes, dtype=own.dtype)
 
     async def load(self, new: Entry, *, replace: bool = False) -> Entry:
-        """Let a steering be named from now on.
-
-        Args:
-            new: What to add, judged by `apart`.
-            replace: Whether it may take the place of another of its name.
+        """Let a steering, judged by `apart`, be named from now on; `replace` lets it take the place of another.
 
         Raises:
             RefusedError: There is another of its name, or a worker failed to take it.
@@ -137,11 +133,7 @@ class Serving:
             return entry
 
     async def unload(self, name: str) -> Entry:
-        """Let a steering be named no more.
-
-        Raises:
-            RefusedError: There is none of that name.
-        """
+        """Let a steering be named no more."""
         async with self._changing:
             if self._named(name) is None:
                 raise unknown(f"there is no steering named {name!r:.100} here")
@@ -152,11 +144,7 @@ class Serving:
             return entry
 
     def entry(self, name_or_digest: str) -> Entry:
-        """The steering of a name or a digest.
-
-        Raises:
-            RefusedError: There is none.
-        """
+        """The steering of a name or a digest."""
         try:
             return self.library.get(name_or_digest, named=True)
         except SteeringError as error:

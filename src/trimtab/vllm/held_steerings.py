@@ -41,27 +41,13 @@ class HeldSteerings:
         self._users: Counter[str] = Counter()
 
     def check(self, rows: Sequence[Steering | None]) -> None:
-        """Refuses steerings that the tables cannot take.
-
-        Args:
-            rows: The steering of each row, decided.
-
-        Raises:
-            SteeringError: One has too many gated edits in a block, or values too large for the tables.
-        """
+        """Refuses steerings that the tables cannot take."""
         for steering in {id(one): one for one in rows if one is not None}.values():
             fold(steering.edits).check(self._gates, self.dtype, steering.name, "engine")
 
     @contextmanager
     def held(self, rows: Sequence[Steering | None]) -> Iterator[list[Composition]]:
-        """Inside, every worker holds the steerings.
-
-        Args:
-            rows: The steering of each row, decided.
-
-        Yields:
-            What steers each row.
-        """
+        """Inside, every worker holds the steerings of these rows, decided; yields what steers each row."""
         digests: dict[int, str] = {}
         for steering in rows:
             if steering is not None and id(steering) not in digests:

@@ -50,14 +50,7 @@ def register() -> None:
 
 
 def check_hooks(v2_runner: bool) -> None:
-    """Refuses a vLLM that lacks what is hooked into.
-
-    Args:
-        v2_runner: Whether it uses model runner V2.
-
-    Raises:
-        ModelError: If it is one.
-    """
+    """Refuses a vLLM that lacks what is hooked into, by the model runner it uses."""
     import vllm
 
     if not vllm.__version__.startswith(f"{TESTED}."):

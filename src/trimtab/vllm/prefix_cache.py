@@ -25,13 +25,7 @@ def salt(client_salt: str | None, composition: Iterable[tuple[str, float]]) -> s
     """What vLLM shall mix into the hashes of a request's cache blocks: equal only where both arguments are.
 
     A salt that a client chose is hashed too, steered or not: so none that it could choose is the salt of a steering.
-
-    Args:
-        client_salt: The request's own `cache_salt`; an empty one is none.
-        composition: What steers the request.
-
-    Returns:
-        None if there is neither, so that plain requests share their cache as ever.
+    Where there is neither, it is None, so that plain requests share their cache as ever.
     """
     parts = composed(composition)
     if not client_salt and not parts:
@@ -47,15 +41,9 @@ def canonical(composition: Iterable[tuple[str, float]]) -> str:
 
 
 def block_keys(request: Any, start: int, end: int) -> list[tuple[str, int]]:
-    """What the hash of one block of a request must cover beside its tokens and its salt.
+    """What the hash of the block of tokens `start` to `end` of a vLLM request must cover beside tokens and salt.
 
-    Args:
-        request: A `vllm.v1.request.Request`.
-        start: The number of the block's first token in the request.
-        end: The number after that of its last token.
-
-    Returns:
-        Where generated tokens begin in the block, if its request is steered by edits that tell them from a prompt's.
+    That is where generated tokens begin in it, if edits steer the request that tell them from a prompt's.
     """
     extra = getattr(request.sampling_params, "extra_args", None)
     internal = extra.get(INTERNAL) if extra else None

@@ -15,10 +15,7 @@ Stream = Literal["sum", "first", "unknown"]
 
 
 def judged(forward: ast.FunctionDef) -> Stream:
-    """Where the residual stream is in the pair that a layer returns.
-
-    Args:
-        forward: Its `forward`.
+    """Where the residual stream is in the pair that the `forward` of a layer returns.
 
     Returns:
         `"sum"` if the layer reads the residual it is given, so that the next one will read what this one returns;

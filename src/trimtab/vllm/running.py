@@ -43,11 +43,7 @@ class Requests:
     def outputs(
         self, requests: Sequence[Request], at_once: int | None = None
     ) -> Generator[tuple[int, Any], None, None]:
-        """Runs requests; leaving the iterator early aborts those that are not finished.
-
-        Args:
-            requests: The requests.
-            at_once: How many may be with vLLM at a time; None for all.
+        """Runs requests, so many at once; leaving the iterator early aborts those that are not finished.
 
         Yields:
             The number of a request, and a `vllm.RequestOutput` of it.

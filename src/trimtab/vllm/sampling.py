@@ -59,16 +59,7 @@ class ModelSettings:
 
     @classmethod
     def of(cls, generation: Any, tokenizer: Any, model: str) -> ModelSettings:
-        """Reads them as transformers would.
-
-        Args:
-            generation: A `transformers.GenerationConfig`.
-            tokenizer: The tokenizer, for a model that names no end.
-            model: What to call the model.
-
-        Warns:
-            UserWarning: If there are settings that vLLM does not have.
-        """
+        """Reads them of a `GenerationConfig` as transformers would; warns of those that vLLM does not have."""
         ends = generation.eos_token_id
         if ends is None:
             ends = tokenizer.eos_token_id
@@ -106,14 +97,7 @@ class ModelSettings:
 
 
 def check(settings: Settings) -> None:
-    """Refuses what vLLM cannot do.
-
-    Args:
-        settings: The arguments of `generate`, valid as such.
-
-    Raises:
-        ModelError: It is one of these.
-    """
+    """Refuses, with a ModelError, what vLLM cannot do of valid settings."""
     if settings.num_beams > 1:
         raise ModelError(
             f"the vllm engine has no beam search, and num_beams is {settings.num_beams}; leave it out, or use the "
@@ -129,14 +113,9 @@ def check(settings: Settings) -> None:
 def sampling_params(
     settings: Settings, own: ModelSettings, prompt_tokens: int, seed: int | None, **more: Any
 ) -> Any:
-    """The `vllm.SamplingParams` of one response.
+    """The `vllm.SamplingParams` of one response: the settings of `generate`, and the model's own where they are silent.
 
-    Args:
-        settings: The arguments of `generate`.
-        own: What holds where they say nothing.
-        prompt_tokens: The length of the prompt.
-        seed: Of this response; None leaves the numbers to vLLM.
-        more: Other fields.
+    Without a seed, the numbers are vLLM's.
     """
     from vllm import SamplingParams
 
@@ -163,13 +142,7 @@ def sampling_params(
 
 
 def seed_of(seed: int | None, row: int, sample: int) -> int | None:
-    """The seed of one response: of equal prompts in a call, each is sampled in its own way.
-
-    Args:
-        seed: The seed of the call; None for none.
-        row: Which prompt.
-        sample: Which of the responses to it.
-    """
+    """The seed of one response: of equal prompts in a call, each is sampled in its own way."""
     if seed is None:
         return None
     digest = hashlib.sha256(f"{seed} {row} {sample}".encode()).digest()

@@ -72,13 +72,10 @@ class SteeringSettings:
 
     @classmethod
     def from_vllm(cls, vllm_config: Any) -> SteeringSettings | None:
-        """Reads the settings of a vLLM; None if its configuration does not ask for steering.
-
-        Args:
-            vllm_config: A `vllm.config.VllmConfig`.
+        """Reads the settings of a `VllmConfig`; None if it does not ask for steering.
 
         Raises:
-            ModelError: If the entry is no dictionary of known settings.
+            ModelError: The entry is no dictionary of known settings.
         """
         additional = getattr(vllm_config, "additional_config", None)
         if not isinstance(additional, Mapping) or KEY not in additional:
@@ -112,17 +109,10 @@ class SteeringSettings:
 def cache_bytes_on_cpu(
     given: Collection[str], environment: Mapping[str, str], *, built_in: bool
 ) -> int | None:
-    """The size of the cache to ask for on a CPU, as vLLM's `kv_cache_memory_bytes`.
+    """The size of the cache to ask for on a CPU, in bytes, as vLLM's `kv_cache_memory_bytes`.
 
-    vLLM would take nine tenths of the machine, or not start where others need it.
-
-    Args:
-        given: vLLM's options that a user gave, by their names in Python.
-        environment: Of vLLM's processes.
-        built_in: Whether the model is one of trimtab's own, which are small.
-
-    Returns:
-        Bytes; None if the user said how much, in one of the three ways that vLLM has for it.
+    vLLM would take nine tenths of the machine, or not start where others need it. None if the user said how much, by an
+    option (`given`, by their names in Python) or in the environment.
     """
     if environment.get(_CACHE_SPACE) or not {"kv_cache_memory_bytes", "gpu_memory_utilization"}.isdisjoint(
         given

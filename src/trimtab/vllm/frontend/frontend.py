@@ -93,13 +93,10 @@ class Frontend:
         return known
 
     def plan(self, params: Any) -> RequestPlan:
-        """Decides what becomes of a request.
-
-        Args:
-            params: Its `SamplingParams` (or those of another kind of request, which is not steered).
+        """Decides what becomes of a request by its `SamplingParams`; those of another kind of request are not steered.
 
         Raises:
-            SteeringError: If it asks for what cannot be had; the message is for the client.
+            SteeringError: It asks for what cannot be had; the message is for the client.
         """
         extra = getattr(params, "extra_args", None)
         if not isinstance(extra, Mapping):
@@ -137,14 +134,10 @@ class Frontend:
         return RequestPlan(request.composition, internal)
 
     def attach(self, request: Any, plan: RequestPlan) -> None:
-        """Puts a plan into a request of vLLM's: what the workers are told, and the salt of its cached blocks.
-
-        Args:
-            request: A `vllm.v1.engine.EngineCoreRequest`, not yet sent.
-            plan: What was decided for it.
+        """Puts a plan into an `EngineCoreRequest`, not yet sent: what the workers are told, and the salt of its blocks.
 
         Raises:
-            SteeringError: If its prompt is to grow meanwhile, under edits for which it matters where that ends.
+            SteeringError: Its prompt is to grow meanwhile, under edits for which it matters where that ends.
         """
         if plan.internal is not None and plan.internal.get(SCOPED) and getattr(request, "resumable", False):
             raise SteeringError(
@@ -162,21 +155,13 @@ class Frontend:
 
 
 def refuse_internal(extra: Mapping[str, Any]) -> None:
-    """Refuses a request that writes what only the frontend may.
-
-    Raises:
-        SteeringError: If it does.
-    """
+    """Refuses a request that writes what only the frontend may."""
     if INTERNAL in extra:
         raise SteeringError(f"'{INTERNAL}' is not for clients; ask for a steering with '{STEERING_KEY}'")
 
 
 def refuse_unserved(params: Any) -> None:
-    """Refuses a request for steering where none is served: it must not be answered unsteered.
-
-    Raises:
-        SteeringError: If it asks for steering.
-    """
+    """Refuses a request for steering where none is served: it must not be answered unsteered."""
     extra = getattr(params, "extra_args", None)
     if isinstance(extra, Mapping) and (extra.get(STEERING_KEY) is not None or INTERNAL in extra):
         raise SteeringError(
@@ -188,9 +173,7 @@ def refuse_unserved(params: Any) -> None:
 def served_identity(model_config: Any, tokenizer: Any = None) -> ModelIdentity:
     """Which model a vLLM serves, in the words that `trimtab.load` has for it.
 
-    Args:
-        model_config: A `vllm.config.ModelConfig`.
-        tokenizer: The tokenizer of the model; None, or one without chat templates of its own, loads it.
+    A tokenizer that is None, or without chat templates of its own, is loaded.
     """
     from trimtab.engines.names import model_identity, name_and_revision
 

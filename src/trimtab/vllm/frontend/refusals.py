@@ -33,14 +33,7 @@ _REQUESTS = (
 
 
 def check_config(vllm_config: Any) -> None:
-    """Refuses a configuration of vLLM under which steering would be wrong.
-
-    Args:
-        vllm_config: A `vllm.config.VllmConfig` that asks for steering.
-
-    Raises:
-        ModelError: With the reason, and what to do.
-    """
+    """Refuses a `VllmConfig` under which steering would be wrong, with the reason and what to do."""
     for refuse in (_model, _parallelism, _shortcuts, _loading, _sharing, _frontend):
         reason = refuse(vllm_config)
         if reason is not None:

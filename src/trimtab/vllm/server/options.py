@@ -34,11 +34,7 @@ _READ = (
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Refuses what the environment tells vLLM if requests would be answered unsteered by it.
-
-    Raises:
-        TrimtabError: It does.
-    """
+    """Refuses what the environment tells vLLM if requests would be answered unsteered by it."""
     if environment.get(_SKIP, "").strip().lower() in ("1", "true"):
         raise TrimtabError(
             f"{_SKIP} cannot be set here: a model name with a mistake before its steering would be answered "
@@ -117,11 +113,7 @@ def refuse(options: Sequence[str]) -> None:
 
 
 def take_additional_config(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The options without `--additional-config`, and what it says: it is given once, with our part in it.
-
-    Raises:
-        TrimtabError: It is no JSON object, or says something about steering.
-    """
+    """The options without `--additional-config`, and what it says: it is given once, with our part in it."""
     rest: list[str] = []
     said: str | None = None
     waiting = False

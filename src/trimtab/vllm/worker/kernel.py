@@ -35,17 +35,10 @@ def steer(
     *,
     piece: int = _WIDEST,
 ) -> None:
-    """Launches the kernel; the tensors are those of `trimtab.vllm.worker.operation.steer`.
+    """Launches the kernel; the tensors are those of `trimtab.vllm.worker.operation.steer`, with at least one token.
 
-    Args:
-        stream: `[n, d]`, `n` at least 1, changed in place; the values of a token lie side by side.
-        addend: `[n, d]` or None.
-        index: int32 `[>= n]`.
-        added: `[2 * slots, d]`, contiguous.
-        p: `[slots, K, d]`, contiguous.
-        u: `[slots, K, d]`, contiguous.
-        strength: float32 `[2 * slots, K]`, contiguous.
-        piece: The most values of a token that are worked on at once, a power of 2.
+    The values of a token lie side by side in `stream`; `piece` is the most of them that are worked on at once, a power
+    of 2.
     """
     if addend is not None and addend.stride(-1) != 1:
         addend = addend.contiguous()

@@ -29,9 +29,7 @@ SPARE_TOKENS = 1024
 def find_layers(model: nn.Module, total: int) -> tuple[str, nn.ModuleList]:
     """Finds the decoder layers: the ModuleList of that length at the shortest path, in the language model only.
 
-    Args:
-        model: A model of vLLM; of one with pictures or sound, only what `get_language_model` gives is searched.
-        total: How many decoder layers it has, those on other pipeline ranks included.
+    Of a model with pictures or sound, only what `get_language_model` gives is searched.
 
     Returns:
         The path inside the model, and the list; layers of other pipeline ranks are placeholders in it.
@@ -61,14 +59,7 @@ def find_layers(model: nn.Module, total: int) -> tuple[str, nn.ModuleList]:
 
 @cache
 def stream_of(layer: Any) -> Stream:
-    """Where the residual stream is in the pair that a layer returns, judged by the source of its `forward`.
-
-    Args:
-        layer: The class of a decoder layer.
-
-    Returns:
-        See `judged`.
-    """
+    """Where the residual stream is in the pair that a layer returns: `judged` by the source of its `forward`."""
     try:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(layer.forward)))
         [function] = ast.parse(source).body
@@ -82,11 +73,6 @@ def install(model: nn.Module, vllm_config: Any, settings: SteeringSettings) -> S
 
     The tables are buffers of the layers, so that they are seen by `torch.compile`, by CUDA graphs and by vLLM's sleep
     mode, and not saved with the weights.
-
-    Args:
-        model: The model; `model.trimtab` is set.
-        vllm_config: The configuration it was made with.
-        settings: What steering is served with.
 
     Raises:
         ModelError: If its layers are not found, return nothing that can be steered, or the tables do not fit.
@@ -146,12 +132,7 @@ def install(model: nn.Module, vllm_config: Any, settings: SteeringSettings) -> S
 def table_bytes(blocks: int, width: int, slots: int, gates: int, dtype: torch.dtype) -> int:
     """How much memory the tables take: what is added, the gated edits, and their strengths.
 
-    Args:
-        blocks: Blocks on this worker.
-        width: Of the residual stream.
-        slots: Slots, that for nothing included.
-        gates: Gated edits per slot and block.
-        dtype: Of the directions.
+    Slot 0 is one of the slots.
     """
     return blocks * slots * (2 * width * (1 + gates) * dtype.itemsize + 2 * gates * 4)
 

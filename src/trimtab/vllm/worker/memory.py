@@ -14,17 +14,7 @@ _MUCH = 0.05
 
 
 def check_memory(needed: int, device: torch.device, *, slots: int, gates: int) -> None:
-    """Refuses tables that do not fit beside the weights, and tells when they take a good part of what is left.
-
-    Args:
-        needed: Their size in bytes.
-        device: Where they go.
-        slots: For how many requests at once.
-        gates: How many gated edits each.
-
-    Raises:
-        ModelError: If less is free.
-    """
+    """Refuses tables that do not fit beside the weights; tells when they take a good part of what is left."""
     free = _free(device)
     if free is not None and needed > free:
         raise ModelError(

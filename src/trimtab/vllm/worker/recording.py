@@ -64,11 +64,7 @@ class Reading:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Reading:
-        """What `pack` gave.
-
-        Args:
-            packed: The bytes.
-        """
+        """What `pack` gave."""
         tensors, said = _unpacked(packed)
         return cls(
             tuple(said["blocks"]),
@@ -131,19 +127,11 @@ class Recorder:
         self._count = 0  # prompts that were read to their end
 
     def buffer(self, block: int) -> Tensor:
-        """Where a block's output is copied in every step: `[tokens, d]`, always the same memory.
-
-        Args:
-            block: The block's number in the model.
-        """
+        """Where a block's output is copied in every step: `[tokens, d]`, always the same memory."""
         return self._buffers[block]
 
     def begin(self, wanted: Reading) -> None:
-        """Starts to read anew; what was read before is dropped.
-
-        Args:
-            wanted: What to read. Of its blocks, those that this worker has.
-        """
+        """Starts to read anew, of the blocks those that are here; what was read before is dropped."""
         self.drop()
         own = [place for place, block in enumerate(wanted.blocks) if block in self._buffers]
         if not own:
@@ -168,11 +156,8 @@ class Recorder:
     ) -> None:
         """Told of every step before it is run: takes out what the step before it wrote.
 
-        Args:
-            request_ids: The requests of the step, in the order of their tokens.
-            scheduled: How many tokens of each are computed in it.
-            computed: How many tokens of each were computed before.
-            rows: Which of the prompts of this reading each request has; None for one that is not read.
+        `scheduled` and `computed` count each request's tokens in this step and before it; `rows` are the prompts of
+        this reading that the requests are, None for one that is not read.
         """
         if self._wanted is None:
             return
@@ -241,11 +226,7 @@ def _whole(prompt: _Prompt, block: int, positions: Positions) -> Tensor:
 
 
 def merged(results: Sequence[bytes], blocks: Sequence[int]) -> Capture:
-    """One capture of the parts that the workers read.
-
-    Args:
-        results: What `Recorder.result` gave on each; of workers that have the same blocks, one is enough.
-        blocks: The blocks that were wanted, ascending.
+    """One capture of the parts that `Recorder.result` gave on the workers; of equal blocks, one is enough.
 
     Raises:
         ModelError: A block was not read, or the workers read differently much.
@@ -279,14 +260,7 @@ class RecordingWorker:
     model_runner: Any
 
     def trimtab_record_begin(self, settings: bytes) -> None:
-        """Starts a reading.
-
-        Args:
-            settings: A packed `Reading`.
-
-        Raises:
-            ModelError: The engine was not started to record.
-        """
+        """Starts a packed `Reading`."""
         recorder = self._trimtab_recorder()
         if _is_first_of_its_stage():
             recorder.begin(Reading.unpack(settings))

@@ -43,16 +43,7 @@ class SteeringState:
     _records: dict[str, int] = field(default_factory=dict)
 
     def admit(self, request_id: str, sampling_params: Any, prompt_tokens: int) -> None:
-        """Gives a request its row; for a request that is already there, anew.
-
-        Args:
-            request_id: What vLLM calls it.
-            sampling_params: Its parameters, as the frontend left them; None for a request that samples nothing.
-            prompt_tokens: The length of its prompt.
-
-        Raises:
-            SteeringError: If it names a steering that this worker does not hold.
-        """
+        """Gives a request its row, by its parameters as the frontend left them; for one that is already there, anew."""
         self.release(request_id)
         extra = getattr(sampling_params, "extra_args", None) or {}
         internal = extra.get(INTERNAL)
@@ -82,13 +73,7 @@ class SteeringState:
             self.release(request_id)
 
     def before_step(self, request_ids: Sequence[str], scheduled: np.ndarray, computed: np.ndarray) -> None:
-        """Tells the table, and the recorder, whose token is whose in the step to come.
-
-        Args:
-            request_ids: The requests of the step, in the order of their tokens; all admitted.
-            scheduled: How many tokens of each are computed in this step, `[requests]`.
-            computed: How many tokens of each were computed before, `[requests]`.
-        """
+        """Tells the table, and the recorder, whose token is whose in the step to come (see `SteeringTable.fill`)."""
         self.table.fill(request_ids, scheduled, computed)
         if self.recorder is not None:
             rows = [self._records.get(request_id) for request_id in request_ids]
@@ -110,9 +95,7 @@ class SteeringState:
 def model_state_class(model: Any, vllm_config: Any) -> type:
     """The class of the state that model runner V2 shall make for a steered model: its own, telling the steering too.
 
-    Args:
-        model: The model, with its own `get_model_state_cls`, if it has one, uncovered.
-        vllm_config: The configuration it was made with.
+    The model's own `get_model_state_cls`, if it has one, must be uncovered.
     """
     from vllm.v1.worker.gpu.model_states import resolve_model_state_cls
 
@@ -144,12 +127,7 @@ def model_state_class(model: Any, vllm_config: Any) -> type:
 
 
 def after_v1_update(runner: Any, scheduler_output: Any) -> None:
-    """What model runner V1 does once its batch is that of the step to come: who is new is admitted, who left released.
-
-    Args:
-        runner: The runner.
-        scheduler_output: What the scheduler decided.
-    """
+    """What model runner V1 does once its batch is that of the step to come: admits who is new, releases who left."""
     state: SteeringState | None = getattr(runner.get_model(), "trimtab", None)
     if state is None:
         return
@@ -166,12 +144,7 @@ def after_v1_update(runner: Any, scheduler_output: Any) -> None:
 
 
 def before_v1_step(runner: Any, scheduled: np.ndarray) -> None:
-    """What model runner V1 does before it prepares the inputs of a step.
-
-    Args:
-        runner: The runner.
-        scheduled: How many tokens of each request of its batch are computed, `[requests]`.
-    """
+    """What model runner V1 does before it prepares the inputs of a step."""
     state: SteeringState | None = getattr(runner.get_model(), "trimtab", None)
     if state is not None:
         batch = runner.input_batch

@@ -13,11 +13,7 @@ import numpy as np
 
 
 def mend(runner: Any) -> None:
-    """Wraps two methods of the class of the runner; doing it again changes nothing.
-
-    Args:
-        runner: `GPUModelRunner` of model runner V1, from which the one for CPUs is made.
-    """
+    """Wraps two methods of `GPUModelRunner` of model runner V1; doing it again changes nothing."""
     if getattr(runner._sample, "trimtab", False):
         return
     sample, keep_books = runner._sample, runner._bookkeeping_sync

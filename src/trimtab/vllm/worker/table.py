@@ -122,11 +122,7 @@ class SteeringTable:
         return frozenset(self._held)
 
     def hold(self, digest: str, edits: Sequence[Edit]) -> None:
-        """Keep a steering ready. One that is held already is left as it is: a digest stands for its content.
-
-        Args:
-            digest: What requests call it.
-            edits: Its edits; those of blocks that live elsewhere are ignored.
+        """Keep the edits of a digest ready, those of blocks that live here; one that is held is left as it is.
 
         Raises:
             SteeringError: An edit has a `when`, or values that do not fit.
@@ -153,11 +149,6 @@ class SteeringTable:
 
     def admit(self, request_id: str, composition: Iterable[tuple[str, float]], prompt_tokens: int) -> None:
         """Give a request its row; again for one that is there already (resumed, say) replaces what it had.
-
-        Args:
-            request_id: Any text, different for requests that run at once.
-            composition: Digests and strengths.
-            prompt_tokens: How many of its tokens are the prompt.
 
         Raises:
             RuntimeError: A digest is not held and its row is not there either, the row has too many gated edits, or

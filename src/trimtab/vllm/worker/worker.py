@@ -25,15 +25,7 @@ class SteeringWorker(RecordingWorker):
     model_runner: Any
 
     def trimtab_hold(self, digest: str, packed: bytes) -> None:
-        """Takes a steering, so that requests can be admitted with it. Holding it again changes nothing.
-
-        Args:
-            digest: Its digest.
-            packed: Its edits, as `trimtab.vllm.packing.pack_edits` wrote them.
-
-        Raises:
-            SteeringError: If they are damaged.
-        """
+        """Takes a steering's packed edits, for requests that will be admitted with it. Again it changes nothing."""
         self._trimtab_state().table.hold(digest, unpack_edits(packed))
 
     def trimtab_forget(self, digest: str) -> None:
@@ -62,15 +54,7 @@ class SteeringWorker(RecordingWorker):
 
 
 def hold_folder(state: SteeringState, folder: str) -> None:
-    """Holds the steerings of a folder from the start; the frontend reads the same folder, and judges each.
-
-    Args:
-        state: The steering of this worker.
-        folder: The folder of the settings; each of its subfolders is a steering.
-
-    Raises:
-        SteeringError: If one is damaged.
-    """
+    """Holds the steerings of a folder from the start; the frontend reads the same folder, and judges each."""
     for path in sorted(Path(folder).iterdir()):
         if path.is_dir() and not path.name.startswith("."):
             steering = Steering.load(path)
