@@ -46,7 +46,7 @@ class FakeEngine(Engine):
 
     def generate(self, prompts: Sequence[Any], **options: Any) -> list[Generation]:
         self.generated.append(list(prompts))
-        edits = self.edits_of_rows(options.get("steering"), len(prompts))
+        edits = self.edits_of_rows(options.get("steering"), len(prompts), list(prompts))
         generations = []
         for i, (prompt, row) in enumerate(zip(prompts, edits, strict=True)):
             text = ANSWER

@@ -46,7 +46,10 @@ def test_the_same_answer_is_judged_once_and_kept(tmp_path: Path) -> None:
     with serving() as endpoint:
         judge = Judge("wise", base_url=endpoint.url, cache=ContentCache(tmp_path))
         cases = [("What is a river?", "Water."), ("What is a river?", "Water.")]
-        assert judge.score(cases, on_progress=lambda done, of: told.append((done, of))) == [0.75, 0.75]
+        assert judge.score(cases, progress=lambda stage, done, of=None, note="": told.append((done, of))) == [
+            0.75,
+            0.75,
+        ]
         assert len(endpoint.prompts) == 2
         again = Judge("wise", base_url=endpoint.url, cache=ContentCache(tmp_path))
         assert again.score(cases) == [0.75, 0.75]

@@ -19,6 +19,7 @@ from trimtab.evaluate.run import evaluate_suite
 from trimtab.instructions import instruction
 from trimtab.instructions.registry import REGISTER
 from trimtab.measure.rows import CONDITIONS, evaluate_instruction
+from trimtab.steering import when
 from trimtab.steering.collection import SteeringSet
 
 QUERIES = ["What is the River?", "Tell me about the River.", "Why do people love the River?"]
@@ -158,7 +159,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         engine,
         cache=ContentCache(tmp_path),
         save_every=5,
-        on_progress=lambda done, of: told.append((done, of)),
+        progress=lambda stage, done, of=None, note="": told.append((done, of)),
     )
     assert evaluation.new == 7
     assert [len(batch) for batch in engine.generated] == [5, 2]
@@ -267,3 +268,29 @@ def test_the_document_has_every_answer_with_its_verdicts() -> None:
     assert "answers" not in measure().to_dict(answers=False)
     row = document["rows"][2]
     assert (row["label"], row["followed"], row["interval"][1]) == ("lowercase", 1.0, 1.0)
+
+
+def test_a_steering_that_acts_by_a_python_rule_is_measured_and_not_kept(tmp_path: Path) -> None:
+    held = [True]
+    ruled = steering().when(when.Rule(lambda prompt: held[0]))
+    cache = ContentCache(tmp_path)
+    first = evaluate_suite(FakeEngine(), SUITE, ruled, cache=cache)
+    assert (first.new, {row.condition: row.followed for row in first.rows()}["steered"]) == (12, 1.0)
+    held[0] = False
+    second = evaluate_suite(FakeEngine(), SUITE, ruled, cache=cache)
+    # What the model does by itself comes from the cache; what the rule decides is never taken from there.
+    assert (second.new, {row.condition: row.followed for row in second.rows()}["steered"]) == (6, 0.0)
+
+
+def test_steerings_may_be_given_alone_in_a_list_or_by_instruction() -> None:
+    rows = [
+        [row.to_dict() for row in evaluate_suite(FakeEngine(), SUITE, given).rows()]
+        for given in (SteeringSet([steering()]), steering(), [steering()], {LOWERCASE: steering()})
+    ]
+    assert all(each == rows[0] for each in rows)
+    three = instructions.get("sentences", exactly=3)
+    both = suites.read([{"query": "River?", "instructions": ["lowercase", "sentences(exactly=3)"]}])
+    together = evaluate_suite(FakeEngine(), both, {LOWERCASE: steering(), three: steering(3)})
+    assert [answer.condition for answer in together.answers] == list(CONDITIONS)
+    with pytest.raises(TrimtabError, match="has a steering for all of its instructions"):
+        evaluate_suite(FakeEngine(), both, {LOWERCASE: steering()})

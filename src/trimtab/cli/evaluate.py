@@ -14,13 +14,10 @@ from trimtab.cli.output import Output
 from trimtab.errors import TrimtabError
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
     from trimtab.evaluate.cache import ContentCache
     from trimtab.evaluate.judge_model import Judge
     from trimtab.evaluate.results import Evaluation
-    from trimtab.evaluate.suites import Suite
     from trimtab.instructions import Instruction
-    from trimtab.measure.quality import FactCheck
     from trimtab.steering.collection import SteeringSet
 
 
@@ -126,7 +123,9 @@ def command(
 
     Without --steering the model is measured alone: baseline and instructed.
     """
+    from trimtab import nano
     from trimtab.evaluate import suites
+    from trimtab.evaluate.run import evaluate_suite
     from trimtab.instructions import spelling as specs
     from trimtab.measure import significance
     from trimtab.report import page as reports
@@ -160,11 +159,26 @@ def command(
     if steerings is not None:
         for one in steerings.steerings:
             one.check_model(engine.identity)
-    evaluation = _run(
-        output, engine, asked, steerings, factors, kept, _facts(engine, asked), max_new_tokens, batch_size
-    )
-    if judging is not None:
-        evaluation = _judged(output, evaluation, judging)
+    with output.progress() as tell:
+        evaluation = evaluate_suite(
+            engine,
+            asked,
+            steerings,
+            strengths=factors,
+            cache=kept,
+            facts=nano.facts if asked.about_nano else facts_of(engine),
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            progress=tell,
+        )
+        if judging is not None:
+            answers = evaluation.answers
+            scores = judging.score(
+                [(answer.item.asked, answer.response.text) for answer in answers],
+                questions=[answer.item.questions for answer in answers],
+                progress=tell,
+            )
+            evaluation = evaluation.judged_by(scores)
     evaluation.settings = {
         "model": str(engine.identity),
         "chat template": engine.identity.chat_template,
@@ -212,51 +226,6 @@ def _instructions_of(steerings: SteeringSet) -> list[Instruction]:
             "the steering's record names no instruction, so nothing says what to ask for; name it: --instructions LIST"
         )
     return list(dict.fromkeys(found))
-
-
-def _facts(engine: Engine, asked: Suite) -> FactCheck | None:
-    """Facts are judged about nano's world only, of whatever model."""
-    from trimtab import nano
-
-    return nano.facts if asked.about_nano else facts_of(engine)
-
-
-def _run(
-    output: Output,
-    engine: Engine,
-    asked: Suite,
-    steerings: SteeringSet | None,
-    strengths: list[float],
-    kept: ContentCache,
-    facts: FactCheck | None,
-    max_new_tokens: int,
-    batch_size: int | None,
-) -> Evaluation:
-    from trimtab.evaluate.run import evaluate_suite
-
-    with output.progress() as tell:
-        return evaluate_suite(
-            engine,
-            asked,
-            steerings,
-            strengths=strengths,
-            cache=kept,
-            facts=facts,
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            on_progress=lambda done, of: tell(f"answering {asked.name}", done, of),
-        )
-
-
-def _judged(output: Output, evaluation: Evaluation, judge: Judge) -> Evaluation:
-    answers = evaluation.answers
-    with output.progress() as tell:
-        scores = judge.score(
-            [(answer.item.asked, answer.response.text) for answer in answers],
-            questions=[answer.item.questions for answer in answers],
-            on_progress=lambda done, of: tell(f"judging by {judge.model}", done, of),
-        )
-    return evaluation.judged_by(scores)
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:

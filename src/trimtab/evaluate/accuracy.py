@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.measure import significance
 from trimtab.measure.quality import Quality, perplexity_of
-from trimtab.measure.responses import Response
+from trimtab.measure.responses import Response, quality_of
 from trimtab.measure.rows import Condition
-from trimtab.measure.statistics import Interval, mean
+from trimtab.measure.statistics import Interval, mean, rounded
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Item
@@ -91,14 +91,14 @@ class Accuracy:
         """The accuracies as JSON."""
         quality: dict[str, Any] = self.quality.to_dict()
         if self.perplexity_interval is not None:
-            quality["perplexity_interval"] = bounds(self.perplexity_interval)
+            quality["perplexity_interval"] = self.perplexity_interval.to_list()
         return {
             "condition": self.condition,
             "strength": self.strength,
             "prompts": self.prompts,
             "instructions": self.instructions,
             **{
-                name: {"share": round(share, 4), "interval": bounds(interval)}
+                name: {"share": round(share, 4), "interval": interval.to_list()}
                 for name, (share, interval) in self.shares.items()
             },
             "quality": quality,
@@ -109,11 +109,7 @@ class Accuracy:
 
 
 def accuracy_of(condition: Condition, answers: Sequence[Answer]) -> Accuracy:
-    """The accuracies of the answers of one condition.
-
-    Args:
-        condition: What was done to the prompts.
-        answers: At least one, all of one strength.
+    """The accuracies of the answers of one condition: at least one, all of one strength.
 
     Raises:
         TrimtabError: scipy is missing.
@@ -137,11 +133,7 @@ def accuracy_of(condition: Condition, answers: Sequence[Answer]) -> Accuracy:
         prompts=len(answers),
         instructions=sum(counts),
         shares=shares,
-        quality=Quality(
-            perplexity=perplexity_of([response.nll for response in responses]),
-            repetition=mean(response.repetition for response in responses) or 0.0,
-            facts=mean(response.facts for response in responses),
-        ),
+        quality=quality_of(responses),
         perplexity_interval=None
         if nlls is None
         else Interval(perplexity_of([nlls.low]) or 0.0, perplexity_of([nlls.high]) or 0.0),
@@ -154,8 +146,3 @@ def accuracy_of(condition: Condition, answers: Sequence[Answer]) -> Accuracy:
 def bounds(interval: Interval) -> list[float]:
     """An interval as JSON."""
     return [round(interval.low, 4), round(interval.high, 4)]
-
-
-def rounded(value: float | None) -> float | None:
-    """A number as JSON, to four digits."""
-    return None if value is None else round(value, 4)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import TrimtabError
 from trimtab.evaluate.cache import ContentCache
+from trimtab.progress import Progress, shown
 
 if TYPE_CHECKING:
     import openai
@@ -122,14 +123,14 @@ class Judge:
         answers: Sequence[tuple[str, str]],
         *,
         questions: Sequence[Sequence[str]] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        progress: Progress = False,
     ) -> list[float | None]:
         """Scores answers.
 
         Args:
             answers: Each a bare query and the answer to it. The same pair is judged once.
             questions: For each answer the questions to ask; an empty list lets the judge write them.
-            on_progress: Told how many answers are judged, and of how many.
+            progress: See `trimtab.progress.Progress`.
 
         Returns:
             A share of yes for each answer; None where no question was answered.
@@ -144,34 +145,23 @@ class Judge:
         distinct = list(dict.fromkeys(cases))
         # Every query once before its answers, so that two threads never write questions for the same one.
         own = list(dict.fromkeys(query for query, _, asked in distinct if not asked))
-        told = on_progress or (lambda done, of: None)
-        of = len(own) + len(distinct)
-        with ThreadPoolExecutor(self._workers) as pool:
+        stage, of = f"judging by {self.model}", len(own) + len(distinct)
+        with shown(progress) as tell, ThreadPoolExecutor(self._workers) as pool:
             try:
                 for done, _ in enumerate(pool.map(self.questions_for, own), start=1):
-                    told(done, of)
+                    tell(stage, done, of)
                 verdicts = {}
                 found = pool.map(lambda case: self.verdict(*case), distinct)
                 for done, (case, verdict) in enumerate(zip(distinct, found, strict=True), start=len(own) + 1):
                     verdicts[case] = verdict.score
-                    told(done, of)
+                    tell(stage, done, of)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [verdicts[case] for case in cases]
 
     def questions_for(self, query: str) -> tuple[str, ...]:
-        """The questions to ask of answers to a query.
-
-        Args:
-            query: The bare query.
-
-        Returns:
-            Five questions.
-
-        Raises:
-            TrimtabError: As `score`.
-        """
+        """The five questions to ask of answers to a bare query; raises as `score`."""
         key = {**self._key("questions"), "query": query, "count": QUESTIONS}
         kept = self._cache.get(key)
         if isinstance(kept, list) and len(kept) == QUESTIONS:

@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from trimtab.evaluate.accuracy import (
-    Accuracy,
-    Answer,
-    accuracy_of,
-    bounds,
-    rounded,
-)
+from trimtab.evaluate.accuracy import Accuracy, Answer, accuracy_of
 from trimtab.measure import significance
 from trimtab.measure.rows import CONDITIONS, Condition, Row
 from trimtab.measure.significance import Paired
+from trimtab.measure.statistics import rounded
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Suite
@@ -56,7 +51,7 @@ class Comparison:
             "gained": self.paired.gained,
             "lost": self.paired.lost,
             "difference": round(self.paired.difference, 4),
-            "interval": bounds(self.paired.interval),
+            "interval": self.paired.interval.to_list(),
             "p": self.paired.p,
             "p_adjusted": self.p_adjusted,
         }
@@ -244,7 +239,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
     return {
         "label": row.label,
         **row.to_dict(),
-        "interval": bounds(row.interval),
+        "interval": row.interval.to_list(),
         "judged": rounded(row.judged),
         "words": round(row.words, 1),
     }

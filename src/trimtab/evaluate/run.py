@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trimtab.errors import PromptError, TrimtabError
+from trimtab.engines import Model, as_engine
+from trimtab.errors import PromptError, SteeringError, TrimtabError
 from trimtab.evaluate.accuracy import Answer
 from trimtab.evaluate.cache import ContentCache, model_key
 from trimtab.evaluate.results import Evaluation
 from trimtab.measure.quality import FactCheck, repetition
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import Condition
+from trimtab.progress import Progress, shown
+from trimtab.steering.collection import SteeringSet
+from trimtab.steering.steering import Steering
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.evaluate.suites import Item, Suite
-    from trimtab.steering.collection import SteeringSet
-    from trimtab.steering.steering import Steering
+    from trimtab.instructions import Instruction
+
+Steerings = SteeringSet | Steering | Sequence[Steering] | Mapping["Instruction", Steering]
+"""Steerings that find their prompts by their records, or the steering of each instruction."""
+
+_Find = Callable[[Sequence["Instruction"]], Steering | None]
 
 SAVE_EVERY = 128
 """Answers between two savings: what a killed run loses at most. A full batch each, or batches run half empty."""
 
 
+_KEPT = ("text", "finished", "nll", "tokens")
+
+
 @dataclass(frozen=True)
 class _Job:
-    """One answer to get."""
+    """One answer to get. It is looked for and kept by its key, unless its steering has a rule that is Python code."""
 
     item: Item
     condition: Condition
@@ -36,12 +49,13 @@ class _Job:
     steering: Steering | None
     strength: float | None
     key: dict[str, Any]
+    kept: bool
 
 
 def evaluate_suite(
-    engine: Engine,
+    model: Model,
     suite: Suite,
-    steerings: SteeringSet | None = None,
+    steerings: Steerings | None = None,
     *,
     strengths: Sequence[float] = (1.0,),
     cache: ContentCache | None = None,
@@ -49,7 +63,7 @@ def evaluate_suite(
     max_new_tokens: int = 256,
     batch_size: int | None = None,
     save_every: int = SAVE_EVERY,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Progress = False,
 ) -> Evaluation:
     """Measures a suite under all conditions it has.
 
@@ -57,17 +71,18 @@ def evaluate_suite(
     prompts; the result says how many.
 
     Args:
-        engine: The model. It answers greedily.
+        model: An engine, or a model of transformers and its tokenizer. It answers greedily.
         suite: What to ask.
         steerings: The steerings of the steered conditions; None leaves these out.
         strengths: What to multiply the steering by in the `steered` condition, each on the same items. Tables and
             `instructed+steered` take 1 where it is among them, else the first.
-        cache: Where answers are looked for and kept; None keeps nothing.
+        cache: Where answers are looked for and kept; None keeps nothing. Never those of a steering that acts by a rule
+            in Python: what code does is not known by its name.
         facts: Judges the truth of an answer to a query.
         max_new_tokens: Longest answer, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         save_every: Answers between two savings.
-        on_progress: Told how many answers there are, and of how many.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         The measurements.
@@ -76,22 +91,24 @@ def evaluate_suite(
         TrimtabError: No item has a steering, none can be checked, or a strength is not a number other than 0.
     """
     start = time.perf_counter()
+    engine = as_engine(model)
     order = _order(strengths)
-    kept, left_out = _matched(suite, steerings)
-    jobs = _jobs(kept, steerings, order, model_key(engine), max_new_tokens)
-    known = cache or ContentCache()
-    responses, new = _responses(
-        engine,
-        jobs,
-        known,
-        max_new_tokens,
-        batch_size,
-        max(1, save_every),
-        on_progress or (lambda done, of: None),
-    )
+    find, there = _finding(steerings)
+    asked, left_out = _matched(suite, find, there)
+    jobs = _jobs(asked, find, order, model_key(engine), max_new_tokens)
+    with shown(progress) as tell:
+        responses, new = _responses(
+            engine,
+            jobs,
+            cache or ContentCache(),
+            max_new_tokens,
+            batch_size,
+            max(1, save_every),
+            lambda done, of: tell(f"answering {suite.name}", done, of),
+        )
     answers = [_answer(job, response, facts) for job, response in zip(jobs, responses, strict=True)]
     return Evaluation(
-        suite=kept,
+        suite=asked,
         model=engine.identity,
         answers=answers,
         strengths=order,
@@ -111,16 +128,33 @@ def _order(strengths: Sequence[float]) -> tuple[float, ...]:
     return (1.0, *(strength for strength in each if strength != 1.0)) if 1.0 in each else each
 
 
-def _matched(suite: Suite, steerings: SteeringSet | None) -> tuple[Suite, dict[str, int]]:
+def _finding(steerings: Steerings | None) -> tuple[_Find | None, Sequence[Steering]]:
+    """What finds the steering of a prompt's instructions, the same one for the same ones, and all there are."""
+    if steerings is None:
+        return None, ()
+    if isinstance(steerings, Mapping):
+        of = dict(steerings)
+        made: dict[tuple[Instruction, ...], Steering] = {}
+
+        def find(wanted: Sequence[Instruction]) -> Steering | None:
+            if any(one not in of for one in wanted):
+                return None
+            first, *more = (of[one] for one in dict.fromkeys(wanted))
+            return made.setdefault(tuple(wanted), functools.reduce(operator.add, more, first))
+
+        return find, list(of.values())
+    if not isinstance(steerings, SteeringSet):
+        steerings = SteeringSet([steerings] if isinstance(steerings, Steering) else steerings)
+    return steerings.for_instructions, steerings.steerings
+
+
+def _matched(suite: Suite, find: _Find | None, there: Sequence[Steering]) -> tuple[Suite, dict[str, int]]:
     left_out: dict[str, int] = {}
     items = list(suite.items)
-    if steerings is not None:
-        found = [item for item in items if steerings.for_instructions(item.instructions) is not None]
+    if find is not None:
+        found = [item for item in items if find(item.instructions) is not None]
         if not found:
-            have = "; ".join(
-                ", ".join(one["name"] for one in steering.record.instructions)
-                for steering in steerings.steerings
-            )
+            have = "; ".join(", ".join(one["name"] for one in each.record.instructions) for each in there)
             raise TrimtabError(
                 f"none of the {len(items)} prompts of {suite.name} has a steering for all of its instructions "
                 f"(there are steerings for: {have}); parameters must be the same, unless steerings match by type"
@@ -145,24 +179,27 @@ def _matched(suite: Suite, steerings: SteeringSet | None) -> tuple[Suite, dict[s
 
 def _jobs(
     suite: Suite,
-    steerings: SteeringSet | None,
+    find: _Find | None,
     strengths: Sequence[float],
     model: dict[str, Any],
     max_new_tokens: int,
 ) -> list[_Job]:
-    scaled: dict[tuple[int, float], tuple[Steering, str]] = {}
+    scaled: dict[tuple[int, float], tuple[Steering, str | None]] = {}
 
-    def at(steering: Steering, strength: float) -> tuple[Steering, str]:
+    def at(steering: Steering, strength: float) -> tuple[Steering, str | None]:
         # One object for each steering and strength: its digest is computed once, and rows that share it batch well.
         place = (id(steering), strength)
         if place not in scaled:
             strong = steering * strength
-            scaled[place] = (strong, strong.digest())
+            try:
+                scaled[place] = (strong, strong.digest())
+            except SteeringError:  # a rule that is Python code has no digest
+                scaled[place] = (strong, None)
         return scaled[place]
 
     jobs = []
     for item in suite.items:
-        steering = None if steerings is None else steerings.for_instructions(item.instructions)
+        steering = None if find is None else find(item.instructions)
         plan: list[tuple[Condition, str | None, float | None]] = [
             ("baseline", item.query, None),
             ("instructed", item.instructed, None),
@@ -184,7 +221,8 @@ def _jobs(
                 "query": item.asked,
                 "settings": {"max_new_tokens": max_new_tokens, "sampling": "greedy"},
             }
-            jobs.append(_Job(item, condition, prompt, applied, strength, key))
+            kept = applied is None or digest is not None
+            jobs.append(_Job(item, condition, prompt, applied, strength, key, kept))
     return jobs
 
 
@@ -195,22 +233,24 @@ def _responses(
     max_new_tokens: int,
     batch_size: int | None,
     save_every: int,
-    on_progress: Callable[[int, int], None],
+    tell: Callable[[int, int], None],
 ) -> tuple[list[Response], int]:
     """The response to every job, and how many were generated; jobs that ask the same are answered once."""
-    names = [(job.prompt, job.item.asked, job.key["steering"]) for job in jobs]
+    names = [
+        (job.prompt, job.item.asked, job.key["steering"] if job.kept else id(job.steering)) for job in jobs
+    ]
     found: dict[Any, Response] = {}
     missing: dict[Any, _Job] = {}
     for name, job in zip(names, jobs, strict=True):
         if name in found or name in missing:
             continue
-        response = _read(job, cache.get(job.key))
+        response = _read(job, cache.get(job.key)) if job.kept else None
         if response is None:
             missing[name] = job
         else:
             found[name] = response
     of = len(found) + len(missing)
-    on_progress(len(found), of)
+    tell(len(found), of)
     # The longest first, as the engine does within a batch: a lack of memory shows at once.
     waiting = sorted(missing.items(), key=lambda pair: -len(pair[1].prompt))
     for begin in range(0, len(waiting), save_every):
@@ -230,17 +270,10 @@ def _responses(
                 f"{part[0][1].item.key!r})"
             ) from error
         for (name, job), response in zip(part, responses, strict=True):
-            cache.put(
-                job.key,
-                {
-                    "text": response.text,
-                    "finished": response.finished,
-                    "nll": response.nll,
-                    "tokens": response.tokens,
-                },
-            )
+            if job.kept:
+                cache.put(job.key, {name: getattr(response, name) for name in _KEPT})
             found[name] = response
-        on_progress(len(found), of)
+        tell(len(found), of)
     return [found[name] for name in names], len(waiting)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trimtab.measure.statistics import mean
+from trimtab.measure.statistics import mean, rounded
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Prompt
@@ -40,9 +40,9 @@ class Quality:
     def to_dict(self) -> dict[str, float | None]:
         """The fields as JSON numbers, rounded to four digits."""
         return {
-            "perplexity": _rounded(self.perplexity),
-            "repetition": _rounded(self.repetition),
-            "facts": _rounded(self.facts),
+            "perplexity": rounded(self.perplexity),
+            "repetition": rounded(self.repetition),
+            "facts": rounded(self.facts),
         }
 
 
@@ -141,7 +141,3 @@ def perplexity_of(nlls: Sequence[float | None]) -> float | None:
     average = mean(nlls)
     # exp overflows a float a little above 709 nats, which a broken half-precision model can reach.
     return None if average is None else math.exp(min(average, 709.0))
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.ranks import Ranks
-from trimtab.measure.quality import FactCheck, negative_log_likelihoods, repetition
+from trimtab.measure.quality import (
+    FactCheck,
+    Quality,
+    negative_log_likelihoods,
+    perplexity_of,
+    repetition,
+)
+from trimtab.measure.statistics import mean
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -40,6 +47,15 @@ class Response:
     facts: float | None
     tokens: int = 0
     judged: float | None = None
+
+
+def quality_of(responses: Sequence[Response]) -> Quality:
+    """The quality of responses together."""
+    return Quality(
+        perplexity=perplexity_of([response.nll for response in responses]),
+        repetition=mean(response.repetition for response in responses) or 0.0,
+        facts=mean(response.facts for response in responses),
+    )
 
 
 def respond(

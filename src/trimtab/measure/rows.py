@@ -20,9 +20,8 @@ from trimtab import prompts as prompt_data
 from trimtab.measure.quality import (
     FactCheck,
     Quality,
-    perplexity_of,
 )
-from trimtab.measure.responses import Response, respond
+from trimtab.measure.responses import Response, quality_of, respond
 from trimtab.measure.statistics import Interval, mean, wilson
 
 if TYPE_CHECKING:
@@ -87,11 +86,7 @@ class Row:
     @property
     def quality(self) -> Quality:
         """Perplexity, repetition and facts of the responses."""
-        return Quality(
-            perplexity=perplexity_of([response.nll for response in self.responses]),
-            repetition=mean(response.repetition for response in self.responses) or 0.0,
-            facts=mean(response.facts for response in self.responses),
-        )
+        return quality_of(self.responses)
 
     @property
     def finished(self) -> float:
@@ -215,17 +210,7 @@ def evaluate_instruction(
 def judge(
     instruction: Instruction, condition: Condition, method: str | None, responses: Sequence[Response]
 ) -> Row:
-    """Judges responses by an instruction's check.
-
-    Args:
-        instruction: The instruction.
-        condition: What was done to the prompts.
-        method: How the steering was learned; None without steering.
-        responses: What came back.
-
-    Returns:
-        The row.
-    """
+    """Judges responses by an instruction's check, with `method` how their steering was learned, if they have one."""
     judgements = [instruction.for_query(response.query).judge(response.text) for response in responses]
     return Row(
         instruction=instruction,

@@ -20,6 +20,10 @@ class Interval:
     low: float
     high: float
 
+    def to_list(self) -> list[float]:
+        """Both ends as JSON, to four digits."""
+        return [round(self.low, 4), round(self.high, 4)]
+
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """The Wilson score interval of a proportion.
@@ -57,13 +61,11 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """The mean of the values that exist.
-
-    Args:
-        values: Numbers, with None where nothing could be measured.
-
-    Returns:
-        Their mean, or None when there are none.
-    """
+    """The mean of the values that could be measured, or None when there are none."""
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None
+
+
+def rounded(value: float | None) -> float | None:
+    """A number as JSON, to four digits."""
+    return None if value is None else round(value, 4)
