@@ -113,12 +113,13 @@ class TestRefusals:
                 make()
 
     def test_options_of_the_other_engine(self) -> None:
-        with pytest.raises(ModelError, match="device and device_map: not for engine='vllm'"):
-            trimtab.load("nano", engine="vllm", device="cpu", device_map="auto")
+        for option in ("device", "device_map", "decoder_blocks"):
+            with pytest.raises(ModelError, match=f"the vllm engine takes no option {option}: "):
+                trimtab.load("nano", engine="vllm", **{option: "cpu"})
         with pytest.raises(ModelError, match="no option max_model_len for the transformers engine"):
             trimtab.load("nano", max_model_len=3)  # type: ignore[call-overload]
         with pytest.raises(ModelError, match="no engine 'llamacpp'"):
-            trimtab.load("nano", engine="llamacpp")  # type: ignore[call-overload]
+            trimtab.load("nano", engine="llamacpp")
 
     def test_options_that_are_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(starting, "check_installed", lambda: None)

@@ -14,7 +14,6 @@ from trimtab.cli.output import Output
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.measure.quality import FactCheck
-    from trimtab.vllm.engine import VllmEngine
 
 _PANEL = "How the model is run"
 
@@ -74,7 +73,7 @@ EngineOptionsOption = Annotated[
     ),
 ]
 
-_running: list[VllmEngine] = []
+_running: list[Engine] = []
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
-"""Engines: what runs a model. Heavy libraries are imported when an engine is made, not before."""
+"""Engines: what runs a model. Each name is imported when it is first used, since most need torch."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trimtab.engines.base import Capture, Engine, Generation, Model, Positions, Prompt
-from trimtab.engines.loading import as_engine, load
-from trimtab.engines.transformers import TransformersEngine
-
 if TYPE_CHECKING:
-    from trimtab.vllm.engine import VllmEngine
+    from trimtab.engines.base import Capture, Engine, Generation, Model, Positions, Prompt
+    from trimtab.engines.loading import as_engine, load
+    from trimtab.engines.registry import names_of_engines, register
+    from trimtab.engines.transformers import TransformersEngine
 
 __all__ = [
     "Capture",
@@ -19,15 +19,22 @@ __all__ = [
     "Positions",
     "Prompt",
     "TransformersEngine",
-    "VllmEngine",
     "as_engine",
     "load",
+    "names_of_engines",
+    "register",
 ]
+
+_HOMES = {
+    "TransformersEngine": "transformers",
+    "as_engine": "loading",
+    "load": "loading",
+    "names_of_engines": "registry",
+    "register": "registry",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "VllmEngine":
-        from trimtab.vllm.engine import VllmEngine
-
-        return VllmEngine
+    if name in __all__:
+        return getattr(import_module(f"trimtab.engines.{_HOMES.get(name, 'base')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

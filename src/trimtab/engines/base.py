@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
 
@@ -69,6 +69,15 @@ class Engine(ABC):
 
     identity: ModelIdentity
     """Which model this is; a steering is checked against it before it is used."""
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to end
+        """Ends what runs the model beside this process, if anything does; it is of no use then."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     @abstractmethod
     def capture(
@@ -219,7 +228,8 @@ class Engine(ABC):
 
         rows = self.steerings_of_rows(steering, len(prompts))
         return [
-            one if one is not None and one.edits else None for one in decide(self, rows, prompts, batch_size)
+            one if one is not None and one.edits else None
+            for one in decide(self.capture, rows, prompts, batch_size)
         ]
 
     def edits_of_rows(

@@ -1,25 +1,41 @@
 """Deciding when: which edits act on which prompt, before anything is applied.
 
-It needs nothing of an engine but `capture`, so that every engine decides alike.
+It needs nothing of an engine but its `capture`, so that every engine decides alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from trimtab.engines.base import Engine, Prompt
 from trimtab.steering.when import ReadTokens, When
 
 if TYPE_CHECKING:
+    from trimtab.engines.base import Capture, Prompt
     from trimtab.steering.steering import Steering
 
 
+class Reads(Protocol):
+    """`Engine.capture`, as far as it is used here."""
+
+    def __call__(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        blocks: Sequence[int],
+        positions: ReadTokens,
+        keep: bool,
+        batch_size: int | None,
+    ) -> Capture:
+        """Reads block outputs."""
+        ...
+
+
 def decide(
-    engine: Engine,
+    capture: Reads,
     steerings: Sequence[Steering | None],
     prompts: Sequence[Prompt],
     batch_size: int | None = None,
@@ -29,7 +45,7 @@ def decide(
     Prompts that stand several times, and a `when` that several steerings share, are decided once.
 
     Args:
-        engine: The model.
+        capture: That of the engine.
         steerings: One, or None, for each prompt.
         prompts: The prompts.
         batch_size: Prompts per forward pass where the model is read.
@@ -42,7 +58,7 @@ def decide(
     for key, prompt, steering in zip(keys, prompts, steerings, strict=True):
         if steering is not None and steering.whens:
             asked.setdefault(key, (prompt, {}))[1].update(dict.fromkeys(steering.whens, False))
-    readings = _Readings(engine, list(asked.values()), batch_size)
+    readings = _Readings(capture, list(asked.values()), batch_size)
     for number, (prompt, verdicts) in enumerate(asked.values()):
         for when in verdicts:
             verdicts[when] = when.holds(prompt, partial(readings.of, number))
@@ -61,11 +77,11 @@ def decide(
     return results
 
 
-def holds(engine: Engine, when: When, prompts: Sequence[Prompt], batch_size: int | None = None) -> list[bool]:
+def holds(capture: Reads, when: When, prompts: Sequence[Prompt], batch_size: int | None = None) -> list[bool]:
     """Whether a `when` holds, for each prompt.
 
     Args:
-        engine: The model.
+        capture: That of the engine.
         when: What is asked.
         prompts: The prompts.
         batch_size: Prompts per forward pass where the model is read.
@@ -73,7 +89,7 @@ def holds(engine: Engine, when: When, prompts: Sequence[Prompt], batch_size: int
     Raises:
         SteeringError: It cannot be decided.
     """
-    readings = _Readings(engine, [(prompt, {when: False}) for prompt in prompts], batch_size)
+    readings = _Readings(capture, [(prompt, {when: False}) for prompt in prompts], batch_size)
     return [when.holds(prompt, partial(readings.of, row)) for row, prompt in enumerate(prompts)]
 
 
@@ -82,7 +98,7 @@ class _Readings:
 
     def __init__(
         self,
-        engine: Engine,
+        capture: Reads,
         asked: Sequence[tuple[Prompt, dict[When, bool]]],
         batch_size: int | None,
     ) -> None:
@@ -93,17 +109,17 @@ class _Readings:
         self._read: dict[tuple[int, int, ReadTokens], Tensor] = {}
         for tokens, rows in wanted.items():
             blocks = sorted(set().union(*rows.values()))
-            capture = engine.capture(
+            read = capture(
                 [asked[row][0] for row in rows],
                 blocks=blocks,
                 positions=tokens,
                 keep=True,
                 batch_size=batch_size,
             )
-            if capture.activations is None:  # an engine may only keep sums
+            if read.activations is None:  # an engine may only keep sums
                 continue
-            for vectors, row in zip(capture.activations, rows, strict=True):
-                for vector, block in zip(vectors, capture.blocks, strict=True):
+            for vectors, row in zip(read.activations, rows, strict=True):
+                for vector, block in zip(vectors, read.blocks, strict=True):
                     self._read[row, block, tokens] = vector
 
     def of(self, row: int, block: int, tokens: ReadTokens) -> Tensor:

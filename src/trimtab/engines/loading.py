@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 from weakref import WeakValueDictionary
 
 import torch
 
+from trimtab.engines import registry
 from trimtab.engines.base import Engine, Model
 from trimtab.engines.names import first_line, reason_of, revision_of, source_of
 from trimtab.errors import ModelError
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
-    from trimtab.vllm.engine import VllmEngine
 
 
 _engines: WeakValueDictionary[tuple[int, int], TransformersEngine] = WeakValueDictionary()
@@ -78,21 +79,46 @@ def load(
 
 
 @overload
-def load(
-    name: str | Path,
-    *,
-    engine: Literal["vllm"],
-    dtype: torch.dtype | str | None = None,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    **options: Any,
-) -> VllmEngine: ...
+def load(name: str | Path, *, engine: str, **options: Any) -> Engine: ...
 
 
-def load(
+def load(name: str | Path, *, engine: str = registry.DEFAULT, **options: Any) -> Engine:
+    """Loads a causal language model and its tokenizer.
+
+    Args:
+        name: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, or the name of a model on the Hub.
+        engine: What runs it; `trimtab.engines.names_of_engines()` lists what there is. `"vllm"` starts vLLM, which must
+            be closed.
+        options: Of the engine. All take `dtype`, `revision` and `trust_remote_code`; for the default one, all are:
+
+            - `dtype`: of the weights, `torch.bfloat16` or `"bfloat16"`, or `"auto"` for what they were saved in. None
+              is float32 on a CPU and `"auto"` elsewhere.
+            - `device`: where to put it; None takes an accelerator if there is one. Not with `device_map`.
+            - `device_map`: how to spread it over devices, passed on to transformers (needs the package accelerate).
+            - `quantization_config`: passed on to transformers.
+            - `revision`: branch, tag or commit on the Hub.
+            - `trust_remote_code`: run code that comes with the model.
+            - `decoder_blocks`: where its decoder blocks are (`"model.layers"`), if they are not found.
+            - `allow_pickle`: also load weights that are not safetensors. Unpickling can run code: only for models you
+              trust.
+
+    Raises:
+        ModelError: If it can't be loaded; the message says why, and what to do.
+    """
+    opener = registry.find(engine)
+    takes = signature(opener).parameters.values()
+    known = [one.name for one in takes if one.kind is one.KEYWORD_ONLY]
+    unknown = [option for option in options if option not in known]
+    if unknown and not any(one.kind is one.VAR_KEYWORD for one in takes):
+        raise ModelError(
+            f"there is no option {' or '.join(unknown)} for the {engine} engine, which takes {', '.join(known)}"
+        )
+    return opener(name, **options)
+
+
+def load_transformers(
     name: str | Path,
     *,
-    engine: Literal["transformers", "vllm"] = "transformers",
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     device_map: Any = None,
@@ -101,52 +127,8 @@ def load(
     trust_remote_code: bool = False,
     decoder_blocks: str | None = None,
     allow_pickle: bool = False,
-    **options: Any,
-) -> TransformersEngine | VllmEngine:
-    """Loads a causal language model and its tokenizer.
-
-    Args:
-        name: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, or the name of a model on the Hub.
-        engine: What runs it. `"vllm"` starts vLLM; see `trimtab.VllmEngine`, which must be closed. It takes `dtype`,
-            `revision` and `trust_remote_code` of what follows, and `options`.
-        dtype: Of the weights, `torch.bfloat16` or `"bfloat16"`, or `"auto"` for what they were saved in. None is
-            float32 on a CPU and `"auto"` elsewhere.
-        device: Where to put it; None takes an accelerator if there is one. Not with `device_map`.
-        device_map: How to spread it over devices, passed on to transformers (needs the package accelerate).
-        quantization_config: Passed on to transformers.
-        revision: Branch, tag or commit on the Hub.
-        trust_remote_code: Run code that comes with the model.
-        decoder_blocks: Where its decoder blocks are (`"model.layers"`), if they are not found.
-        allow_pickle: Also load weights that are not safetensors. Unpickling can run code: only for models you
-            trust.
-        options: Of vLLM, for `engine="vllm"`; there are none for transformers.
-
-    Raises:
-        ModelError: If it can't be loaded; the message says why, and what to do.
-    """
-    if engine == "vllm":
-        other = {
-            "device": device,
-            "device_map": device_map,
-            "quantization_config": quantization_config,
-            "decoder_blocks": decoder_blocks,
-            "allow_pickle": allow_pickle or None,
-        }
-        given = [option for option, value in other.items() if value is not None]
-        if given:
-            raise ModelError(f"{' and '.join(given)}: not for engine='vllm', which has options of its own")
-        from trimtab.vllm.engine import VllmEngine
-
-        return VllmEngine(
-            name, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **options
-        )
-    if engine != "transformers":
-        raise ModelError(f"there is no engine {engine!r}; 'transformers' or 'vllm'")
-    if options:
-        raise ModelError(
-            f"there is no option {' or '.join(options)} for the transformers engine; options of vLLM need "
-            "engine='vllm'"
-        )
+) -> TransformersEngine:
+    """The default engine: `load` says what its options are."""
     from trimtab.engines.transformers import TransformersEngine
 
     source, model_id, built_in = source_of(name)

@@ -315,8 +315,3 @@ class Instruction:
 
     def __repr__(self) -> str:
         return self.label
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from trimtab.instructions.registry import from_dict
-
-        return from_dict, (self.to_dict(),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 import inspect
 import warnings
@@ -209,6 +210,10 @@ def from_dict(data: Mapping[str, Any]) -> Instruction:
     if not isinstance(name, str) or not isinstance(params, Mapping):
         raise InstructionError('an instruction is given as {"name": "...", "params": {...}}')
     return get(name, **params)
+
+
+# Copies, and other processes, get the instruction of their own register: its check may be no function that is pickled.
+copyreg.pickle(Instruction, lambda one: (from_dict, (one.to_dict(),)))
 
 
 def names() -> list[str]:

@@ -189,7 +189,7 @@ def judge_when(
     reason = when.refusal(engine.identity)
     if reason is not None:
         raise SteeringError(f"what was learned is not for {engine.identity}: {reason}")
-    held = holds(engine, when, [*steer, *leave], batch_size)
+    held = holds(engine.capture, when, [*steer, *leave], batch_size)
     return Verdicts.of(held[: len(steer)], held[len(steer) :])
 
 

@@ -98,12 +98,6 @@ class VllmEngine(Engine):
         self.llm = None
         self._end()
 
-    def __enter__(self) -> VllmEngine:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def capture(
         self,
         prompts: Sequence[Prompt],

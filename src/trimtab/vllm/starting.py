@@ -26,6 +26,10 @@ _FORBIDDEN = {
     "worker_extension_cls": "trimtab's own is there",
     "skip_tokenizer_init": "prompts need the tokenizer",
     "device": "vLLM chooses it; CUDA_VISIBLE_DEVICES says which there are",
+    "device_map": "tensor_parallel_size and pipeline_parallel_size spread a model",
+    "quantization_config": "vLLM's own is quantization",
+    "decoder_blocks": "vLLM knows them",
+    "allow_pickle": "it loads safetensors only",
 }
 
 
@@ -73,14 +77,14 @@ def start(
     Raises:
         ModelError: It cannot be; the message says why.
     """
+    for name, reason in _FORBIDDEN.items():
+        if name in options:
+            raise ModelError(f"the vllm engine takes no option {name}: {reason}")
     check_installed()
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ModelError(
             "vllm starts processes that read this script anew: put what it does under `if __name__ == '__main__':`"
         )
-    for name, reason in _FORBIDDEN.items():
-        if name in options:
-            raise ModelError(f"the vllm engine takes no option {name}: {reason}")
     source, model_id, built_in = source_of(model)
     if built_in and revision is not None:
         raise ModelError(f"{model} comes with trimtab: it has no revisions")
