@@ -113,7 +113,7 @@ def test_values_that_are_not_finite_are_no_decision() -> None:
 
 
 def test_a_pattern_that_takes_too_long_is_an_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimtab.steering.when._MATCH_SECONDS", 0.01)
+    monkeypatch.setattr("trimtab.steering.when.rules._MATCH_SECONDS", 0.01)
     with pytest.raises(SteeringError, match="less backtracking"):
         Matches(r"(a|aa)+$").holds("a" * 60 + "b", unread)
 
@@ -251,6 +251,17 @@ def test_a_condition_learned_on_another_model_is_refused() -> None:
         Steering("x", (edit,), Record(narrow))
 
 
+def test_what_was_learned_stays_of_its_model_when_moved_saved_and_loaded(tmp_path: Path) -> None:
+    other = ModelIdentity("other", None, "FakeForCausalLM", 4, WIDTH, "plain")
+    moved = steering().when(RIVER | Resembles(IDENTITY, 0, AXIS, 0.0)).moved_to(other)
+    loaded = Steering.load(moved.save(tmp_path / "s"), other)
+    assert loaded.whens == moved.whens
+    assert loaded.whens[0].refusal(other) == f"its `when` was learned on {IDENTITY}: the names differ"
+    assert loaded.whens[0].refusal(IDENTITY) is None
+    again = Steering.load(loaded.save(tmp_path / "again"), IDENTITY, allow_other_model=True)
+    assert again.whens[0].refusal(IDENTITY) is None
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -308,7 +319,7 @@ def deep(levels: int) -> dict[str, Any]:
         ({"kind": "resembles", "tokens": "x"}, "tokens must be one of"),
         (
             {"kind": "resembles", "tokens": "last", "block": 1, "threshold": 0.5, "measurements": {}},
-            r"lacks the tensor conditions\.0\.direction",
+            r"conditions\.0\) lacks the tensor direction",
         ),
         (deep(40), "more than 16 deep"),
     ],

@@ -99,7 +99,7 @@ def described(when: When) -> dict[str, Any]:
     Returns:
         Its words under `acts_if`, and the fields it is saved with.
     """
-    from trimtab.steering.when_files import when_document
+    from trimtab.steering.when.files import when_document
 
     return {"acts_if": when.describe(), **when_document(when)}
 

@@ -15,7 +15,9 @@ from torch import Tensor
 from trimtab.errors import SteeringError
 
 
-def finite_vector(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], where: str | Path) -> Tensor:
+def finite_vector(
+    tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], where: str | Path
+) -> Tensor:
     """Take a float32 tensor of a known shape out of a file's tensors, or say what is wrong with it."""
     tensor = tensors.get(name)
     if tensor is None:

@@ -19,7 +19,7 @@ from trimtab.errors import SteeringError
 from trimtab.steering.documents import finite_number, finite_vector, take
 from trimtab.steering.edits import Edit, TokenScope
 from trimtab.steering.when import When
-from trimtab.steering.when_files import read_when, when_document, when_tensors
+from trimtab.steering.when.files import read_when, when_document, when_tensors
 
 if TYPE_CHECKING:
     from trimtab.steering.record import ModelIdentity

@@ -1,0 +1,219 @@
+"""What every `When` can do, how it is saved where its class says nothing else, and how several go together."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast
+
+from torch import Tensor
+
+from trimtab.errors import SteeringError
+from trimtab.steering.record import ModelIdentity
+
+Prompt = str | Sequence[Mapping[str, str]]
+ReadTokens = Literal["last", "mean"]
+"""Which tokens of the formatted prompt a learned `when` reads: the last, or the mean of all."""
+
+Reader = Callable[[int, ReadTokens], Tensor]
+"""Gives the output `[d]`, float32, of a block of the unsteered model at those tokens of the prompt in question."""
+
+
+class When(ABC):
+    """Says of a prompt whether a steering shall act on it. Those of the same content are equal.
+
+    Attributes:
+        kind: The name under which objects of this class are saved, and loaded again.
+    """
+
+    kind: ClassVar[str] = ""
+
+    @abstractmethod
+    def holds(self, prompt: Prompt, read: Reader) -> bool:
+        """Whether a steering with this `when` acts.
+
+        Args:
+            prompt: A user message, or a chat.
+            read: Gives the block outputs named in `readings`.
+
+        Raises:
+            SteeringError: It cannot be decided.
+        """
+
+    @property
+    def readings(self) -> frozenset[tuple[int, ReadTokens]]:
+        """The blocks, and the tokens there, that must be read to decide; none for a plain rule."""
+        return frozenset()
+
+    def refusal(self, model: ModelIdentity, *, allow_other_model: bool = False) -> str | None:
+        """Why it must not be decided on a model: None when it may.
+
+        Args:
+            model: The model.
+            allow_other_model: Take any model of a shape that fits.
+        """
+        return None
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What it asks for in words, to stand after "acts if"."""
+
+    def content(self) -> list[Any]:
+        """What it decides by, as plain JSON (tensors as digests): equal for those that decide alike.
+
+        Raises:
+            SteeringError: It is Python code, which has no content to compare.
+        """
+        tensors = {name: digest_of(tensor) for name, tensor in self.tensors().items()}
+        return [self.kind, {**self.document(), **tensors}]
+
+    def document(self) -> dict[str, Any]:
+        """What is saved of it in JSON; by default the fields of a dataclass that are no tensors."""
+        return {name: value for name, value in self._fields().items() if not isinstance(value, Tensor)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The vectors that are saved beside the JSON, as float32; by default the fields that are tensors."""
+        return {name: value for name, value in self._fields().items() if isinstance(value, Tensor)}
+
+    @classmethod
+    def read(
+        cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor], model: ModelIdentity, where: str | Path
+    ) -> Self:
+        """Make it of what `document` and `tensors` gave; by default these are the arguments of the class.
+
+        Args:
+            values: From the JSON; anything may be in it.
+            tensors: By the names that `tensors` gave them.
+            model: The model of the steering.
+            where: For messages.
+
+        Raises:
+            SteeringError: It is damaged, or does not fit the model.
+        """
+        try:
+            return cls(**values, **tensors)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise SteeringError(f"{where} makes no '{cls.kind}': {error}") from error
+
+    def _fields(self) -> dict[str, Any]:
+        listed: Sequence[Any] = fields(cast("Any", self)) if is_dataclass(self) else ()
+        return {one.name: getattr(self, one.name) for one in listed if one.init}
+
+    def __and__(self, other: When) -> When:
+        return AllOf((self, other)) if isinstance(other, When) else NotImplemented
+
+    def __or__(self, other: When) -> When:
+        return AnyOf((self, other)) if isinstance(other, When) else NotImplemented
+
+    def __invert__(self) -> When:
+        return Not(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, When) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(repr(self._key()))
+
+    def _key(self) -> object:
+        return self.content()
+
+
+@dataclass(frozen=True, eq=False)
+class Parts(When):
+    """Several put together; those of the same kind inside are taken apart."""
+
+    parts: tuple[When, ...]
+
+    def __post_init__(self) -> None:
+        flat: list[When] = []
+        for part in self.parts:
+            if not isinstance(part, When):
+                raise SteeringError(f"only `When` objects go together, not {part!r:.60}")
+            flat += part.parts if isinstance(part, type(self)) else (part,)
+        if not flat:
+            raise SteeringError("all or any of nothing is no `when`; give at least one")
+        object.__setattr__(self, "parts", tuple(flat))
+
+    @property
+    def readings(self) -> frozenset[tuple[int, ReadTokens]]:
+        """What all parts read."""
+        return frozenset().union(*(part.readings for part in self.parts))
+
+    def refusal(self, model: ModelIdentity, *, allow_other_model: bool = False) -> str | None:
+        """The first reason of a part."""
+        reasons = (part.refusal(model, allow_other_model=allow_other_model) for part in self.parts)
+        return next(filter(None, reasons), None)
+
+    def content(self) -> list[Any]:
+        """That of the parts."""
+        return [self.kind, *(part.content() for part in self.parts)]
+
+    def _key(self) -> object:
+        return [self.kind, *(part._key() for part in self.parts)]
+
+
+class AllOf(Parts):
+    """All of them hold."""
+
+    kind = "all"
+
+    def holds(self, prompt: Prompt, read: Reader) -> bool:
+        """Whether all parts hold."""
+        return all(part.holds(prompt, read) for part in self.parts)
+
+    def describe(self) -> str:
+        """The parts in words."""
+        return " and ".join(f"({part.describe()})" for part in self.parts)
+
+
+class AnyOf(Parts):
+    """At least one of them holds."""
+
+    kind = "any"
+
+    def holds(self, prompt: Prompt, read: Reader) -> bool:
+        """Whether a part holds."""
+        return any(part.holds(prompt, read) for part in self.parts)
+
+    def describe(self) -> str:
+        """The parts in words."""
+        return " or ".join(f"({part.describe()})" for part in self.parts)
+
+
+class Not(Parts):
+    """It does not hold.
+
+    Args:
+        part: What must not hold.
+    """
+
+    kind = "not"
+
+    def __init__(self, part: When) -> None:
+        object.__setattr__(self, "parts", (part,))
+        if not isinstance(part, When):
+            raise SteeringError(f"only a `When` can be turned round, not {part!r:.60}")
+
+    def holds(self, prompt: Prompt, read: Reader) -> bool:
+        """Whether the part does not hold."""
+        return not self.parts[0].holds(prompt, read)
+
+    def describe(self) -> str:
+        """The part in words."""
+        return f"not ({self.parts[0].describe()})"
+
+    def __invert__(self) -> When:
+        return self.parts[0]
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """What a plain rule looks at: the prompt, or the content of a chat's last message."""
+    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
+
+
+def digest_of(tensor: Tensor) -> str:
+    """What stands for a tensor where contents are compared."""
+    return hashlib.sha256(tensor.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()

@@ -1,0 +1,108 @@
+"""Rules on the prompt's text: a regular expression, or a Python function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor
+
+from trimtab.errors import SteeringError
+from trimtab.steering.documents import take
+from trimtab.steering.record import ModelIdentity
+from trimtab.steering.when.base import Prompt, Reader, When, prompt_text
+
+_MATCH_SECONDS = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Matches(When):
+    """The prompt's text (of a chat: its last message) has a match of a regular expression somewhere.
+
+    Attributes:
+        pattern: The expression, in the syntax of the package `regex`, a superset of `re`. `(?i)` in front ignores case.
+
+    Raises:
+        SteeringError: It is not a regular expression.
+    """
+
+    kind = "matches"
+    pattern: str
+    _compiled: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        import regex
+
+        try:
+            object.__setattr__(self, "_compiled", regex.compile(self.pattern))
+        except (regex.error, TypeError, RecursionError) as error:
+            raise SteeringError(
+                f"the pattern {self.pattern!r:.80} is not a regular expression: {error}"
+            ) from error
+
+    def holds(self, prompt: Prompt, read: Reader) -> bool:
+        """Whether the text matches. A search that takes too long is an error: saved patterns may come from anyone."""
+        try:
+            return self._compiled.search(prompt_text(prompt), timeout=_MATCH_SECONDS) is not None
+        except TimeoutError:
+            raise SteeringError(
+                f"the pattern {self.pattern!r:.80} took over {_MATCH_SECONDS:g} s on a prompt of "
+                f"{len(prompt_text(prompt))} characters; write it with less backtracking"
+            ) from None
+
+    def describe(self) -> str:
+        """The pattern in words."""
+        return f"the prompt matches /{self.pattern}/"
+
+    def content(self) -> list[Any]:
+        """The pattern."""
+        return [self.kind, self.pattern]
+
+    @classmethod
+    def read(
+        cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor], model: ModelIdentity, where: str | Path
+    ) -> Self:
+        """Reads the pattern."""
+        return cls(take(values, "pattern", str, where))
+
+
+@dataclass(frozen=True, eq=False)
+class Rule(When):
+    """A Python function of the prompt's text (of a chat: its last message) says whether to act. It cannot be saved.
+
+    Attributes:
+        function: Takes the text, gives a truth value. It should be pure: the same text, the same answer.
+
+    Raises:
+        SteeringError: It is not callable.
+    """
+
+    function: Callable[[str], bool]
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise SteeringError(f"a rule is a function of the prompt's text, not {self.function!r:.60}")
+
+    def holds(self, prompt: Prompt, read: Reader) -> bool:
+        """What the function says."""
+        return bool(self.function(prompt_text(prompt)))
+
+    def describe(self) -> str:
+        """The function's name."""
+        return f"the Python function {self._name} says so"
+
+    def content(self) -> list[Any]:
+        """Refused: code has no content that could be compared or saved."""
+        raise SteeringError(
+            f"a rule that is Python code ({self._name}) cannot be saved and has no digest; use a regular expression "
+            "(when.Matches) or learn when to act from examples (learn.when)"
+        )
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self.function, "__qualname__", type(self.function).__name__))
+
+    def _key(self) -> object:
+        return ["rule", id(self.function)]
