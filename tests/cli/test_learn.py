@@ -188,10 +188,9 @@ def distilled(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def distill(engine: Any, queries: Any, wanted: Any, **settings: Any) -> Distilled:
         asked.append({"queries": queries, "wanted": [one.label for one in wanted], **settings})
-        settings["on_stage"]("learning edits")
         steps = (Step(1, 2, 1.5), Step(2, 2, 0.5, 0.75))
         for step in steps:
-            settings["on_step"](step)
+            settings["progress"]("learning edits", step.step, step.steps, f"loss {step.loss:.3f}")
         settings["checkpoint"].mkdir(parents=True)
         (settings["checkpoint"] / "lessons.json").write_text("{}")
         measured = {"n": len(settings["validation"]), "followed": 0.5, "instructed_followed": 1.0}

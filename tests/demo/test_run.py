@@ -199,7 +199,7 @@ def test_a_model_that_gives_gradients_is_distilled_and_compared(tmp_path: Path) 
         plan,
         facts=nano.facts,
         on_step=lambda finished, what: steps.append(finished),
-        on_loss=lambda label, now: losses.append(now.loss),
+        distilling=lambda stage, done, of=None, note="": note and losses.append(float(note.split()[1])),
     )
     assert sum(steps) == plan.steps
     assert losses[-1] < losses[0] / 2

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimtab.engines.base import Capture
+from trimtab.engines.base import Capture, Engine
 from trimtab.prompts.pairs import PromptPair
 from trimtab.steering.record import ModelIdentity
 
@@ -22,6 +22,7 @@ def pairs(count: int) -> list[PromptPair]:
     return [PromptPair(f"query {i}", SAID, f"query {i}", f"query {i} {SAID}") for i in range(count)]
 
 
+@Engine.register
 class PlantedEngine:
     """Only `capture`, of last positions.
 

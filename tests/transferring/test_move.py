@@ -165,7 +165,7 @@ def test_models_that_cannot_teach_each_other_are_refused(tiny_llama: Any, base: 
 def test_the_base_of_nano_learns_from_nano(engines: Any) -> None:
     import trimtab
     from trimtab import learn, nano, prompts
-    from trimtab.learn.distillation.schedule import Schedule, Step
+    from trimtab.learn.distillation.schedule import Schedule
 
     source, target = engines("nano"), trimtab.load("nano-base", device="cpu")
     lowercase = instructions.get("lowercase")
@@ -173,7 +173,7 @@ def test_the_base_of_nano_learns_from_nano(engines: Any) -> None:
     directions = learn.mean_difference(source, prompts.make_pairs(queries, lowercase, "learning"), lowercase)
     start = directions.add(1) + directions.add(3)
     moved, _ = transferring.move(start, target.identity)
-    steps: list[Step] = []
+    losses: list[float] = []
     found = relearn(
         source,
         target,
@@ -183,11 +183,10 @@ def test_the_base_of_nano_learns_from_nano(engines: Any) -> None:
         lowercase,
         schedule=Schedule(steps=10, batch_size=8),
         max_new_tokens=96,
-        on_step=steps.append,
+        progress=lambda stage, done, of=None, note="": losses.extend(map(float, note.split()[1:])),
     )
     assert found.record.model == target.identity
     assert found.record.settings["relearned"]["teacher"]["id"] == "nano-instruct"
     assert found.blocks == (1, 3)
-    losses = [step.held_out for step in steps if step.held_out is not None]
     assert losses[-1] < losses[0]
     target.generate(["What is Langford?"], steering=found, max_new_tokens=4)

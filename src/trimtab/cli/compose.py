@@ -10,7 +10,6 @@ import typer
 
 from trimtab.cli.learning import (
     Found,
-    Stages,
     distillation,
     one_voice,
     read_queries,
@@ -74,7 +73,6 @@ def command(
         engine = loading.open(output, model)
         learning, held_out, _ = read_queries(engine, queries, pairs, validation, seed)
         with output.progress() as tell:
-            stages = Stages(tell)
             composed = compose(
                 engine,
                 steerings,
@@ -84,8 +82,7 @@ def command(
                 schedule=SCHEDULE if steps is None else replace(SCHEDULE, steps=steps),
                 max_new_tokens=max_new_tokens,
                 batch_size=batch_size,
-                on_step=stages.step,
-                on_stage=stages.stage,
+                progress=tell,
                 seed=seed,
             )
         steering = composed.steering

@@ -16,7 +16,6 @@ from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
     from trimtab.demo import Demonstration
-    from trimtab.learn import Step
 
 _SAMPLES = 3
 _SAMPLE_LENGTH = 220
@@ -100,10 +99,7 @@ def command(
             done += finished
             tell(what, done, plan.steps)
 
-        def on_loss(label: str, now: Step) -> None:
-            tell(f"{label}: distilling", now.step, now.steps, f"loss {now.loss:.3f}")
-
-        demonstration = demo.run(engine, plan, facts=facts_of(engine), on_step=on_step, on_loss=on_loss)
+        demonstration = demo.run(engine, plan, facts=facts_of(engine), on_step=on_step, distilling=tell)
     demonstration.seconds = {"load": loaded, **demonstration.seconds}
     with demonstration.timed("report"):
         path = demo.save(demonstration, out)

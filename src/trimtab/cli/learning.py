@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
     from trimtab.learn import Directions, Distilled
-    from trimtab.learn.distillation.schedule import Step
-    from trimtab.progress import Tell
     from trimtab.steering.steering import Steering
 
 
@@ -93,22 +91,6 @@ def one_voice(output: Output) -> Iterator[Output]:
         raise typer.Exit(2) from error
 
 
-class Stages:
-    """Tells the progress of a distillation, whose steps do not say of which stage they are."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell, self._what = tell, ""
-
-    def stage(self, what: str) -> None:
-        """Tell what begins."""
-        self._what = what
-        self._tell(what, 0)
-
-    def step(self, step: Step) -> None:
-        """Tell of a step."""
-        self._tell(self._what, step.step, step.steps, f"loss {step.loss:.3f}")
-
-
 @dataclass(frozen=True)
 class Found:
     """What learning or composing came to.
@@ -168,7 +150,6 @@ def learn_distilled(
     from trimtab import learn
 
     with output.progress() as tell:
-        stages = Stages(tell)
         try:
             distilled = learn.distill(
                 engine,
@@ -179,15 +160,14 @@ def learn_distilled(
                     **{key: value for key, value in schedule.items() if value is not None}
                 ),
                 checkpoint=checkpoint,
-                on_step=stages.step,
-                on_stage=stages.stage,
+                progress=tell,
                 **{key: value for key, value in options.items() if value is not None},
             )
         except KeyboardInterrupt:
             output.note("the same command goes on from here")
             raise
     followed = distilled.steering.record.measurements["validation"]["followed"]
-    told = distilled.instructed_followed
+    told = distilled.instructed_followed or 0.0
     doubt = (
         f"it follows {followed:.2f} of the validation queries, the instructed model {told:.2f}; more --pairs, --steps "
         "or --blocks may help"

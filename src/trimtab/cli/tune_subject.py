@@ -71,6 +71,10 @@ def subject_of(what: str, params: str | None, strength_only: bool) -> Subject:
         if (folder / "steering.json").exists():
             # An exclusion is learned from its inclusion: only the steering says what it stands for.
             wanted = _only_instruction(Steering.load(folder))
+        if wanted is None:
+            raise SteeringError(
+                f"the directions in {what} stand for no instruction, so nothing can judge answers; apply them in Python"
+            )
         return Subject(instructions.from_dict(wanted), directions=directions)
     steering = Steering.load(folder)
     return Subject(instructions.from_dict(_only_instruction(steering)), steering=steering)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trimtab import learn, prompts, tune
@@ -21,6 +20,7 @@ from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond, respond_baseline
 from trimtab.measure.rows import Row, evaluate_instruction, judge
+from trimtab.progress import Progress
 from trimtab.report.search import search_map
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(
     facts: FactCheck | None = None,
     queries: Callable[[Split, int], Sequence[str]] | None = None,
     on_step: OnStep | None = None,
-    on_loss: Callable[[str, learn.Step], None] | None = None,
+    distilling: Progress = False,
 ) -> Demonstration:
     """Learns, tunes and measures every instruction of a plan.
 
@@ -50,7 +50,7 @@ def run(
         facts: Judges the truth of a response to a query; None leaves facts out.
         queries: `(split, n) -> n queries`; None takes the model's default queries.
         on_step: Told when a step ends and another begins, `plan.steps` of them.
-        on_loss: Told of every step of a distillation, with the instruction's label.
+        distilling: Told of every step of a distillation; see `trimtab.progress.Progress`.
 
     Returns:
         What was measured.
@@ -64,7 +64,6 @@ def run(
 
     take = queries or default
     step: OnStep = on_step or (lambda finished, what: None)
-    tell_loss = on_loss or (lambda label, now: None)
     learning = list(take("learning", plan.pairs))
     validation = list(take("validation", plan.validation))
     test = list(take("test", plan.test))
@@ -81,11 +80,11 @@ def run(
             batch_size=plan.batch_size,
         )
     unsteered, baseline = answered[: len(validation)], answered[len(validation) :]
-    distilling = isinstance(engine, TransformersEngine)
+    gradients = isinstance(engine, TransformersEngine)
     for instruction in plan.instructions:
         label = instruction.label
         distilled = None
-        if distilling:
+        if gradients:
             step(1, f"{label}: distilling")
             try:
                 with demonstration.timed("distill"):
@@ -97,12 +96,12 @@ def run(
                         pool=None if queries is None else (),
                         schedule=learn.Schedule(steps=plan.training_steps),
                         max_new_tokens=plan.max_new_tokens,
-                        on_step=partial(tell_loss, label),
+                        progress=distilling,
                         seed=plan.seed,
                     ).steering
             except TooFewAnswersError as error:
                 demonstration.not_distilled[label] = str(error)
-        step(1 if distilling else 2, f"{label}: learning the mean difference")
+        step(1 if gradients else 2, f"{label}: learning the mean difference")
         with demonstration.timed("learn"):
             # An exclusion is learned from its inclusion, and applied with negative strength.
             source = learn.learning_source(instruction).instruction

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +88,7 @@ class InstructionType:
         cases: Phrasings by case; most types have the single case ``""``, others one per relation.
         example: Parameters for documentation.
         source: The file it was read from, or None.
+        written: What that file says of it, or None.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class InstructionType:
         example: Mapping[str, Any] | None = None,
         takes_query: str | None = None,
         source: str | None = None,
+        written: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
         self.summary = summary
@@ -122,6 +126,7 @@ class InstructionType:
         self._notes = notes
         self._takes_query = takes_query
         self.source = source
+        self.written = written
         self.declared_conflicts = dict(conflicts or {})
         self._clashes = self.declared_conflicts
 
@@ -129,6 +134,21 @@ class InstructionType:
     def phrasings(self) -> Phrasings:
         """The templates of all cases together."""
         return sum(self.cases.values(), Phrasings((), (), ()))
+
+    def definition(self) -> str:
+        """Names what it is made of: `"sha256:..."` over its phrasings and its check, as written in its file or in code.
+
+        What the code of a check calls is not looked at.
+        """
+        check: Any = self.written
+        if check is None:
+            try:
+                check = inspect.getsource(self._maker)
+            except (OSError, TypeError):  # made without a file
+                check = getattr(self._maker, "__qualname__", "")
+        parts = [{case: vars(phrasings) for case, phrasings in self.cases.items()}, check]
+        text = json.dumps(parts, sort_keys=True, default=str)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def conflicts(self) -> frozenset[str]:

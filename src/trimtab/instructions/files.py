@@ -69,10 +69,12 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
             hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(_KEYS)}"
             raise InstructionError(f"{where}: there is no key {key!r}; {hint}")
     checks = []
+    written = dict(table)
     if "regex" in table:
         checks.append(_regex_check(where, table["regex"], table.get("ignore_case", False)))
     if "json_schema" in table:
-        checks.append(_schema_check(where, table["json_schema"], file.parent))
+        written["json_schema"] = _schema(where, table["json_schema"], file.parent)
+        checks.append(_schema_check(where, written["json_schema"]))
     check: Check | None = (lambda response: all(one(response) for one in checks)) if checks else None
     conflicts = _texts(where, "conflicts", table.get("conflicts", []))
     return InstructionType(
@@ -84,6 +86,7 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
         family=_text(where, "family", table.get("family", "custom")),
         conflicts={other: f"{name} says that it cannot go with {other}" for other in conflicts},
         source=str(file.resolve()),
+        written=written,
     )
 
 
@@ -127,14 +130,19 @@ def _regex_check(where: str, pattern: Any, ignore_case: Any) -> Check:
     return lambda response: compiled.search(response) is not None
 
 
-def _schema_check(where: str, schema: Any, folder: Path) -> Check:
-    if isinstance(schema, str):
-        try:
-            schema = json.loads((folder / schema).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InstructionError(f"{where}: cannot read {folder / schema}: {error.strerror}") from None
-        except ValueError as error:
-            raise InstructionError(f"{where}: {folder / schema} is not JSON: {error}") from None
+def _schema(where: str, schema: Any, folder: Path) -> Any:
+    """The schema, also where it stands in a file of its own."""
+    if not isinstance(schema, str):
+        return schema
+    try:
+        return json.loads((folder / schema).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InstructionError(f"{where}: cannot read {folder / schema}: {error.strerror}") from None
+    except ValueError as error:
+        raise InstructionError(f"{where}: {folder / schema} is not JSON: {error}") from None
+
+
+def _schema_check(where: str, schema: Any) -> Check:
     conforms = _validator(where, schema)
 
     def check(response: str) -> bool:

@@ -1,5 +1,6 @@
 """Learning what an instruction does inside a model: one method per module, its formula and paper at the top."""
 
+from trimtab.learn.captured import Source, learning_source
 from trimtab.learn.directions import Directions
 from trimtab.learn.distillation.distill import distill
 from trimtab.learn.distillation.distilled import Distilled
@@ -7,7 +8,6 @@ from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.learn.mean_difference import mean_difference
 from trimtab.learn.pca import pca
 from trimtab.learn.resembling import judge_when, when
-from trimtab.learn.sources import Source, learning_source
 
 __all__ = [
     "Directions",
@@ -15,7 +15,6 @@ __all__ = [
     "Schedule",
     "Source",
     "Step",
-    "condition",
     "distill",
     "judge_when",
     "learning_source",

@@ -2,26 +2,68 @@
 
 The last token of a prompt in its chat template stands right before the answer: what the model has understood of the
 prompt by then, the instruction included, has to pass through there.
+
+Most instructions are learned from prompts that say them. An exclusion is not: "do not say rocket" brings rockets to a
+model's mind, and its mean difference often makes it say the word. So, as in Stolfo et al. (ICLR 2025, section 6), one
+learns the direction of *saying* the word and applies it with a negative strength.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from trimtab import instructions
+from trimtab.engines import as_engine
 from trimtab.errors import ModelError, PromptError
-from trimtab.learn.directions import Directions
+from trimtab.learn.directions import Directions, oriented
+from trimtab.progress import Progress, shown
 from trimtab.prompts.pairs import PromptPair, digest
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Capture, Engine
+    from trimtab.engines.base import Capture, Model
     from trimtab.instructions import Instruction
-    from trimtab.progress import Progress
+
+UNNAMED = "prompt pairs"
+"""What is called so was learned from pairs that no instruction stands for."""
+
+
+class Source(NamedTuple):
+    """What to learn from.
+
+    Attributes:
+        instruction: The instruction whose prompt pairs to learn from.
+        sign: +1, or -1 where its direction is to be applied with negative strengths.
+    """
+
+    instruction: Instruction
+    sign: int
+
+
+# The instruction, the one that says the opposite, and how its parameters are called there.
+_OPPOSITES = {
+    "exclude": ("include", {"word": "word", "words": "words"}),
+    "forbidden_words": ("keywords", {"forbidden_words": "keywords"}),
+}
+
+
+def learning_source(instruction: Instruction | str) -> Source:
+    """What to learn an instruction from: `include` with sign -1 for an `exclude`, itself for most others.
+
+    Raises:
+        InstructionError: It is a spelling of no instruction, or of several.
+    """
+    instruction = instructions.resolve(instruction)
+    if instruction.name not in _OPPOSITES:
+        return Source(instruction, 1)
+    name, renamed = _OPPOSITES[instruction.name]
+    params = {renamed[key]: value for key, value in instruction.params.items() if key in renamed}
+    return Source(instructions.get(name, **params), -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,40 +74,62 @@ class Captured:
         blocks: The blocks read, ascending; `L` of them.
         instructed: `[L, d]` float64, mean over the instructed prompts.
         plain: `[L, d]` float64, mean over the plain prompts.
-        differences: `[N, L, d]` float32, instructed minus plain of each pair, if they were asked for.
+        differences: `[N, L, d]` float32, instructed minus plain of each pair; empty if they were not asked for.
     """
 
     blocks: tuple[int, ...]
     instructed: Tensor
     plain: Tensor
-    differences: Tensor | None
+    differences: Tensor
+
+    @property
+    def difference(self) -> Tensor:
+        """`[L, d]` float64, the mean of instructed minus plain."""
+        return self.instructed - self.plain
 
 
-def capture_pairs(
-    engine: Engine,
+def directions_by(
+    find: Callable[[Captured], tuple[Tensor, dict[str, Any]]],
+    model: Model,
     pairs: Sequence[PromptPair],
+    instruction: Instruction | str | None,
     *,
+    method: str,
     blocks: Sequence[int] | None,
     keep: bool,
     batch_size: int | None,
     progress: Progress,
-) -> Captured:
-    """Read both sides of prompt pairs.
+) -> Directions:
+    """Read both sides of prompt pairs, find a direction in each block, and say where both sides lie on it.
+
+    Args:
+        find: Gives the directions, `[L, d]` of any norm and sign, and more to record.
+        model: See `engines.as_engine`.
+        pairs: What to learn from.
+        instruction: What the pairs add to their queries, if it has a name.
+        method: The method's name.
+        blocks: Which blocks; None for all.
+        keep: Whether `find` needs the difference of each pair.
+        batch_size: Prompts per batch.
+        progress: See `trimtab.progress.Progress`.
 
     Raises:
         PromptError: There are no pairs.
-        ModelError: The model's activations are not finite.
+        ModelError: There is no such block, or the model's activations are not finite.
     """
+    engine = as_engine(model)
+    wanted = None if instruction is None else instructions.resolve(instruction)
     if not pairs:
         raise PromptError("there are no prompt pairs to learn from; make some with prompts.make_pairs")
+    with shown(progress) as tell:
 
-    def side(prompts: list[str]) -> Capture:
-        return engine.capture(
-            prompts, blocks=blocks, positions="last", keep=keep, batch_size=batch_size, progress=progress
-        )
+        def side(name: str) -> Capture:
+            prompts = [getattr(pair, name) for pair in pairs]
+            return engine.capture(
+                prompts, blocks=blocks, positions="last", keep=keep, batch_size=batch_size, progress=tell
+            )
 
-    instructed = side([pair.instructed for pair in pairs])
-    plain = side([pair.plain for pair in pairs])
+        instructed, plain = side("instructed"), side("plain")
     for capture in (instructed, plain):
         finite = torch.isfinite(capture.mean).all(-1)
         if not bool(finite.all()):
@@ -74,48 +138,29 @@ def capture_pairs(
                 f"{engine.identity.id} gives values that are not finite at block {block}; "
                 "load it in bfloat16 or float32"
             )
-    differences = None
+    differences = torch.empty(0)
     if instructed.activations is not None and plain.activations is not None:
         differences = instructed.activations - plain.activations
-    return Captured(instructed.blocks, instructed.mean.double(), plain.mean.double(), differences)
-
-
-def directions_of(
-    captured: Captured,
-    unit: Tensor,
-    *,
-    method: str,
-    engine: Engine,
-    pairs: Sequence[PromptPair],
-    instruction: Instruction,
-    settings: dict[str, Any] | None = None,
-) -> Directions:
-    """Put together what a method found.
-
-    Mean projections are those of the means, as a projection is linear.
-
-    Args:
-        captured: What was read.
-        unit: `[L, d]` float64, unit directions.
-        method: The method's name.
-        engine: The engine the activations came from.
-        pairs: The prompt pairs.
-        instruction: What the pairs add to their queries.
-        settings: More to record.
-    """
-    difference = captured.instructed - captured.plain
+    elif keep:
+        raise ModelError(
+            f"the engine of {engine.identity.id} kept no activations; use mean_difference with it"
+        )
+    captured = Captured(instructed.blocks, instructed.mean.double(), plain.mean.double(), differences)
+    found, settings = find(captured)
+    unit = oriented(found, captured.difference)
     return Directions(
-        name=instruction.label,
+        name=UNNAMED if wanted is None else wanted.label,
         method=method,
-        instruction=instruction.to_dict(),
+        instruction=None if wanted is None else wanted.to_dict(),
         model=engine.identity,
         blocks=captured.blocks,
         directions=unit.float(),
+        # Mean projections are those of the means, as a projection is linear.
         instructed=(captured.instructed * unit).sum(-1).float(),
         plain=(captured.plain * unit).sum(-1).float(),
-        difference_norm=torch.linalg.vector_norm(difference, dim=-1).float(),
+        difference_norm=torch.linalg.vector_norm(captured.difference, dim=-1).float(),
         prompts=digest(pairs),
         pairs=len(pairs),
-        settings=settings or {},
+        settings=settings,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

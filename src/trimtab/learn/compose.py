@@ -8,23 +8,25 @@ all its edits are trained on together for a few steps, the model that is told ev
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab import instructions as catalogue
 from trimtab import prompts
+from trimtab.engines import as_engine
 from trimtab.errors import SteeringError
-from trimtab.learn.distillation.distill import distill
+from trimtab.learn.distillation.distill import distill, validation_queries
 from trimtab.learn.distillation.distilled import Distilled
 from trimtab.learn.distillation.lessons import TooFewAnswersError, check_compatible, check_learnable
-from trimtab.learn.distillation.schedule import OnStep, Schedule
+from trimtab.learn.distillation.schedule import Schedule
 from trimtab.measure.responses import verdicts
+from trimtab.progress import Progress, shown
 from trimtab.steering.steering import Steering
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines.base import Engine, Model
     from trimtab.instructions import Instruction
 
 Fit = Literal["auto", "never", "always"]
@@ -61,7 +63,7 @@ class Composed:
 
 
 def compose(
-    engine: Engine,
+    model: Model,
     steerings: Sequence[Steering],
     *,
     fit: Fit = "auto",
@@ -71,14 +73,13 @@ def compose(
     schedule: Schedule | None = None,
     max_new_tokens: int = 192,
     batch_size: int | None = None,
-    on_step: OnStep | None = None,
-    on_stage: Callable[[str], None] | None = None,
+    progress: Progress = False,
     seed: int = 0,
 ) -> Composed:
     """Put steerings together, and make them go together.
 
     Args:
-        engine: The model they are for.
+        model: The model they are for: an engine, or a model of transformers with its tokenizer.
         steerings: Two or more, each with its instructions in its record.
         fit: `auto` distils jointly where the union follows too seldom, `always` in any case, `never` not at all (and
             then nothing is measured).
@@ -88,8 +89,7 @@ def compose(
         schedule: Of the joint distillation; 50 steps at a third of the usual rates by default.
         max_new_tokens: Longest answer, in tokens.
         batch_size: Rows per batch when measuring; None lets the engine choose.
-        on_step: Told of every step of the joint distillation.
-        on_stage: Told what begins.
+        progress: See `trimtab.progress.Progress`.
         seed: Chooses queries, wordings and samples.
 
     Returns:
@@ -101,53 +101,52 @@ def compose(
         PromptError: With `fit="always"`: too few answers of the instructed model follow everything to learn from.
     """
     union = union_of(steerings, fit)
+    engine = as_engine(model)
     union.check_model(engine.identity)
     if union.whens or fit == "never":
         return Composed(_recorded(union, {"fit": "never"}, {}))
     wanted = instructions_of(steerings)
 
-    tell = on_stage or (lambda what: None)
     if validation is None:
-        validation = prompts.default_queries(engine.identity, "validation", 24, seed)
-    tell(f"{union.name}: measuring the union")
-    followed = share_followed(
-        engine, union, wanted, validation, max_new_tokens=max_new_tokens, batch_size=batch_size
-    )
-    measured = {"n": len(validation), "followed": round(followed, 4)}
-    union = _recorded(union, {"fit": "none needed"}, measured)
-    if fit == "auto" and followed >= enough:
-        return Composed(union, followed)
-
-    if queries is None:
-        queries = prompts.default_queries(engine.identity, "learning", 48, seed)
-    try:
-        distilled = distill(
-            engine,
-            queries,
-            wanted,
-            validation=validation,
-            start=union,
-            schedule=schedule or SCHEDULE,
-            other=0.0,
-            max_new_tokens=max_new_tokens,
-            on_step=on_step,
-            on_stage=on_stage,
-            seed=seed,
+        validation = validation_queries(engine.identity, queries or (), seed)
+    with shown(progress) as tell:
+        tell(f"{union.name}: measuring the union", 0)
+        followed = share_followed(
+            engine, union, wanted, validation, max_new_tokens=max_new_tokens, batch_size=batch_size
         )
-    except TooFewAnswersError as error:
-        if fit == "always":
-            raise
-        return Composed(_recorded(union, {"fit": f"not possible: {error}"}, measured), followed)
-    [trial] = distilled.trials
-    told = distilled.instructed_followed
+        measured = {"n": len(validation), "followed": round(followed, 4)}
+        union = _recorded(union, {"fit": "none needed"}, measured)
+        if fit == "auto" and followed >= enough:
+            return Composed(union, followed)
+
+        if queries is None:
+            queries = prompts.default_queries(engine.identity, "learning", 48, seed)
+        try:
+            distilled = distill(
+                engine,
+                queries,
+                wanted,
+                validation=validation,
+                start=union,
+                schedule=schedule or SCHEDULE,
+                other=0.0,
+                max_new_tokens=max_new_tokens,
+                progress=tell,
+                seed=seed,
+            )
+        except TooFewAnswersError as error:
+            if fit == "always":
+                raise
+            return Composed(_recorded(union, {"fit": f"not possible: {error}"}, measured), followed)
+    fitted, told = distilled.trials[0].followed or 0.0, distilled.instructed_followed or 0.0
     measured |= {"union_followed": round(followed, 4), "instructed_followed": round(told, 4)}
-    if trial.followed <= followed and fit == "auto":
+    if fitted <= followed and fit == "auto":
         steering = _recorded(union, {"fit": "tried, no better"}, measured)
     else:
         settings = {"fit": "joint distillation", "distillation": distilled.steering.record.settings}
-        measured["followed"] = round(trial.followed, 4)
+        measured["followed"] = round(fitted, 4)
         steering = _recorded(replace(union, edits=distilled.steering.edits), settings, measured)
-    return Composed(steering, followed, trial.followed, told, distilled)
+    return Composed(steering, followed, fitted, told, distilled)
 
 
 def union_of(steerings: Sequence[Steering], fit: Fit = "auto") -> Steering:
@@ -206,14 +205,6 @@ def share_followed(
     batch_size: int | None = None,
 ) -> float:
     """Share of queries, given without any instruction, that are answered as all instructions want.
-
-    Args:
-        engine: The model.
-        steering: What is applied.
-        wanted: The instructions.
-        queries: Base queries.
-        max_new_tokens: Longest answer, in tokens.
-        batch_size: Rows per batch; None lets the engine choose.
 
     Raises:
         PromptError: There are no queries.

@@ -38,8 +38,9 @@ class Directions:
 
     Attributes:
         name: What steerings made of it are called: the instruction with its parameters.
-        method: `mean_difference` or `pca`.
-        instruction: `{"name": ..., "params": {...}}` of the instruction that steerings made of it stand for.
+        method: How it was learned, such as `mean_difference`.
+        instruction: `{"name": ..., "params": {...}}` of the instruction that steerings made of it stand for; None for
+            none.
         model: The model it was learned on.
         blocks: The blocks, ascending, 0-based.
         directions: `[L, d]` float32, unit norm; a row of zeros where the instruction made no difference.
@@ -56,7 +57,7 @@ class Directions:
 
     name: str
     method: str
-    instruction: dict[str, Any]
+    instruction: dict[str, Any] | None
     model: ModelIdentity
     blocks: tuple[int, ...]
     directions: Tensor
@@ -176,8 +177,10 @@ class Directions:
                 f"{where}: 'blocks' must be different blocks from 0 to {identity.blocks - 1}, ascending"
             )
         rows = len(blocks)
-        instruction = take(document, "instruction", dict, where)
-        if not isinstance(instruction.get("name"), str) or not isinstance(instruction.get("params"), dict):
+        instruction = take(document, "instruction", (dict, type(None)), where)
+        if instruction is not None and not (
+            isinstance(instruction.get("name"), str) and isinstance(instruction.get("params"), dict)
+        ):
             raise SteeringError(
                 f"{where}: the instruction needs a 'name' and 'params', not {instruction!r:.60}"
             )
@@ -253,7 +256,7 @@ class Directions:
         }
         record = Record(
             model=self.model,
-            instructions=(self.instruction,),
+            instructions=() if self.instruction is None else (self.instruction,),
             method=self.method,
             prompts=self.prompts,
             settings=settings,

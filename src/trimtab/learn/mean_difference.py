@@ -14,20 +14,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trimtab.learn.captured import capture_pairs, directions_of
-from trimtab.learn.directions import Directions, oriented
+from trimtab.learn.captured import directions_by
+from trimtab.learn.directions import Directions
+from trimtab.progress import Progress
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines.base import Model
     from trimtab.instructions import Instruction
-    from trimtab.progress import Progress
     from trimtab.prompts.pairs import PromptPair
 
 
 def mean_difference(
-    engine: Engine,
+    model: Model,
     pairs: Sequence[PromptPair],
-    instruction: Instruction,
+    instruction: Instruction | str | None = None,
     *,
     blocks: Sequence[int] | None = None,
     batch_size: int | None = None,
@@ -38,9 +38,9 @@ def mean_difference(
     Memory does not grow with the number of pairs.
 
     Args:
-        engine: The model.
-        pairs: Prompt pairs of the instruction, from `prompts.make_pairs`.
-        instruction: The instruction the pairs add.
+        model: An engine, or a model of transformers with its tokenizer: `(model, tokenizer)`.
+        pairs: Prompt pairs: of an instruction, from `prompts.make_pairs`, or of any two ways to ask.
+        instruction: The instruction the pairs add, or its spelling; None where they stand for none that has a name.
         blocks: Which blocks; all by default.
         batch_size: Prompts per batch; the engine chooses by default.
         progress: See `trimtab.progress.Progress`.
@@ -50,17 +50,17 @@ def mean_difference(
 
     Raises:
         PromptError: There are no pairs.
+        InstructionError: There is no such instruction.
         ModelError: There is no such block, or the model's activations are not finite.
     """
-    captured = capture_pairs(
-        engine, pairs, blocks=blocks, keep=False, batch_size=batch_size, progress=progress
-    )
-    difference = captured.instructed - captured.plain
-    return directions_of(
-        captured,
-        oriented(difference, difference),
+    return directions_by(
+        lambda captured: (captured.difference, {}),
+        model,
+        pairs,
+        instruction,
         method="mean_difference",
-        engine=engine,
-        pairs=pairs,
-        instruction=instruction,
+        blocks=blocks,
+        keep=False,
+        batch_size=batch_size,
+        progress=progress,
     )

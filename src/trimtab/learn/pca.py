@@ -16,26 +16,25 @@ more here, and noise that points everywhere counts less.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from trimtab.errors import ModelError
-from trimtab.learn.captured import capture_pairs, directions_of
-from trimtab.learn.directions import Directions, oriented
+from trimtab.learn.captured import Captured, directions_by
+from trimtab.learn.directions import Directions
+from trimtab.progress import Progress
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines.base import Model
     from trimtab.instructions import Instruction
-    from trimtab.progress import Progress
     from trimtab.prompts.pairs import PromptPair
 
 
 def pca(
-    engine: Engine,
+    model: Model,
     pairs: Sequence[PromptPair],
-    instruction: Instruction,
+    instruction: Instruction | str | None = None,
     *,
     blocks: Sequence[int] | None = None,
     batch_size: int | None = None,
@@ -43,46 +42,31 @@ def pca(
 ) -> Directions:
     """Learn one direction per block as the first principal component of the pairs' differences.
 
-    Keeps the differences of all pairs: `N * L * d` float32 numbers, for the moment of the call.
-
-    Args:
-        engine: The model.
-        pairs: Prompt pairs of the instruction, from `prompts.make_pairs`.
-        instruction: The instruction the pairs add.
-        blocks: Which blocks; all by default.
-        batch_size: Prompts per batch; the engine chooses by default.
-        progress: See `trimtab.progress.Progress`.
+    Keeps the differences of all pairs: `N * L * d` float32 numbers, for the moment of the call. Arguments and errors
+    are those of `mean_difference`.
 
     Returns:
         Unit directions `[L, d]` with both mean projections. `settings["explained"]` has, per block, the share of the
         differences' squared length that lies along the direction, in [0, 1].
-
-    Raises:
-        PromptError: There are no pairs.
-        ModelError: There is no such block, or the model's activations are not finite.
     """
-    captured = capture_pairs(
-        engine, pairs, blocks=blocks, keep=True, batch_size=batch_size, progress=progress
-    )
-    differences = captured.differences
-    if differences is None:
-        raise ModelError(
-            f"the engine of {engine.identity.id} kept no activations; use mean_difference with it"
-        )
-    axes, explained = [], []
-    for row in range(len(captured.blocks)):  # block by block: float64 copies of all at once would be large
-        axis, share = first_component(differences[:, row].double())
-        axes.append(axis)
-        explained.append(round(share, 6))
-    return directions_of(
-        captured,
-        oriented(torch.stack(axes), captured.instructed - captured.plain),
+    return directions_by(
+        _main_axes,
+        model,
+        pairs,
+        instruction,
         method="pca",
-        engine=engine,
-        pairs=pairs,
-        instruction=instruction,
-        settings={"explained": explained},
+        blocks=blocks,
+        keep=True,
+        batch_size=batch_size,
+        progress=progress,
     )
+
+
+def _main_axes(captured: Captured) -> tuple[Tensor, dict[str, Any]]:
+    # Block by block: float64 copies of all at once would be large.
+    found = [first_component(captured.differences[:, row].double()) for row in range(len(captured.blocks))]
+    axes = torch.stack([axis for axis, _ in found])
+    return axes, {"explained": [round(share, 6) for _, share in found]}
 
 
 def first_component(differences: Tensor) -> tuple[Tensor, float]:

@@ -17,7 +17,7 @@ from trimtab.measure.quality import (
 from trimtab.measure.statistics import mean
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines.base import Engine, Prompt
     from trimtab.instructions import Instruction
     from trimtab.steering.steering import Steering
 
@@ -124,11 +124,17 @@ def respond_baseline(engine: Engine, queries: Sequence[str], **options: Any) -> 
     return respond(engine, queries, queries, **options)
 
 
+def follows(text: str, query: str, wanted: Sequence[Instruction]) -> bool:
+    """Whether an answer to a query passes the checks of all instructions."""
+    return all(one.for_query(query).check(text) for one in wanted)
+
+
 def verdicts(
     engine: Engine,
     queries: Sequence[str],
     wanted: Sequence[Instruction],
     *,
+    prompts: Sequence[Prompt] | None = None,
     steering: Steering | None = None,
     max_new_tokens: int = 192,
     batch_size: int | None = None,
@@ -140,6 +146,7 @@ def verdicts(
         engine: The model.
         queries: Base queries.
         wanted: The instructions; an answer must follow all.
+        prompts: What is asked for each query, where that is not the query.
         steering: What is applied.
         max_new_tokens: Longest answer, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
@@ -149,16 +156,17 @@ def verdicts(
         One for each query, in order.
     """
     ranks = ranks or Ranks()
+    asked = queries if prompts is None else prompts
     mine = {}
     share = ranks.share(range(len(queries)))
     if share:
         answers = engine.generate(
-            [queries[row] for row in share],
+            [asked[row] for row in share],
             steering=steering,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
         for row, answer in zip(share, answers, strict=True):
-            mine[row] = all(one.for_query(queries[row]).check(answer.text) for one in wanted)
+            mine[row] = follows(answer.text, queries[row], wanted)
     found = ranks.merge(mine)
     return [found[row] for row in range(len(queries))]

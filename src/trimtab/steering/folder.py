@@ -268,7 +268,9 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _is_left_over(path: Path, ours: Collection[str]) -> bool:
-    """Whether a process that was killed while it wrote one of our files left it here."""
+    """Whether a process that was killed while it wrote one of our files, or while it learned, left it here."""
+    if path.name.startswith(".trimtab-"):
+        return True
     return path.suffix == ".tmp" and any(path.name.startswith(f".{name}-") for name in ours)
 
 

@@ -1,7 +1,7 @@
 """The recipe of a vector: prompt pairs of its source, a direction in every block, a search for where and how strongly.
 
 The source is the instruction itself, or the inclusion that an exclusion is learned from and goes against
-(`trimtab.learn.sources`).
+(`trimtab.learn.captured`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ import trimtab
 from trimtab import instructions, learn, prompts
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.instructions.registry import REGISTER
-from trimtab.learn.distillation.schedule import Step
 from trimtab.learn.distillation.sizes import Size, default_sizes, sizes_to_try
 from trimtab.steering.steering import Steering
 
@@ -57,16 +56,17 @@ def test_a_steering_that_follows_is_found_with_few_edits_and_recorded(tmp_path: 
 
 
 def test_more_edits_are_tried_while_too_few_answers_follow() -> None:
-    told: list[str] = []
-    found = distilled(Scripted(deaf), on_stage=told.append)
+    told: list[tuple[Any, ...]] = []
+    found = distilled(Scripted(deaf), progress=lambda *what: told.append(what))
     assert [trial.size.rank for trial in found.trials] == [1, 2]
     assert [trial.followed for trial in found.trials] == [0.0, 0.0]
     assert found.steering.record.settings["rank"] == 1 + (
         float(found.trials[1].held_out or 0) < float(found.trials[0].held_out or 0)
     )
-    assert told[0] == "no_commas: answering as instructed"
-    assert told[-1] == "no_commas: learning edits in 3 blocks"
-    assert any("8 of 8 answered" in what for what in told)
+    assert told[0][:3] == ("no_commas: answering as instructed", 0, 8)
+    assert ("no_commas: answering as instructed", 8, 8) in [what[:3] for what in told]
+    loss = found.history[-1].loss
+    assert told[-1] == ("no_commas: learning edits in 3 blocks", 4, 4, f"loss {loss:.3f}")
 
 
 def test_the_set_that_follows_most_is_chosen() -> None:
@@ -98,16 +98,16 @@ def test_several_instructions_become_one_steering() -> None:
 def test_a_killed_run_asks_nothing_twice_and_ends_the_same(tmp_path: Path) -> None:
     whole = distilled(Scripted())
 
-    def kill(step: Step) -> None:
-        if step.step == 3:
+    def kill(stage: str, done: int, *more: object) -> None:
+        if "learning" in stage and done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distilled(Scripted(), checkpoint=tmp_path / "training", on_step=kill)
+        distilled(Scripted(), checkpoint=tmp_path / "training", progress=kill)
     engine = Scripted()
-    told: list[Step] = []
-    again = distilled(engine, checkpoint=tmp_path / "training", on_step=told.append)
-    assert [step.step for step in told] == [4]  # the third was saved before it was told
+    told: list[tuple[Any, ...]] = []
+    again = distilled(engine, checkpoint=tmp_path / "training", progress=lambda *what: told.append(what))
+    assert [what[1] for what in told] == [3, 4]  # the third was saved before it was told
     assert all(one.is_bare for one in engine.asked)  # the teacher was not asked again
     for one, other in zip(again.steering.edits, whole.steering.edits, strict=True):
         assert one._content() == other._content()

@@ -13,6 +13,7 @@ from tests.tiny import VOCABULARY, tiny_engine
 
 from trimtab.learn.distillation.lessons import Lesson
 from trimtab.learn.distillation.targets import (
+    AtOnce,
     answer_log_probs,
     divergence,
     mixed,
@@ -50,8 +51,9 @@ def test_what_is_kept_gives_a_lower_bound_that_is_the_whole_divergence_if_all_is
 ) -> None:
     wanted, student = expected(lessons, weight)
     whole = float((torch.special.xlogy(wanted, wanted) - wanted * student).sum())
-    settings = {"answer_weight": weight, "batches": [list(range(len(lessons)))]}
-    targets = teacher_targets(ENGINE, lessons, top=top, **settings)
+    targets = teacher_targets(
+        ENGINE, lessons, range(len(lessons)), AtOnce(len(lessons)), top=top, answer_weight=weight
+    )
     found = float(divergence(student_log_probs(lessons), [targets[one] for one in range(len(lessons))]))
     assert found <= whole + 1e-3 * (1 + abs(whole))
     assert found >= -1e-3
@@ -63,7 +65,7 @@ def test_the_student_that_is_the_teacher_is_nowhere_from_it() -> None:
     lessons = [
         Lesson("instructed", (5, 6, 7), (5, 6, 7), (2,))
     ]  # the end alone, which is left to the teacher
-    targets = teacher_targets(ENGINE, lessons, top=16, answer_weight=1.0, batches=[[0]])
+    targets = teacher_targets(ENGINE, lessons, [0], AtOnce(1), top=16, answer_weight=1.0)
     assert targets[0].tokens.shape == targets[0].log_probs.shape == (1, 16)
     assert float(divergence(student_log_probs(lessons), [targets[0]])) == pytest.approx(0, abs=1e-5)
 
@@ -100,7 +102,7 @@ def test_where_rows_belong_to_the_answer() -> None:
 
 def test_a_student_that_is_sure_has_a_finite_gradient() -> None:
     lessons = [Lesson("plain", (5,), (6,), (8, 2))]
-    targets = teacher_targets(ENGINE, lessons, top=4, answer_weight=0.5, batches=[[0]])
+    targets = teacher_targets(ENGINE, lessons, [0], AtOnce(1), top=4, answer_weight=0.5)
     logits = torch.zeros(2, VOCABULARY)
     logits[:, targets[0].tokens[0, 0].long()] = 200.0
     logits.requires_grad_()

@@ -17,7 +17,7 @@ from trimtab.engines.ranks import Ranks
 from trimtab.errors import ModelError, SteeringError
 from trimtab.learn.distillation import targets, training
 from trimtab.learn.distillation.lessons import Lesson
-from trimtab.learn.distillation.schedule import Schedule, Step
+from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.learn.distillation.training import Course
 
@@ -55,13 +55,15 @@ def same(one: Course, other: Course) -> bool:
 
 
 def test_the_loss_falls_and_every_step_is_told(tiny_llama: Any) -> None:
-    told: list[Step] = []
+    told: list[tuple[Any, ...]] = []
     taken = course(tiny_llama, Schedule(steps=20, batch_size=9, rate=0.3, gate_rate=0.1))
-    taken.run(told.append)
-    assert told == taken.history
-    assert [step.step for step in told] == list(range(1, 21))
-    assert told[-1].loss < 0.8 * told[0].loss
-    assert [step.step for step in told if step.held_out is not None] == [4, 8, 12, 16, 20]
+    taken.run(lambda *what: told.append(what), "learning three edits")
+    steps = taken.history
+    assert told[0] == ("learning three edits", 0, 20)
+    assert told[1:] == [("learning three edits", one.step, 20, f"loss {one.loss:.3f}") for one in steps]
+    assert [step.step for step in steps] == list(range(1, 21))
+    assert steps[-1].loss < 0.8 * steps[0].loss
+    assert [step.step for step in steps if step.held_out is not None] == [4, 8, 12, 16, 20]
 
 
 class KilledError(Exception):
@@ -73,16 +75,16 @@ def test_a_killed_run_goes_on_to_the_very_same_edits(tiny_llama: Any, tmp_path: 
     whole = course(tiny_llama)
     whole.run()
 
-    def kill(step: Step) -> None:
-        if step.step == when:
+    def kill(stage: str, done: int, *more: object) -> None:
+        if done == when:
             raise KilledError
 
     with pytest.raises(KilledError):
-        course(tiny_llama).run(kill, tmp_path)
-    told: list[Step] = []
+        course(tiny_llama).run(kill, folder=tmp_path)
+    told: list[int] = []
     again = course(tiny_llama)
-    again.run(told.append, tmp_path)
-    assert told[0].step == 3 * (when // 3) + 1  # after the last state that was saved
+    again.run(lambda stage, done, *more: told.append(done), folder=tmp_path)
+    assert told[0] == 3 * (when // 3)  # the last state that was saved
     assert same(again, whole)
     assert again.history == whole.history
     assert again.best == whole.best
@@ -98,9 +100,9 @@ def test_a_state_of_another_course_is_not_gone_on_from(tiny_llama: Any, tmp_path
         course(tiny_llama, form="vector"),
     )
     for other in others:
-        told: list[Step] = []
-        other.run(told.append, tmp_path)
-        assert told[0].step == 1
+        told: list[int] = []
+        other.run(lambda stage, done, *more: told.append(done), folder=tmp_path)  # noqa: B023
+        assert told[0] == 0
 
 
 def test_a_damaged_state_is_refused(tiny_llama: Any, tmp_path: Path) -> None:
@@ -206,8 +208,8 @@ def test_the_model_is_left_as_it_was(checkpointing: bool, fails: bool) -> None:
 
     before = state()
 
-    def fail(step: Step) -> None:
-        if fails:
+    def fail(stage: str, done: int, *more: object) -> None:
+        if fails and done:
             raise KilledError
 
     taken = course(engine, Schedule(steps=2, batch_size=4))

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from trimtab import prompts
+from trimtab.learn.captured import UNNAMED
 from trimtab.learn.distillation.lessons import Lessons
 from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.learn.distillation.sizes import Size
 from trimtab.learn.distillation.trainable import Form
+from trimtab.prompts.pairs import PromptPair, digest
 from trimtab.steering.steering import Record, Steering
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ class Trial:
         size: Its blocks and rank.
         history: The steps of its course.
         held_out: Its lowest loss over validation lessons, nats per token; None if the instructed model follows none.
-        followed: How many validation queries it follows, as a share, without the instruction in the prompt.
+        followed: How many validation queries it follows, as a share, without the instruction in the prompt; None where
+            nothing can say so.
     """
 
     size: Size
     history: tuple[Step, ...]
     held_out: float | None
-    followed: float
+    followed: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """The trial as JSON, without its history."""
@@ -43,7 +45,7 @@ class Trial:
             "rank": self.size.rank,
             "steps": len(self.history),
             "held_out": None if self.held_out is None else round(self.held_out, 5),
-            "followed": round(self.followed, 4),
+            "followed": None if self.followed is None else round(self.followed, 4),
         }
 
 
@@ -55,18 +57,23 @@ class Distilled:
         steering: The edits that did best on validation.
         trials: Every set of edits that was tried, the smallest first.
         lessons: What they learned from.
-        instructed_followed: How many validation queries the instructed model follows, as a share.
+        instructed_followed: How many validation queries the instructed model follows, as a share; None as above.
     """
 
     steering: Steering
     trials: tuple[Trial, ...]
     lessons: Lessons
-    instructed_followed: float
+    instructed_followed: float | None
 
     @property
     def history(self) -> tuple[Step, ...]:
         """Every step of every trial, in order."""
         return tuple(step for trial in self.trials for step in trial.history)
+
+
+def name_of(wanted: Sequence[Instruction]) -> str:
+    """What is called so that was learned for these instructions, or from pairs that no instruction stands for."""
+    return " and ".join(one.label for one in wanted) or UNNAMED
 
 
 def made_steering(
@@ -75,49 +82,36 @@ def made_steering(
     edits: Sequence[Edit],
     chosen: Trial,
     lessons: Lessons,
-    instructed: float,
+    examples: Lessons,
     schedule: Schedule,
     form: Form,
-    queries: Sequence[str],
-    held_out: int,
+    pairs: Sequence[Sequence[PromptPair]],
+    counts: tuple[int, int],
 ) -> Steering:
     """The edits of a trial as a steering, with the record of how they were learned.
 
-    Args:
-        model: The model they are for.
-        wanted: What they stand for.
-        edits: The edits.
-        chosen: Their trial.
-        lessons: What they learned from.
-        instructed: How many validation queries the instructed model follows, as a share.
-        schedule: How they were learned.
-        form: What was learned of each.
-        queries: The queries of the lessons.
-        held_out: How many validation queries there were.
+    `counts` says how many queries there were to learn on, and to validate with.
     """
     settings = {
         "form": form,
         "blocks": list(chosen.size.blocks),
         "rank": chosen.size.rank,
-        "queries": len(queries),
+        "queries": counts[0],
         "lessons": {kind: lessons.count(kind) for kind in ("plain", "instructed", "other")},
         "schedule": asdict(schedule),
     }
-    measured = {
-        "n": held_out,
-        "followed": round(chosen.followed, 4),
-        "instructed_followed": round(instructed, 4),
-        "divergence": None if chosen.held_out is None else round(chosen.held_out, 5),
-    }
+    measured: dict[str, Any] = {"n": counts[1]}
+    if chosen.followed is not None:
+        measured["followed"] = round(chosen.followed, 4)
+        measured["instructed_followed"] = round(examples.first_time, 4)
+    measured["divergence"] = None if chosen.held_out is None else round(chosen.held_out, 5)
     record = Record(
         model=model,
         instructions=tuple(one.to_dict() for one in wanted),
         method="distilled",
-        prompts=prompts.digest(
-            [pair for one in wanted for pair in prompts.make_pairs(queries, one, "learning", schedule.seed)]
-        ),
+        prompts=digest([pair for several in pairs for pair in several]),
         settings=settings,
         measurements={"validation": measured},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return Steering(" and ".join(one.label for one in wanted), tuple(edits), record)
+    return Steering(name_of(wanted), tuple(edits), record)

@@ -5,45 +5,42 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from trimtab.engines.ranks import Ranks
-from trimtab.errors import SteeringError, TrimtabError
 from trimtab.files import write_text
+from trimtab.instructions import Instruction
 from trimtab.learn.distillation.lessons import Lesson, Lessons
 
 Kept = TypeVar("Kept")
 
 
-def kept_lessons(path: Path | None, what: Any, ranks: Ranks, gather: Callable[[], Lessons]) -> Lessons:
+def kept_lessons(
+    path: Path | None, what: Sequence[Any], ranks: Ranks, gather: Callable[[], Lessons]
+) -> Lessons:
     """Lessons from a file if it holds those that are meant; otherwise gathered, and kept there.
 
     Args:
         path: The file; None keeps nothing. Its folder is made when it is missing.
-        what: All that decides which lessons come out, as plain JSON.
+        what: All that decides which lessons come out: JSON, instructions, and what has a `to_dict` or fields.
         ranks: The processes that share the work; the first one reads and writes.
         gather: Gathers them.
     """
     return _kept(path, what, ranks, gather, dataclasses.asdict, _lessons)
 
 
-def kept_queries(path: Path | None, what: Any, ranks: Ranks, choose: Callable[[], list[str]]) -> list[str]:
-    """The same of the queries to learn from, which may have been looked for among many.
-
-    Args:
-        path: The file; None keeps nothing.
-        what: All that decides which queries come out, as plain JSON.
-        ranks: The processes that share the work.
-        choose: Finds them.
-    """
+def kept_queries(
+    path: Path | None, what: Sequence[Any], ranks: Ranks, choose: Callable[[], list[str]]
+) -> list[str]:
+    """The same of the queries to learn from, which may have been looked for among many."""
     return _kept(path, what, ranks, choose, list, lambda found: [str(query) for query in found])
 
 
 def _kept(
     path: Path | None,
-    what: Any,
+    what: Sequence[Any],
     ranks: Ranks,
     make: Callable[[], Kept],
     write: Callable[[Kept], Any],
@@ -51,17 +48,21 @@ def _kept(
 ) -> Kept:
     if path is None:
         return make()
-    name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps(what, sort_keys=True, default=_plain).encode()).hexdigest()
     found = ranks.merge({"kept": _content(path, name, read)} if ranks.is_first else {})["kept"]
     if found is not None:
         return found
     made = make()
     if ranks.is_first:
-        try:
-            write_text(path, json.dumps({"name": name, "content": write(made)}), make_folder=True)
-        except TrimtabError as error:
-            raise SteeringError(f"{error}; choose another place") from error
+        write_text(path, json.dumps({"name": name, "content": write(made)}), make_folder=True)
     return made
+
+
+def _plain(value: Any) -> Any:
+    """As JSON; an instruction with what it is made of, since its file or its code may be edited."""
+    if isinstance(value, Instruction):
+        return [value.to_dict(), value.type.definition()]
+    return value.to_dict() if hasattr(value, "to_dict") else dataclasses.asdict(value)
 
 
 def _content(path: Path, name: str, read: Callable[[Any], Kept]) -> Kept | None:

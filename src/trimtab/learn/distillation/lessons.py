@@ -15,18 +15,21 @@ student learns from successes only and can end above its teacher.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 from trimtab.engines.chat import prompt_ids
 from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError, SteeringError
+from trimtab.measure.responses import follows
+from trimtab.progress import Tell, silent
+from trimtab.prompts.pairs import PromptPair
 from trimtab.prompts.queries import Split
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Generation
+    from trimtab.engines.base import Generation, Prompt
     from trimtab.engines.transformers import TransformersEngine
     from trimtab.instructions import Instruction
     from trimtab.steering.steering import Steering
@@ -38,6 +41,7 @@ class TooFewAnswersError(PromptError):
 
 Kind = Literal["plain", "instructed", "other"]
 
+_STAGE = "answering as instructed"
 _GROUP = 32  # rows that are sampled together: fixed, so that any number of processes samples the same answers
 _TEMPERATURES = (0.0, 0.0, 0.7, 1.0, 1.0)
 """Of the rounds in which queries are answered until one passes: twice greedily (in other words), then sampled."""
@@ -85,16 +89,32 @@ class Lessons:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One query to be answered until an answer passes."""
+class Task:
+    """One prompt that the teacher answers until an answer passes.
+
+    Attributes:
+        query: The query that checks may want to know.
+        plain: The student's prompt.
+        told: The teacher's, where a pair says it; None where phrasings do.
+        other: Another instruction, to stand in both prompts.
+    """
 
     query: str
-    other: Instruction | None
+    plain: Prompt
+    told: Prompt | None = None
+    other: Instruction | None = None
+
+    @classmethod
+    def of(cls, query: str | PromptPair) -> Task:
+        """What is asked for a base query, or a pair."""
+        if isinstance(query, PromptPair):
+            return cls(query.query, query.plain, query.instructed)
+        return cls(query, query)
 
 
 def gather(
     engine: TransformersEngine,
-    queries: Sequence[str],
+    queries: Sequence[str] | Sequence[PromptPair],
     instructions: Sequence[Instruction],
     split: Split,
     *,
@@ -107,18 +127,18 @@ def gather(
     least: int = 8,
     seed: int = 0,
     ranks: Ranks | None = None,
-    on_round: Callable[[int, int], None] | None = None,
+    tell: Tell = silent,
 ) -> Lessons:
     """Have the instructed model answer, and keep what follows.
 
     Args:
         engine: The model.
-        queries: Base queries.
-        instructions: What the answers shall follow, all at once.
+        queries: Base queries; or prompt pairs, which say in their own words what is to be learned.
+        instructions: What the answers shall follow, all at once; without any, every answer that ends is kept.
         split: Whose phrasings say so.
         phrasings: In how many wordings every query is asked.
         instructed: How many `instructed` lessons for each plain one.
-        others: Instructions that may stand in the prompts of `other` lessons.
+        others: Instructions that may stand in the prompts of `other` lessons; none with prompt pairs.
         other: For what share of the queries there shall be one more question, with another instruction.
         helper: A steering under which the teacher answers when it fails otherwise: told and steered, it may manage
             what it does not when told only.
@@ -126,18 +146,19 @@ def gather(
         least: Fewer plain lessons than this are an error.
         seed: Chooses wordings and samples.
         ranks: The processes that share the work.
-        on_round: Told how many queries are answered, and of how many, after each round.
+        tell: Told how many queries are answered, after each round.
 
     Raises:
         TooFewAnswersError: Too few answers pass; the message says how many.
         PromptError: An instruction has no phrasing in the split.
     """
     rng = random.Random(f"{seed}/{split}/lessons")
-    tasks = [_Task(query, None) for _ in range(phrasings) for query in queries]
+    tasks = [Task.of(query) for _ in range(phrasings) for query in queries]
     if others and other:
-        chosen = rng.sample(list(queries), max(1, round(other * len(queries))))
-        tasks += [_Task(query, rng.choice(list(others))) for query in chosen]
+        chosen = rng.sample(tasks[: len(queries)], max(1, round(other * len(queries))))
+        tasks += [replace(task, other=rng.choice(list(others))) for task in chosen]
 
+    tell(_STAGE, 0, len(tasks))
     end = end_token(engine)
     found: dict[int, Lesson] = {}
     answers = 0
@@ -146,10 +167,10 @@ def gather(
         open_tasks = [place for place in range(len(tasks)) if place not in found]
         if not open_tasks:
             break
-        wordings = [_wording(rng, tasks[place], instructions, split) for place in open_tasks]
+        told = [_told(rng, tasks[place], instructions, split) for place in open_tasks]
         generations = _answer(
             engine,
-            [f"{tasks[place].query} {words}" for place, words in zip(open_tasks, wordings, strict=True)],
+            told,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             steering=helper if number else None,
@@ -157,19 +178,29 @@ def gather(
             ranks=ranks or Ranks(),
         )
         answers += len(open_tasks)
-        for place, words, generation in zip(open_tasks, wordings, generations, strict=True):
-            if not (generation.finished and _passes(generation.text, tasks[place], instructions)):
-                continue
-            found[place] = _lesson(engine, tasks[place], words, rng, split, generation, end)
+        for place, prompt, generation in zip(open_tasks, told, generations, strict=True):
+            task = tasks[place]
+            wanted = instructions if task.other is None else [*instructions, task.other]
+            if generation.finished and follows(generation.text, task.query, wanted):
+                student = (
+                    task.plain
+                    if task.other is None
+                    else f"{task.query} {_say(rng, task.other, task.query, split)}"
+                )
+                found[place] = Lesson(
+                    kind="plain" if task.other is None else "other",
+                    student=tuple(prompt_ids(engine.tokenizer, student)),
+                    teacher=tuple(prompt_ids(engine.tokenizer, prompt)),
+                    answer=(*generation.token_ids, end),
+                )
         if number == 0:
             own = [place for place, task in enumerate(tasks) if task.other is None]
             first_time = sum(place in found for place in own) / len(own)
-        if on_round is not None:
-            on_round(len(found), len(tasks))
+        tell(_STAGE, len(found), len(tasks))
 
     plain = [found[place] for place, task in enumerate(tasks) if task.other is None and place in found]
     if len(plain) < least:
-        names = " and ".join(instruction.label for instruction in instructions)
+        names = " and ".join(one.label for one in instructions) or "its prompts to an end"
         asked = sum(task.other is None for task in tasks)
         raise TooFewAnswersError(
             f"told to, {engine.identity.id} follows {names} in {len(plain)} of {asked} questions, even when asked "
@@ -177,8 +208,8 @@ def gather(
             "or a longer limit if answers are cut off (--max-new-tokens)"
         )
     lessons = [found[place] for place in sorted(found)]
-    told = rng.sample(plain, min(len(plain), round(instructed * len(plain))))
-    lessons += [Lesson("instructed", one.teacher, one.teacher, one.answer) for one in told]
+    twice = rng.sample(plain, min(len(plain), round(instructed * len(plain))))
+    lessons += [Lesson("instructed", one.teacher, one.teacher, one.answer) for one in twice]
     rng.shuffle(lessons)
     return Lessons(tuple(lessons), len(tasks), len(found), answers, first_time)
 
@@ -213,11 +244,7 @@ def check_learnable(instructions: Sequence[Instruction]) -> None:
 
 
 def companions(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Common instructions that can stand beside others in a prompt.
-
-    Args:
-        instructions: The others.
-    """
+    """Common instructions that can stand beside these in a prompt."""
     from trimtab import instructions as catalogue
 
     get = catalogue.get
@@ -240,11 +267,14 @@ def end_token(engine: TransformersEngine) -> int:
     return int(end[0] if isinstance(end, list | tuple) else end or 0)
 
 
-def _wording(rng: random.Random, task: _Task, instructions: Sequence[Instruction], split: Split) -> str:
-    wanted = [*instructions, *([task.other] if task.other else [])]
-    said = [_say(rng, instruction, task.query, split) for instruction in wanted]
+def _told(rng: random.Random, task: Task, instructions: Sequence[Instruction], split: Split) -> Prompt:
+    """What the teacher is asked: what a pair says, or the query with a phrasing of every instruction."""
+    if task.told is not None:
+        return task.told
+    wanted = instructions if task.other is None else [*instructions, task.other]
+    said = [_say(rng, one, task.query, split) for one in wanted]
     rng.shuffle(said)
-    return " ".join(said)
+    return f"{task.query} {' '.join(said)}"
 
 
 def _say(rng: random.Random, instruction: Instruction, query: str, split: Split) -> str:
@@ -254,34 +284,9 @@ def _say(rng: random.Random, instruction: Instruction, query: str, split: Split)
     return rng.choice(phrasings)
 
 
-def _passes(text: str, task: _Task, instructions: Sequence[Instruction]) -> bool:
-    wanted = [*instructions, *([task.other] if task.other else [])]
-    return all(instruction.for_query(task.query).check(text) for instruction in wanted)
-
-
-def _lesson(
-    engine: TransformersEngine,
-    task: _Task,
-    words: str,
-    rng: random.Random,
-    split: Split,
-    generation: Generation,
-    end: int,
-) -> Lesson:
-    said = task.query
-    if task.other is not None:
-        said += " " + _say(rng, task.other, task.query, split)
-    return Lesson(
-        kind="plain" if task.other is None else "other",
-        student=tuple(prompt_ids(engine.tokenizer, said)),
-        teacher=tuple(prompt_ids(engine.tokenizer, f"{task.query} {words}")),
-        answer=(*generation.token_ids, end),
-    )
-
-
 def _answer(
     engine: TransformersEngine,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     max_new_tokens: int,
     temperature: float,

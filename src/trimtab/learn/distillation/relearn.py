@@ -19,19 +19,22 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from trimtab import instructions
+from trimtab.engines import as_engine
 from trimtab.engines.chat import prompt_ids
 from trimtab.engines.ranks import Ranks
-from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, SteeringError
 from trimtab.learn.distillation.lessons import Lesson, end_token, gather
-from trimtab.learn.distillation.schedule import OnStep, Schedule
-from trimtab.learn.distillation.targets import Targets, teacher_targets
+from trimtab.learn.distillation.schedule import Schedule
+from trimtab.learn.distillation.targets import AtOnce, Targets, teacher_targets
 from trimtab.learn.distillation.trainable import TrainableEdits
-from trimtab.learn.distillation.training import Course
+from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
+from trimtab.progress import Progress, Tell, prefixed, shown
 from trimtab.steering.edits import Edit
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines.base import Model
+    from trimtab.engines.transformers import TransformersEngine
     from trimtab.instructions import Instruction
     from trimtab.prompts.queries import Split
     from trimtab.steering.steering import Steering
@@ -42,16 +45,16 @@ _STEPS = 60  # fewer than from nothing: the edits begin near where they are need
 
 
 def relearn(
-    source: Engine,
-    target: Engine,
+    source: Model,
+    target: Model,
     steering: Steering,
     queries: Sequence[str],
     validation: Sequence[str],
-    instruction: Instruction,
+    instruction: Instruction | str,
     *,
     schedule: Schedule | None = None,
     max_new_tokens: int = 192,
-    on_step: OnStep | None = None,
+    progress: Progress = False,
     seed: int = 0,
 ) -> Steering:
     """Train the edits of a moved steering on the answers of the model it was made on.
@@ -65,7 +68,7 @@ def relearn(
         instruction: What shall be followed.
         schedule: Steps, rates and batch size; 60 steps by default.
         max_new_tokens: Longest answer, in tokens.
-        on_step: Told of every step.
+        progress: See `trimtab.progress.Progress`.
         seed: Chooses wordings, samples and the order of lessons.
 
     Returns:
@@ -76,51 +79,49 @@ def relearn(
         PromptError: The source follows the instruction too seldom to learn from.
         SteeringError: The steering is not for the target, or has no edits or a `when`.
     """
-    teacher, student = _trainable(source), _trainable(target)
-    steering.check_model(target.identity)
+    teacher, student = trainable_engine(as_engine(source)), trainable_engine(as_engine(target))
+    steering.check_model(student.identity)
     if not steering.edits or steering.whens:
         raise SteeringError(
             f"the steering '{steering.name}' has no edits to learn anew, or does not always act"
         )
     if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
         raise ModelError(
-            f"{source.identity.id} and {target.identity.id} have different tokenizers, so that one cannot be taught by "
-            "the other's tokens; fit the strength alone, or use a linear map"
+            f"{teacher.identity.id} and {student.identity.id} have different tokenizers, so that one cannot be taught "
+            "by the other's tokens; fit the strength alone, or use a linear map"
         )
+    wanted = instructions.resolve(instruction)
     schedule = dataclasses.replace(schedule or Schedule(steps=_STEPS), seed=seed)
-    gathered = partial(_lessons, teacher, student, instruction, max_new_tokens, seed)
-    lessons, held_out = gathered(queries, "learning", 8), gathered(validation, "validation", 0)
-    everything = [*lessons, *held_out]
-    order = sorted(range(len(everything)), key=lambda one: len(everything[one].answer))
-    targets = teacher_targets(
-        teacher,
-        everything,
-        top=schedule.top,
-        answer_weight=schedule.answer_weight,
-        batches=[order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)],
-    )
-    if end_token(teacher) != end_token(student):
-        for one in targets.values():
-            _end_with(one, end_token(student))
-    sizes = [_sizes(engine, queries[:8]) for engine in (teacher, student)]
-    edits = TrainableEdits.of(_in_proportion(steering, *sizes), sizes[1])
-    course = Course(student, edits, lessons, held_out, schedule, Ranks(), targets=targets)
-    course.run(on_step)
+    with shown(progress) as tell:
+        tell = prefixed(tell, wanted.label)
+        gathered = partial(_lessons, teacher, student, wanted, max_new_tokens, seed, tell)
+        lessons, held_out = gathered(queries, "learning", 8), gathered(validation, "validation", 0)
+        everything = [*lessons, *held_out]
+        targets = teacher_targets(
+            teacher,
+            everything,
+            sorted(range(len(everything)), key=lambda one: len(everything[one].answer)),
+            AtOnce(_TOGETHER),
+            top=schedule.top,
+            answer_weight=schedule.answer_weight,
+        )
+        if end_token(teacher) != end_token(student):
+            for one in targets.values():
+                _end_with(one, end_token(student))
+        scales = [scales_of(engine, queries) for engine in (teacher, student)]
+        edits = TrainableEdits.of(_in_proportion(steering, *scales), scales[1])
+        course = Course(student, edits, lessons, held_out, schedule, Ranks(), targets=targets)
+        course.run(tell)
     learned = {"queries": len(queries), "lessons": len(lessons), "schedule": dataclasses.asdict(schedule)}
     record = dataclasses.replace(
         steering.record,
-        settings={**steering.record.settings, "relearned": {"teacher": source.identity.to_dict(), **learned}},
+        settings={
+            **steering.record.settings,
+            "relearned": {"teacher": teacher.identity.to_dict(), **learned},
+        },
         measurements={},
     )
     return dataclasses.replace(steering, edits=edits.edits(), record=record)
-
-
-def _trainable(engine: Engine) -> TransformersEngine:
-    if not isinstance(engine, TransformersEngine):
-        raise ModelError(
-            f"learning edits needs gradients, which a {type(engine).__name__} has none of; load it with trimtab.load"
-        )
-    return engine
 
 
 def _lessons(
@@ -129,6 +130,7 @@ def _lessons(
     instruction: Instruction,
     max_new_tokens: int,
     seed: int,
+    tell: Tell,
     queries: Sequence[str],
     split: Split,
     least: int,
@@ -142,6 +144,7 @@ def _lessons(
         max_new_tokens=max_new_tokens,
         least=least,
         seed=seed,
+        tell=tell,
     )
     students = {
         tuple(prompt_ids(source.tokenizer, query)): tuple(prompt_ids(target.tokenizer, query))
@@ -157,14 +160,6 @@ def _end_with(targets: Targets, token: int) -> None:
     targets.tokens[-1, column] = token
     targets.log_probs[-1] = targets.rest[-1] = _NEVER
     targets.log_probs[-1, column] = 0.0
-
-
-def _sizes(engine: TransformersEngine, queries: Sequence[str]) -> dict[int, float]:
-    """Root mean square of a coordinate of each block's output, over the tokens of some prompts."""
-    some = engine.capture(list(queries), positions="all", keep=True)
-    if some.activations is None:
-        raise ModelError(f"{engine.identity.id} kept no activations")
-    return dict(enumerate(some.activations.pow(2).mean((0, 2)).sqrt().clamp(min=1e-6).tolist()))
 
 
 def _in_proportion(steering: Steering, source: dict[int, float], target: dict[int, float]) -> list[Edit]:

@@ -1,9 +1,8 @@
-"""How a course of training goes, and what is told of its steps."""
+"""How a course of training goes, and what is kept of its steps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from trimtab.errors import SteeringError
@@ -67,6 +66,3 @@ class Step:
     steps: int
     loss: float
     held_out: float | None = None
-
-
-OnStep = Callable[[Step], None]

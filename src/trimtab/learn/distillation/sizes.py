@@ -35,9 +35,6 @@ def default_sizes(count: int) -> list[Size]:
 
     In a model of up to six blocks: one edit in each, then two. In a deeper one: in four blocks spread over what lies
     between the first sixth and the last fifth, in up to eight, then two edits in each of these.
-
-    Args:
-        count: How many decoder blocks the model has.
     """
     if count <= _FEW + 2:
         every = tuple(range(count))
@@ -52,14 +49,7 @@ def default_sizes(count: int) -> list[Size]:
 def sizes_to_try(
     engine: Engine, blocks: Sequence[int] | None, rank: int | None, form: Form, start: Steering | None
 ) -> list[Size]:
-    """The sets of edits to try, few first.
-
-    Args:
-        engine: The model.
-        blocks: The blocks the user wants; None for a choice.
-        rank: Edits per block; None for a choice.
-        form: What is learned.
-        start: Edits to begin with, which settle blocks and ranks.
+    """The sets of edits to try, few first, as far as blocks, rank or edits to start from leave a choice.
 
     Raises:
         SteeringError: A setting makes no sense.

@@ -19,17 +19,21 @@ divergence, tight where the rest is small.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
+from trimtab.errors import ModelError
 from trimtab.learn.distillation.lessons import Lesson
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
+
+Result = TypeVar("Result")
 
 _LEAST = 1e-9  # a rest's mass below this is rounding
 
@@ -66,6 +70,31 @@ class Rows:
     first: int
 
 
+class AtOnce:
+    """How many lessons go through a model at once: half as many whenever so many do not fit into memory."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def fit(self, work: Callable[[int], Result]) -> Result:
+        """What `work` gives, told how many lessons at once fit into memory.
+
+        Raises:
+            ModelError: A single one does not.
+        """
+        while True:
+            try:
+                return work(self.rows)
+            except torch.OutOfMemoryError as error:
+                if self.rows == 1:
+                    raise ModelError(
+                        "a single answer does not fit into memory with what its gradient needs; use gradient "
+                        "checkpointing (--gradient-checkpointing), a smaller dtype, or shorter answers "
+                        "(--max-new-tokens)"
+                    ) from error
+            self.rows = math.ceil(self.rows / 2)
+
+
 def pad(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], device: torch.device) -> Rows:
     """Put prompts and answers into one batch; widths are multiples of 16, of which a CPU builds few kernels."""
     longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True)) - 1
@@ -95,40 +124,44 @@ def answer_log_probs(engine: TransformersEngine, rows: Rows) -> Tensor:
 def teacher_targets(
     engine: TransformersEngine,
     lessons: Sequence[Lesson],
+    order: Sequence[int],
+    at_once: AtOnce,
     *,
     top: int,
     answer_weight: float,
-    batches: Sequence[Sequence[int]],
 ) -> dict[int, Targets]:
     """What the student shall expect, computed once by the unsteered model.
 
     Args:
         engine: The model.
         lessons: The lessons.
+        order: The places of those that are wanted, in the order in which they go through the model.
+        at_once: How many go through it together.
         top: How many tokens to keep; all if the vocabulary is no larger.
         answer_weight: The weight w of the answer's own tokens, where they are also the teacher's first choice.
-        batches: Which lessons go through the model together.
 
     Returns:
-        The targets of each lesson in the batches, on the CPU.
+        Their targets by place, on the CPU.
     """
-    found = {}
-    for batch in batches:
-        rows = pad(
-            [lessons[one].teacher for one in batch], [lessons[one].answer for one in batch], engine.device
-        )
-        parts = [len(lessons[one].answer) for one in batch]
-        with torch.inference_mode():
-            wanted = mixed(
-                answer_log_probs(engine, rows), [lessons[one].answer for one in batch], answer_weight
-            )
-            best = wanted.topk(min(top, wanted.shape[-1]), dim=-1)
-            rest = (1 - best.values.sum(-1)).clamp(min=_LEAST).log()
-            kept = best.values.clamp(min=_LEAST).log()
-        pieces = (torch.split(tensor.cpu(), parts) for tensor in (best.indices.int(), kept, rest))
-        for one, tokens, values, others in zip(batch, *pieces, strict=True):
-            found[one] = Targets(tokens, values, others)
-    return found
+
+    def taught(count: int) -> dict[int, Targets]:
+        found = {}
+        for start in range(0, len(order), count):
+            batch = order[start : start + count]
+            answers = [lessons[one].answer for one in batch]
+            rows = pad([lessons[one].teacher for one in batch], answers, engine.device)
+            with torch.inference_mode():
+                wanted = mixed(answer_log_probs(engine, rows), answers, answer_weight)
+                best = wanted.topk(min(top, wanted.shape[-1]), dim=-1)
+                rest = (1 - best.values.sum(-1)).clamp(min=_LEAST).log()
+                kept = best.values.clamp(min=_LEAST).log()
+            parts = [len(answer) for answer in answers]
+            pieces = (torch.split(tensor.cpu(), parts) for tensor in (best.indices.int(), kept, rest))
+            for one, tokens, values, others in zip(batch, *pieces, strict=True):
+                found[one] = Targets(tokens, values, others)
+        return found
+
+    return at_once.fit(taught)
 
 
 def mixed(log_probs: Tensor, answers: Sequence[Sequence[int]], weight: float) -> Tensor:
@@ -139,7 +172,7 @@ def mixed(log_probs: Tensor, answers: Sequence[Sequence[int]], weight: float) ->
     Args:
         log_probs: `[tokens, vocabulary]`, the teacher's, answer after answer.
         answers: The answers' tokens, each with its end token.
-        weight: The weight of an answer's token that is also the teacher's first choice.
+        weight: Of an answer's token that is also the teacher's first choice.
     """
     said = torch.tensor([token for answer in answers for token in answer], device=log_probs.device)
     ends = torch.tensor([place == len(answer) - 1 for answer in answers for place in range(len(answer))])
@@ -149,15 +182,7 @@ def mixed(log_probs: Tensor, answers: Sequence[Sequence[int]], weight: float) ->
 
 
 def divergence(log_probs: Tensor, targets: Sequence[Targets]) -> Tensor:
-    """KL(q || student) in nats, summed over all tokens of a batch.
-
-    Args:
-        log_probs: `[tokens, vocabulary]`, the student's, row after row.
-        targets: What is wanted, of the same rows.
-
-    Returns:
-        A scalar.
-    """
+    """KL(q || student) in nats, a scalar: the sum over all tokens of a batch, of which `log_probs` has one row each."""
     device = log_probs.device
     tokens = torch.cat([one.tokens for one in targets]).to(device, torch.long)
     teacher = torch.cat([one.log_probs for one in targets]).to(device)

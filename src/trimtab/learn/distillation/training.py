@@ -7,20 +7,23 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from trimtab.engines.ranks import Ranks
+from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, SteeringError
+from trimtab.files import write_bytes
 from trimtab.learn.distillation.freezing import Frozen
 from trimtab.learn.distillation.lessons import Lesson
-from trimtab.learn.distillation.schedule import OnStep, Schedule, Step
+from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.learn.distillation.targets import (
+    AtOnce,
     Rows,
     Targets,
     answer_log_probs,
@@ -29,12 +32,12 @@ from trimtab.learn.distillation.targets import (
     teacher_targets,
 )
 from trimtab.learn.distillation.trainable import TrainableEdits
+from trimtab.progress import Tell, silent
 
 if TYPE_CHECKING:
-    from trimtab.engines.transformers import TransformersEngine
+    from trimtab.engines.base import Engine, Prompt
 
-Result = TypeVar("Result")
-
+_STATE = "state.safetensors"
 _CHECKS = 5  # how often in a course the held-out loss is measured
 _PATIENCE = 2  # checks without a better one before the course ends
 
@@ -70,7 +73,7 @@ class Course:
         # All begin alike, also where the same sums come out a little different on another device.
         beginning = self.ranks.merge(dict(self.edits.state_dict()) if self.ranks.is_first else {})
         self.edits.load_state_dict(beginning)
-        self._rows = self.schedule.batch_size  # lessons that fit through the model at once
+        self._at_once = AtOnce(self.schedule.batch_size)
         self._all = [*self.lessons, *self.held_out]
         self._kept = self._copy()
         self._name = self._digest()
@@ -81,12 +84,18 @@ class Course:
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
 
     def run(
-        self, on_step: OnStep | None = None, folder: Path | None = None, checkpointing: bool = False
+        self,
+        tell: Tell = silent,
+        stage: str = "learning",
+        *,
+        folder: Path | None = None,
+        checkpointing: bool = False,
     ) -> None:
         """Train to the end, and leave the edits as they were when the held-out loss was lowest.
 
         Args:
-            on_step: Told of every step.
+            tell: Told of every step, with its loss.
+            stage: What the steps are called.
             folder: Where the state is saved, and resumed from if there is one of the same course.
             checkpointing: Compute block activations again in the backward pass instead of keeping them.
 
@@ -96,6 +105,7 @@ class Course:
         if folder is not None:
             self._resume(folder)
         schedule = self.schedule
+        tell(stage, len(self.history), schedule.steps)
         with Frozen(self.engine, checkpointing):
             self._teach()
             checks = {round(schedule.steps * (number + 1) / _CHECKS) for number in range(_CHECKS)}
@@ -104,17 +114,15 @@ class Course:
                     break
                 loss = self._step(number)
                 held_out = self._measure() if number + 1 in checks and self.held_out else None
-                step = Step(number + 1, schedule.steps, loss, held_out)
-                self.history.append(step)
+                self.history.append(Step(number + 1, schedule.steps, loss, held_out))
                 if held_out is not None and held_out < self.best:
                     self.best, self._kept = held_out, self._copy()
                 done = number + 1
                 if folder is not None and done % schedule.save_every == 0 and self.ranks.is_first:
                     self._save(folder)
-                if on_step is not None:
-                    on_step(step)
+                tell(stage, done, schedule.steps, f"loss {loss:.3f}")
         if self.best < math.inf:
-            self._put(self._kept)
+            self.edits.load_state_dict(self._kept)
 
     def _stalled(self) -> bool:
         measured = [step.held_out for step in self.history if step.held_out is not None]
@@ -124,35 +132,18 @@ class Course:
         """What the teacher expects, by all processes together."""
         if self.targets:
             return
-        mine = self.ranks.share(
-            sorted(range(len(self._all)), key=lambda one: len(self._all[one].teacher + self._all[one].answer))
+        order = sorted(
+            range(len(self._all)), key=lambda one: len(self._all[one].teacher + self._all[one].answer)
         )
-
-        def teach(rows: int) -> dict[int, Targets]:
-            batches = [mine[start : start + rows] for start in range(0, len(mine), rows)]
-            return teacher_targets(
-                self.engine,
-                self._all,
-                top=self.schedule.top,
-                answer_weight=self.schedule.answer_weight,
-                batches=batches,
-            )
-
-        self.targets.update(self.ranks.merge(self._fitting(teach)))
-
-    def _fitting(self, work: Callable[[int], Result]) -> Result:
-        """What `work` gives, told how many lessons at once fit into memory."""
-        while True:
-            try:
-                return work(self._rows)
-            except torch.OutOfMemoryError as error:
-                if self._rows == 1:
-                    raise ModelError(
-                        "a single answer does not fit into memory with what its gradient needs; use gradient "
-                        "checkpointing (--gradient-checkpointing), a smaller dtype, or shorter answers "
-                        "(--max-new-tokens)"
-                    ) from error
-            self._rows = math.ceil(self._rows / 2)
+        found = teacher_targets(
+            self.engine,
+            self._all,
+            self.ranks.share(order),
+            self._at_once,
+            top=self.schedule.top,
+            answer_weight=self.schedule.answer_weight,
+        )
+        self.targets.update(self.ranks.merge(found))
 
     def _step(self, number: int) -> float:
         schedule = self.schedule
@@ -162,7 +153,7 @@ class Course:
         batch = self._batch(number)
         tokens = sum(len(self.lessons[one].answer) for one in batch)
         mine = self.ranks.share(batch)
-        loss = self._fitting(lambda rows: self._gradients(mine, tokens, rows))
+        loss = self._at_once.fit(lambda rows: self._gradients(mine, tokens, rows))
         learned = self.edits.learned()
         gradients = [parameter.grad for parameter in learned if parameter.grad is not None]
         total = torch.tensor([loss], device=self.engine.device)
@@ -211,7 +202,7 @@ class Course:
                     )
             return total
 
-        loss = torch.tensor([self._fitting(measure)], device=self.engine.device)
+        loss = torch.tensor([self._at_once.fit(measure)], device=self.engine.device)
         self.ranks.add([loss])
         return float(loss) / sum(len(self._all[one].answer) for one in places)
 
@@ -241,12 +232,8 @@ class Course:
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.detach().cpu().clone() for name, value in self.edits.state_dict().items()}
 
-    def _put(self, values: dict[str, Tensor]) -> None:
-        self.edits.load_state_dict(values)
-
     def _save(self, folder: Path) -> None:
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {f"now.{name}": value for name, value in self._copy().items()}
         tensors |= {f"kept.{name}": value for name, value in self._kept.items()}
@@ -254,18 +241,13 @@ class Course:
             tensors |= {f"adam.{number}.{key}": value.detach().cpu().clone() for key, value in state.items()}
         history = [[step.step, step.loss, step.held_out] for step in self.history]
         document = {"course": self._name, "best": self.best if self.held_out else None, "history": history}
-        unfinished = folder / "state.safetensors.part"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, unfinished, {"state": json.dumps(document)})
-            unfinished.replace(folder / "state.safetensors")
-        except (OSError, SafetensorError) as error:
-            raise SteeringError(f"cannot save the state of the training in {folder}: {error}") from error
+        content = save(tensors, {"state": json.dumps(document)})
+        write_bytes(folder / _STATE, content, make_folder=True)
 
     def _resume(self, folder: Path) -> None:
         from safetensors import SafetensorError, safe_open
 
-        path = folder / "state.safetensors"
+        path = folder / _STATE
         found: dict[str, Any] = {}
         # The first process reads for all, as only it writes: the others may see another disk.
         if self.ranks.is_first and path.exists():
@@ -281,7 +263,7 @@ class Course:
         if not found or found["document"]["course"] != self._name:
             return  # nothing, or of other lessons or settings: begin anew, and write over it
         document, tensors = found["document"], found["tensors"]
-        self._put(_under("now.", tensors))
+        self.edits.load_state_dict(_under("now.", tensors))
         self._kept = _under("kept.", tensors)
         self.best = math.inf if document["best"] is None else document["best"]
         states: dict[int, dict[str, Tensor]] = {}
@@ -304,6 +286,28 @@ class Course:
             {name: value.tolist() for name, value in self._kept.items()},
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def trainable_engine(engine: Engine) -> TransformersEngine:
+    """The engine, as one that gradients pass through.
+
+    Raises:
+        ModelError: They do not.
+    """
+    if not isinstance(engine, TransformersEngine):
+        raise ModelError(
+            f"distillation needs gradients, which a {type(engine).__name__} has none of; load it with trimtab.load"
+        )
+    return engine
+
+
+def scales_of(engine: TransformersEngine, prompts: Sequence[Prompt]) -> dict[int, float]:
+    """Root mean square of a coordinate of each block's output, over the tokens of some prompts."""
+    some = engine.capture(prompts[:8], positions="all", keep=True)
+    if some.activations is None:
+        raise ModelError(f"{engine.identity.id} kept no activations")
+    scales = some.activations.pow(2).mean((0, 2)).sqrt().clamp(min=1e-6)
+    return dict(enumerate(scales.tolist()))
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
