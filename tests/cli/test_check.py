@@ -163,3 +163,18 @@ def test_a_missing_file_is_named(run: Run) -> None:
     result = run("check", "json", "--responses", "none.jsonl")
     assert result.exit_code == 2
     assert "there is no file none.jsonl" in result.stderr
+
+
+def test_parameters_may_be_spelled_with_the_name(run: Callable[..., Any]) -> None:
+    spelled = run(
+        "check", "sentences(at_most=1)", "--responses", "-", "--json", "-", input='{"response": "A. B."}'
+    )
+    given = ("sentences", "--params", '{"at_most": 1}')
+    assert json.loads(spelled.stdout)["strict"] is False
+    assert (
+        run("check", *given, "--responses", "-", "--json", "-", input='{"response": "A. B."}').stdout
+        == spelled.stdout
+    )
+    several = run("check", "json,lowercase", "--responses", "-", input="")
+    assert several.exit_code == 2
+    assert "names 2" in several.stderr

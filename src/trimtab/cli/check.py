@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from trimtab import instructions
-from trimtab.cli.options import FileOption, ParamsOption
+from trimtab.cli.options import FileOption, ParamsOption, instruction_named
 from trimtab.cli.output import Output
 from trimtab.errors import InstructionError, TrimtabError
 from trimtab.files import decoded, json_lines, read_text
@@ -20,7 +18,9 @@ _LINE = 'each line must be like {"response": "..."}'
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Short name or IFEval id of the instruction.")],
+    name: Annotated[
+        str, typer.Argument(help="Short name or IFEval id of the instruction, or sentences(at_most=2).")
+    ],
     responses: Annotated[
         str,
         typer.Option(metavar="FILE", help='JSON Lines with {"response": ...}; - reads standard input.'),
@@ -35,7 +35,7 @@ def command(
     --json writes one line {"strict": ..., "loose": ...} for each response. A line may also hold the "query" that was
     answered, which repeat_prompt needs.
     """
-    instruction = instructions.get(name, **read_params(params))
+    instruction = instruction_named(name, params)
     judgements = [_judge(instruction, where, row) for where, row in _read_rows(responses)]
     output.lines({"strict": judgement.strict, "loose": judgement.loose} for judgement in judgements)
     output.print(_summary(instruction, judgements))
@@ -43,26 +43,6 @@ def command(
         output.note(
             "note: a simple rule split the text, which can differ from IFEval's; pip install 'trimtab[checks]'"
         )
-
-
-def read_params(text: str | None) -> dict[str, Any]:
-    """Read the value of `--params`.
-
-    Args:
-        text: A JSON object, or None for no parameters.
-
-    Raises:
-        InstructionError: It is something else.
-    """
-    try:
-        params = json_format.loads(text) if text else {}
-    except ValueError as error:
-        raise InstructionError(
-            f"--params is not JSON ({error}); write for instance --params '{{\"at_most\": 2}}'"
-        ) from None
-    if not isinstance(params, dict):
-        raise InstructionError("--params must be a JSON object, for instance '{\"at_most\": 2}'")
-    return params
 
 
 def _read_rows(responses: str) -> list[tuple[str, dict[str, Any]]]:

@@ -109,13 +109,7 @@ def command(
 
 
 def show(demonstration: Demonstration, path: Path, output: Output) -> None:
-    """Print what a demonstration measured.
-
-    Args:
-        demonstration: The measurements.
-        path: Where the report was written.
-        output: Where to print.
-    """
+    """Print what a demonstration measured."""
     from trimtab.demo import summary
     from trimtab.report.page import sample_of
     from trimtab.report.plots import by_instruction

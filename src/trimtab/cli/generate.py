@@ -85,14 +85,8 @@ def command(
         output.text("")
         return
     conditions = (["baseline"] if compare or steered is None else []) + (["steered"] if steered else [])
-    rows = _answer(
-        engine,
-        asked,
-        conditions,
-        steered,
-        acting,
-        {**sampling, "batch_size": batch_size, "progress": not output.quiet},
-    )
+    settings = {**sampling, "batch_size": batch_size, "progress": not output.quiet}
+    rows = _answer(engine, asked, conditions, steered, acting, settings)
     _show(output, rows, compare=compare)
     output.result(
         {"model": engine.identity.id, "steering": steered.name if steered else None, "responses": rows}

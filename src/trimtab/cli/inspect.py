@@ -48,20 +48,12 @@ def _directions(folder: Path, steering: Steering) -> Directions | None:
         return None
     directions = Directions.load(folder)
     record = steering.record
-    same = (directions.prompts, directions.method, directions.model) == (
-        record.prompts,
-        record.method,
-        record.model,
-    )
-    return directions if same else None
+    names = ("prompts", "method", "model")
+    return directions if all(getattr(directions, one) == getattr(record, one) for one in names) else None
 
 
 def card(steering: Steering, directions: Directions | None = None) -> dict[str, Any]:
     """What `inspect --json` writes.
-
-    Args:
-        steering: Any steering.
-        directions: What it was made of, if that was kept.
 
     Returns:
         Its name, digest, record and `conditions` (when its edits act); one entry per edit with block, tokens, norms
@@ -97,14 +89,7 @@ def card(steering: Steering, directions: Directions | None = None) -> dict[str, 
 
 
 def norm_plot(steering: Steering) -> Table:
-    """A bar for every block: how long the constant part of its edits, |alpha u|, and their gates, |u| |p|, are.
-
-    Args:
-        steering: Any steering; edits of one block are added up.
-
-    Returns:
-        The plot, for a terminal.
-    """
+    """A bar for every block: how long its constant part, |alpha u|, and its gates, |u| |p|, are, all edits added up."""
     total = steering.record.model.blocks
     constant, gate = [0.0] * total, [0.0] * total
     for edit in steering.edits:
@@ -128,14 +113,7 @@ def norm_plot(steering: Steering) -> Table:
 
 
 def difference_plot(directions: Directions) -> Table:
-    """A bar for every block: how far the instruction moves the last prompt token there.
-
-    Args:
-        directions: What was learned.
-
-    Returns:
-        The plot, for a terminal.
-    """
+    """A bar for every block: how far the instruction moves the last prompt token there."""
     table = Table(
         box=None, pad_edge=False, title="mean difference per block", title_justify="left", title_style="bold"
     )
@@ -149,16 +127,7 @@ def difference_plot(directions: Directions) -> Table:
 
 
 def bar(value: float, longest: float, width: int = BAR_WIDTH) -> str:
-    """A horizontal bar of block characters.
-
-    Args:
-        value: How much it shows, at least 0.
-        longest: The value that takes the full width.
-        width: In characters.
-
-    Returns:
-        At most `width` characters; none for 0.
-    """
+    """A horizontal bar of at most `width` block characters; none for 0."""
     if longest <= 0 or value <= 0:
         return ""
     eighths = max(1, round(8 * width * min(1.0, value / longest)))

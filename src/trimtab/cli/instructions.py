@@ -39,12 +39,7 @@ def command(
 
 
 def describe(kind: InstructionType, *, phrasings: bool = False) -> dict[str, Any]:
-    """Everything about an instruction type as data that JSON can hold.
-
-    Args:
-        kind: The type.
-        phrasings: Also give its phrasings as templates, by case and split.
-    """
+    """Everything about an instruction type as data that JSON can hold."""
     data: dict[str, Any] = {
         "name": kind.name,
         "ifeval_id": kind.ifeval_id,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from trimtab import instructions
-from trimtab.cli.check import read_params
 from trimtab.cli.learning import (
     Found,
     learn_distilled,
@@ -25,6 +24,7 @@ from trimtab.cli.options import (
     MaxNewTokensOption,
     ParamsOption,
     QueriesOption,
+    instruction_named,
     number_or_auto,
     numbers,
     steering_folder,
@@ -240,9 +240,7 @@ def _refuse(method: Method, foreign: Mapping[str, object]) -> None:
 
 
 def _instructions(name: str, params: str | None, method: Method) -> list[Instruction]:
-    from trimtab.instructions.spelling import parse_instructions
-
-    wanted = parse_instructions(name) if params is None else [instructions.get(name, **read_params(params))]
+    wanted = instructions.resolve_all(name) if params is None else [instruction_named(name, params)]
     if len(wanted) > 1 and method != "distill":
         raise typer.BadParameter(
             f"{method} learns one instruction at a time; learn each, and put them together with trimtab compose"

@@ -28,14 +28,6 @@ def read_queries(
 ) -> tuple[list[str], list[str], list[str] | None]:
     """Base queries to learn from, others to choose on, and all that there are to learn from.
 
-    Args:
-        engine: The model they are for.
-        source: The value of `--queries`.
-        pairs: How many to learn from, at most.
-        validation: How many others, at most; 0 for none.
-        seed: Which ones.
-        otherwise: What else than giving more the user may do where there are too few.
-
     Returns:
         The queries to learn from, those to choose on, and the whole pool of the former; None where it is the model's
         own.
@@ -72,9 +64,6 @@ def read_queries(
 def one_voice(output: Output) -> Iterator[Output]:
     """Of several processes that a launcher started, let only the first one speak, of mistakes as well.
 
-    Args:
-        output: Of this process.
-
     Yields:
         What to send everything through: the same, or one that says and writes nothing.
     """
@@ -110,11 +99,7 @@ class Found:
     directions: Directions | None = None
 
     def save(self, folder: Path) -> None:
-        """Save the steering, with its directions; without any, those of an older steering go.
-
-        Args:
-            folder: Where.
-        """
+        """Save the steering, with its directions; without any, those of an older steering go."""
         from trimtab.steering.folder import DIRECTIONS
 
         if self.directions is not None:
@@ -135,18 +120,7 @@ def learn_distilled(
     options: Mapping[str, Any],
     checkpoint: Path,
 ) -> Found:
-    """Distil, and show how it goes.
-
-    Args:
-        output: Where progress is shown.
-        engine: The model.
-        wanted: What shall be followed.
-        learning: Queries to learn from.
-        held_out: Queries to choose on.
-        schedule: Of the schedule, what the user chose; None for what is left open.
-        options: Of the distillation, what the user chose; None for what is left open.
-        checkpoint: Where a killed run goes on from.
-    """
+    """Distil, and show how it goes."""
     from trimtab import learn
 
     with output.progress() as tell:
@@ -181,11 +155,7 @@ def learn_distilled(
 
 
 def trials_table(distilled: Distilled) -> Table:
-    """The sets of edits that were tried, and how often they and the instructed model follow.
-
-    Args:
-        distilled: What a distillation gave.
-    """
+    """The sets of edits that were tried, and how often they and the instructed model follow."""
     count = distilled.steering.record.measurements["validation"]["n"]
     title = (
         f"on {count} validation queries; instructed, the model follows {distilled.instructed_followed:.2f}"
@@ -214,9 +184,6 @@ def trials_table(distilled: Distilled) -> Table:
 
 def distillation(distilled: Distilled) -> dict[str, Any]:
     """A distillation for a program.
-
-    Args:
-        distilled: What it gave.
 
     Returns:
         `instructed_followed`; `lessons` with how many queries were asked, answered as instructed, how many answers that

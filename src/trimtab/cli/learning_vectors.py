@@ -66,15 +66,6 @@ def learn_vector(
 ) -> Found:
     """Learn a direction, and find the best steering made of it.
 
-    Args:
-        output: Where progress is shown.
-        engine: The model.
-        instruction: What shall be followed.
-        method: `mean_difference` or `pca`.
-        learning: Queries to learn from.
-        held_out: Queries to choose on; none where there is nothing to choose.
-        search: What is to be chosen.
-
     Returns:
         The steering, the directions of all blocks, and what was tried: nothing, where there was no choice.
     """
@@ -107,12 +98,7 @@ def learn_vector(
 
 
 def candidates_table(candidates: Sequence[Candidate], most: int = 6) -> Table:
-    """The best of what was tried on validation prompts.
-
-    Args:
-        candidates: Best first.
-        most: How many are shown.
-    """
+    """The best of what was tried on validation prompts."""
     table = Table(title=f"best of {len(candidates)} candidates, on validation prompts", title_justify="left")
     for heading in ("block", "apply", "strength", "prompts", "followed", "score"):
         table.add_column(heading, justify="left" if heading == "apply" else "right")

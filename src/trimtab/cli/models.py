@@ -23,53 +23,14 @@ ModelOption = Annotated[
         "--model", "-m", metavar="MODEL", help="nano, nano-base, a model of the Hub, or a folder with one."
     ),
 ]
-RevisionOption = Annotated[
-    str | None,
-    typer.Option(
-        "--revision",
-        help="Branch, tag or commit of a model of the Hub.",
-        rich_help_panel=_PANEL,
-    ),
-]
 DeviceOption = Annotated[
     str | None,
-    typer.Option(
-        "--device",
-        help="cpu, cuda, cuda:1, mps; the best one there when left out.",
-        rich_help_panel=_PANEL,
-    ),
+    typer.Option(help="cpu, cuda, cuda:1, mps; the best one there when left out.", rich_help_panel=_PANEL),
 ]
 DtypeOption = Annotated[
     str | None,
     typer.Option(
-        "--dtype",
-        help="float32, bfloat16, float16; what suits model and device when left out.",
-        rich_help_panel=_PANEL,
-    ),
-]
-TrustOption = Annotated[
-    bool,
-    typer.Option(
-        "--trust-remote-code",
-        help="Run the Python code that comes with a model of the Hub.",
-        rich_help_panel=_PANEL,
-    ),
-]
-EngineOption = Annotated[
-    Literal["transformers", "vllm"],
-    typer.Option(
-        "--engine",
-        help="What runs the model; vllm for many rows at once, or many GPUs.",
-        rich_help_panel=_PANEL,
-    ),
-]
-EngineOptionsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--engine-options",
-        metavar="JSON",
-        help="Options of vLLM: '{\"tensor_parallel_size\": 2}'.",
-        rich_help_panel=_PANEL,
+        help="float32, bfloat16, float16; what suits model and device when left out.", rich_help_panel=_PANEL
     ),
 ]
 
@@ -80,18 +41,22 @@ _running: list[Engine] = []
 class Loading:
     """How the models of a command are loaded, by transformers: the options that every such command has."""
 
-    revision: RevisionOption = None
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a model of the Hub.", rich_help_panel=_PANEL)
+    ] = None
     device: DeviceOption = None
     dtype: DtypeOption = None
-    trust_remote_code: TrustOption = False
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run the Python code that comes with a model of the Hub.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
 
     def open(self, output: Output, model: str, *, reads: bool = True) -> Engine:
-        """Load a model.
-
-        Args:
-            output: Decides whether the libraries below may show their own progress bars.
-            model: A name or folder, as `trimtab.load` takes it.
-            reads: Whether activations will be read, for which vLLM keeps buffers.
+        """Load a model by its name or folder, as `trimtab.load` takes it; `reads` if activations will be read.
 
         Raises:
             ModelError: It cannot be loaded.
@@ -121,8 +86,20 @@ class Loading:
 class EngineChoice(Loading):
     """How a model is loaded, and by which engine."""
 
-    engine: EngineOption = "transformers"
-    engine_options: EngineOptionsOption = None
+    engine: Annotated[
+        Literal["transformers", "vllm"],
+        typer.Option(
+            help="What runs the model; vllm for many rows at once, or many GPUs.", rich_help_panel=_PANEL
+        ),
+    ] = "transformers"
+    engine_options: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="Options of vLLM: '{\"tensor_parallel_size\": 2}'.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
 
     def open(self, output: Output, model: str, *, reads: bool = True) -> Engine:
         """Load a model by the engine that was chosen. vLLM is ended with the command; see `Loading.open`."""

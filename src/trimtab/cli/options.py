@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from trimtab import instructions
+from trimtab.errors import InstructionError
+from trimtab.instructions import Instruction
 
 N = TypeVar("N", int, float)
 
@@ -86,6 +89,25 @@ BatchSizeOption = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, help="Rows per forward pass; chosen when left out."),
 ]
+
+
+def instruction_named(name: str, params: str | None) -> Instruction:
+    """An instruction by its spelling, or by its name and the value of `--params`.
+
+    Raises:
+        InstructionError: There is none of the name, or the parameters are not those that it takes.
+    """
+    if params is None:
+        return instructions.resolve(name)
+    try:
+        values = json.loads(params)
+    except ValueError as error:
+        raise InstructionError(
+            f"--params is not JSON ({error}); write for instance --params '{{\"at_most\": 2}}'"
+        ) from None
+    if not isinstance(values, dict):
+        raise InstructionError("--params must be a JSON object, for instance '{\"at_most\": 2}'")
+    return instructions.get(name, **values)
 
 
 def steering_folder(value: Path | None) -> Path | None:

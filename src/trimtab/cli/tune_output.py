@@ -28,17 +28,7 @@ def show(
     model: str,
     seconds: float,
 ) -> None:
-    """Print what a search found.
-
-    Args:
-        output: Where to.
-        instruction: What was to be followed.
-        found: What was found.
-        out: Where the steering was saved, if it was.
-        report: Where the page was written, if it was.
-        model: The name of the model, for the command to try next.
-        seconds: How long it took.
-    """
+    """Print what a search found."""
     from trimtab.report import search as search_report
 
     output.print(search_report.summary(search_report.SearchReport(instruction, found)))
@@ -110,15 +100,7 @@ def document(
     settings: dict[str, str],
     seconds: float,
 ) -> dict[str, Any]:
-    """The document of `trimtab tune --json`.
-
-    Args:
-        instruction: What was to be followed.
-        found: What was found.
-        out: Where the steering was saved, if it was.
-        settings: Names and values.
-        seconds: How long it took.
-    """
+    """The document of `trimtab tune --json`."""
     return {
         "instruction": instruction.to_dict(),
         "steering": out,

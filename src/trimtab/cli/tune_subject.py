@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from trimtab.cli.options import instruction_named
 from trimtab.errors import PromptError, SteeringError
 
 if TYPE_CHECKING:
@@ -42,17 +43,11 @@ class Subject:
 def subject_of(what: str, params: str | None, strength_only: bool) -> Subject:
     """Tell a folder from the name of an instruction, and read what it holds.
 
-    Args:
-        what: The argument of the command.
-        params: Parameters of the instruction, as JSON.
-        strength_only: Whether the steering of a folder is to be kept.
-
     Raises:
         InstructionError: There is neither such a folder nor such an instruction.
         SteeringError: The folder holds nothing to tune.
     """
     from trimtab import instructions
-    from trimtab.cli.check import read_params
     from trimtab.learn import Directions
     from trimtab.steering.steering import Steering
 
@@ -62,7 +57,7 @@ def subject_of(what: str, params: str | None, strength_only: bool) -> Subject:
             raise SteeringError(
                 f"--strength-only needs a folder with a steering, and there is no folder {what}"
             )
-        return Subject(instructions.get(what, **read_params(params)))
+        return Subject(instruction_named(what, params))
     if params is not None:
         raise typer.BadParameter("--params is for an instruction to be learned; a folder says its own")
     if (folder / "directions.json").exists() and not strength_only:
@@ -93,9 +88,6 @@ def _only_instruction(steering: Steering) -> dict[str, Any]:
 def model_of(subject: Subject) -> str:
     """The model to load when none was named: that of the folder, if its record says where to get it.
 
-    Args:
-        subject: What is to be tuned.
-
     Raises:
         SteeringError: The record does not say it.
     """
@@ -112,11 +104,7 @@ def model_of(subject: Subject) -> str:
 
 
 def revision_of(subject: Subject) -> str | None:
-    """The revision of the model that was not named.
-
-    Args:
-        subject: What is to be tuned.
-    """
+    """The revision of the model that was not named."""
     from trimtab import nano
 
     model = subject.model
@@ -127,14 +115,6 @@ def queries_for(
     engine: Engine, source: str | None, pairs: int, validation: int, seed: int, *, learns: bool
 ) -> tuple[list[str], list[str]]:
     """Base queries to learn from, where something is to be learned, and others to choose on.
-
-    Args:
-        engine: The model.
-        source: A file or dataset; None takes those that suit the model.
-        pairs: How many to learn from.
-        validation: How many to choose on.
-        seed: Which ones.
-        learns: Whether something is to be learned.
 
     Raises:
         PromptError: There are too few.

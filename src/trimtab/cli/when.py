@@ -91,14 +91,7 @@ def command(
 
 
 def described(when: When) -> dict[str, Any]:
-    """A `when` for a program.
-
-    Args:
-        when: Any that can be saved.
-
-    Returns:
-        Its words under `acts_if`, and the fields it is saved with.
-    """
+    """A `when` for a program: its words under `acts_if`, and the fields it is saved with."""
     from trimtab.steering.when.files import when_document
 
     return {"acts_if": when.describe(), **when_document(when)}
