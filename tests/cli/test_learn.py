@@ -163,7 +163,7 @@ def test_a_folder_with_other_things_is_refused_before_the_work(
     (tmp_path / "letters.txt").write_text("dear Ida")
     result = run("learn", "json", "--model", "./nowhere", "--out", tmp_path)
     assert result.exit_code == 2
-    assert "holds other things" in " ".join(result.stderr.replace("│", " ").split())
+    assert "holds something else" in " ".join(result.stderr.replace("│", " ").split())
     result = run("learn", "json", "--model", "./nowhere", "--out", tmp_path / "letters.txt")
     assert "is a file" in " ".join(result.stderr.replace("│", " ").split())
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from trimtab import instructions
 from trimtab.cli.app import app
 from trimtab.cli.models import EngineChoice, Loading
-from trimtab.cli.options import flat, number_or_auto, numbers
-from trimtab.errors import InstructionError, ModelError
+from trimtab.cli.options import flat, number_or_auto, numbers, steering_folder
+from trimtab.errors import InstructionError, ModelError, SteeringError
 from trimtab.instructions.registry import REGISTER
 
 FLOATS = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1)
@@ -173,3 +173,16 @@ def test_several_files_and_what_is_wrong_with_one(run: Callable[..., Any], greet
     assert str(other) in result.stderr
     with pytest.raises(InstructionError, match="cannot read"):
         instructions.load_file(greeting.with_name("none.toml"))
+
+
+def test_a_folder_to_save_in_is_judged_as_saving_does(tmp_path: Path) -> None:
+    assert steering_folder(None) is None
+    assert steering_folder(tmp_path / "new") == tmp_path / "new"
+    for left in (".trimtab-training", ".steering.json-x8.tmp"):  # of a killed run, which goes on here
+        (tmp_path / left).touch()
+    assert steering_folder(tmp_path) == tmp_path
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SteeringError, match=r"holds something else \(notes.txt\)"):
+        steering_folder(tmp_path)
+    with pytest.raises(SteeringError, match="is a file"):
+        steering_folder(tmp_path / "notes.txt")

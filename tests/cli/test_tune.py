@@ -165,7 +165,7 @@ def test_a_folder_with_other_things_is_refused_before_the_work(
     (tmp_path / "letters" / "dear.txt").write_text("dear Ida")
     result = run("tune", learned, "--out", tmp_path / "letters")
     assert result.exit_code == 2
-    assert "holds other things" in " ".join(result.stderr.replace("│", " ").split())
+    assert "holds something else" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_a_steering_for_several_instructions_has_no_single_judge(

@@ -112,14 +112,10 @@ def instruction_named(name: str, params: str | None) -> Instruction:
 
 def steering_folder(value: Path | None) -> Path | None:
     """Refuse before the work what would be refused after it: a file, or a folder with other things in it."""
-    if value is not None and value.exists():
-        if not value.is_dir():
-            raise typer.BadParameter(f"{value} is a file; name a folder")
-        others = [path for path in value.iterdir() if not path.name.startswith(".trimtab-")]
-        if others and not (value / "steering.json").exists():
-            raise typer.BadParameter(
-                f"{value} holds other things; name a new or empty folder, or an older steering"
-            )
+    if value is not None:
+        from trimtab.steering.folder import check_folder
+
+        check_folder(value)
     return value
 
 

@@ -107,7 +107,7 @@ def write_folder(
     except (TypeError, ValueError, RecursionError) as error:  # lone surrogates are ValueErrors
         raise SteeringError(f"the {kind.stem} holds a value that JSON cannot keep: {error}") from error
     try:
-        _refuse_foreign(folder)
+        check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as temporaries:
             renames = []
@@ -241,8 +241,12 @@ def _read(path: Path, kind: FileKind) -> bytes:
         raise SteeringError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Let only a missing or empty folder, or one that this project wrote, be written to."""
+def check_folder(folder: Path) -> None:
+    """Let only a missing or empty folder, or one that this project wrote, be written to.
+
+    Raises:
+        SteeringError: It is another one, or no folder.
+    """
     if folder.is_symlink() and not folder.exists():
         raise SteeringError(f"{folder} is a link to nothing; choose another folder")
     if not folder.exists():
