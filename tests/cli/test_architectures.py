@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from trimtab.vllm import architectures
-
 
 def test_without_vllm_it_says_so(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(architectures, "find_spec", lambda name: None)
+    monkeypatch.setattr("trimtab.vllm.find_spec", lambda name: None)
     result = run("architectures")
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: vLLM is not installed here")
+    assert result.stderr.startswith("error: the list of architectures needs vLLM, which is not installed")
     assert "pip install 'trimtab[vllm]'" in result.stderr

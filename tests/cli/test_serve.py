@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from trimtab.vllm.server import launch
 from trimtab.vllm.server.launch import Launch
 from trimtab.vllm.settings import SteeringSettings
 
@@ -17,7 +16,7 @@ from trimtab.vllm.settings import SteeringSettings
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Launch]:
     """What would have been started; vLLM is said to be there."""
     starts: list[Launch] = []
-    monkeypatch.setattr(launch, "find_spec", lambda name: object())
+    monkeypatch.setattr("trimtab.vllm.find_spec", lambda name: object())
     monkeypatch.setattr(Launch, "start", lambda self: starts.append(self))
     return starts
 

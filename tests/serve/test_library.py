@@ -272,7 +272,7 @@ def test_folders_that_are_none(folder: Path) -> None:
     library = new_library()
     with pytest.raises(SteeringError, match=r"there is no folder .*nowhere"):
         library.load_folder(folder / "nowhere")
-    with pytest.raises(SteeringError, match="is a steering itself; give the folder that it is in"):
+    with pytest.raises(SteeringError, match="is a steering itself; give the folder around it"):
         library.load_folder(folder / "json")
     with pytest.raises(SteeringError, match=r"there is no folder .*nowhere"):
         library.load("nowhere", folder / "nowhere")

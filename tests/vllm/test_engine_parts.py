@@ -127,7 +127,7 @@ class TestRefusals:
             trimtab.VllmEngine("nano", worker_extension_cls="mine.Worker")
 
     def test_a_plugin_that_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(starting, "find_spec", lambda name: name)
+        monkeypatch.setattr("trimtab.vllm.find_spec", lambda name: name)
         monkeypatch.setenv("VLLM_PLUGINS", "other")
         with pytest.raises(ModelError, match="VLLM_PLUGINS=other keeps vLLM from loading trimtab"):
             starting.check_installed()

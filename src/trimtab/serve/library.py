@@ -177,24 +177,12 @@ class SteeringLibrary:
     def load_folder(self, folder: str | Path) -> list[Entry]:
         """Add all steerings of a folder: one in each subfolder, whose name becomes its own.
 
-        Files, and folders whose names begin with a point, are left alone.
-
-        Returns:
-            What was added, sorted by name.
-
         Raises:
-            SteeringError: There is no such folder, or something in it cannot be served; then nothing is added, and the
+            SteeringError: As of `steering_folders`; or something in it cannot be served; then nothing is added, and the
                 message names all of those.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise SteeringError(
-                f"there is no folder {folder}; give the one whose subfolders each hold a steering"
-            )
-        if STEERING.document_path(folder).exists():
-            raise SteeringError(f"{folder} is a steering itself; give the folder that it is in")
+        inside = steering_folders(folder)
         entries, reasons = [], []
-        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         for path in inside:
             try:
                 _check_name(path.name)
@@ -307,6 +295,26 @@ class SteeringLibrary:
         else:
             hint = "none is loaded"
         return f"there is no steering {name!r:.100} here; {hint}"
+
+
+def steering_folders(folder: str | Path) -> list[Path]:
+    """The subfolders of a folder of steerings; files, and folders whose names begin with a point, are left alone.
+
+    Raises:
+        SteeringError: There is no such folder, or it is a steering itself.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise SteeringError(
+            f"there is no folder {folder}; give one whose subfolders each hold a saved steering, such as those that "
+            "`trimtab learn` writes"
+        )
+    if STEERING.document_path(folder).exists():
+        raise SteeringError(
+            f"{folder} is a steering itself; give the folder around it, where each subfolder is a steering under the "
+            "name that clients use"
+        )
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _check_name(name: str) -> None:

@@ -25,40 +25,35 @@ class Metrics:
     def __init__(self, registry: Any = None) -> None:
         from prometheus_client import REGISTRY, Counter, Gauge
 
-        registry = REGISTRY if registry is None else registry
+        made = {"registry": REGISTRY if registry is None else registry}
         self._requests = Counter(
             "trimtab_requests",
             "Requests by what became of them: steered, unsteered, refused, failed.",
             ["outcome"],
-            registry=registry,
+            **made,
         )
         self._refused = Counter(
-            "trimtab_refused",
-            "Requests refused for what they asked of steering.",
-            ["reason"],
-            registry=registry,
+            "trimtab_refused", "Requests refused for what they asked of steering.", ["reason"], **made
         )
-        self._loaded = Gauge("trimtab_steerings_loaded", "Steerings that can be named.", registry=registry)
+        self._loaded = Gauge("trimtab_steerings_loaded", "Steerings that can be named.", **made)
         self._gauges = {
-            "in_use": Gauge(
-                "trimtab_rows_in_use",
-                "Rows of the table that running requests use.",
-                ["engine"],
-                registry=registry,
-            ),
-            "held": Gauge(
-                "trimtab_steerings_held",
-                "Steerings that the workers hold: those that can be named, and those on their way out.",
-                ["engine"],
-                registry=registry,
-            ),
-            "slots": Gauge("trimtab_rows", "Rows of the table.", ["engine"], registry=registry),
+            key: Gauge(name, text, ["engine"], **made)
+            for key, name, text in (
+                ("in_use", "trimtab_rows_in_use", "Rows of the table that running requests use."),
+                (
+                    "held",
+                    "trimtab_steerings_held",
+                    "Steerings that the workers hold: those that can be named, and those on their way out.",
+                ),
+                ("slots", "trimtab_rows", "Rows of the table."),
+            )
         }
         self._counters = {
-            "evictions": Counter(
-                "trimtab_evictions", "Rows given up for another steering.", ["engine"], registry=registry
-            ),
-            "writes": Counter("trimtab_table_writes", "Rows written.", ["engine"], registry=registry),
+            key: Counter(name, text, ["engine"], **made)
+            for key, name, text in (
+                ("evictions", "trimtab_evictions", "Rows given up for another steering."),
+                ("writes", "trimtab_table_writes", "Rows written."),
+            )
         }
         self._seen: dict[tuple[str, str], int] = {}
         self._traffic = False

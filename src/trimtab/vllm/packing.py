@@ -1,11 +1,14 @@
-"""Edits as bytes, on their way to vLLM's workers."""
+"""Edits and activations as bytes, on their way to vLLM's workers and back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from safetensors.torch import save
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
 
 from trimtab.errors import SteeringError
 from trimtab.serve.rows import digest_of
@@ -14,7 +17,7 @@ from trimtab.steering.edit_files import edits_document, edits_tensors, read_edit
 from trimtab.steering.edits import Edit
 from trimtab.steering.folder import read_metadata, read_tensors
 
-__all__ = ["pack_edits", "unpack_edits"]
+__all__ = ["pack_edits", "pack_tensors", "unpack_edits", "unpack_tensors"]
 
 _FORMAT = "trimtab-edits"
 _PACKED = "the file of packed edits"
@@ -71,3 +74,16 @@ def unpack_edits(content: bytes) -> tuple[Edit, ...]:
             f"{_PACKED} was changed after it was packed: the digests differ; pack the edits again"
         )
     return edits
+
+
+def pack_tensors(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> bytes:
+    """Tensors, and plain JSON, as bytes."""
+    # safetensors wants at least one tensor for its metadata to be read back
+    return save({"none": torch.zeros(0), **tensors}, {"trimtab": json.dumps(document)})
+
+
+def unpack_tensors(packed: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `pack_tensors` was given."""
+    tensors = load(packed)
+    tensors.pop("none")
+    return tensors, json.loads(read_metadata(packed)["trimtab"])

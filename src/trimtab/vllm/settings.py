@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from trimtab._version import __version__
 from trimtab.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 KEY = "trimtab"
 """The entry of `additional_config` that turns steering on."""
@@ -100,10 +101,9 @@ class SteeringSettings:
 
     def dtype(self, model_dtype: torch.dtype) -> torch.dtype:
         """The dtype of the tables, for a model of some dtype."""
-        if self.table_dtype == "auto":
-            return model_dtype
-        dtype: torch.dtype = getattr(torch, self.table_dtype)
-        return dtype
+        import torch
+
+        return model_dtype if self.table_dtype == "auto" else getattr(torch, self.table_dtype)
 
 
 def cache_bytes_on_cpu(

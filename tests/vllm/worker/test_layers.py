@@ -191,7 +191,7 @@ def test_where_there_is_no_room_for_gates_the_other_part_is_left_alone(
 def test_blocks_of_other_ranks_keep_their_numbers(steered: Any) -> None:
     model = Model(PPMissingLayer(), Whole(), PPMissingLayer(), Whole())
     state = steered(model, 4, Edit.add(0, torch.ones(WIDTH)), Edit.add(3, torch.ones(WIDTH)))
-    assert state.blocks == (1, 3)
+    assert state.table.blocks == (1, 3)
     assert type(model.model.layers[0]) is PPMissingLayer
     hidden = torch.randn(TOKENS, WIDTH)
     assert torch.equal(model.model.layers[1](hidden), Whole()(hidden))
@@ -235,7 +235,7 @@ def test_streams_that_cannot_be_steered_are_refused(steered: Any) -> None:
 def test_the_size_told_is_the_size_taken(steered: Any) -> None:
     model = Model(Whole(), Whole())
     state = steered(model, 2)
-    buffers = [buffer for block in state.blocks for buffer in vars(state.table.buffers(block)).values()]
+    buffers = [buffer for block in state.table.blocks for buffer in vars(state.table.buffers(block)).values()]
     taken = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
     assert table_bytes(2, WIDTH, 4, SteeringSettings().gates, torch.float32) == taken
     assert len(state.table.index) >= TOKENS + layers.SPARE_TOKENS

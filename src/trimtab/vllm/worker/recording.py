@@ -11,20 +11,17 @@ The driver says what to read (`Reading`), runs the prompts, and fetches the resu
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from trimtab.engines.base import Capture, Positions
 from trimtab.engines.capturing import CaptureStatistics
-from trimtab.engines.fingerprint import fingerprint
 from trimtab.errors import ModelError
-from trimtab.steering.folder import read_metadata
+from trimtab.vllm.packing import pack_tensors, unpack_tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,12 +57,12 @@ class Reading:
             "keep": self.keep,
         }
         tensors = {} if self.directions is None else {"directions": self.directions.contiguous()}
-        return _packed(tensors, said)
+        return pack_tensors(tensors, said)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Reading:
         """What `pack` gave."""
-        tensors, said = _unpacked(packed)
+        tensors, said = unpack_tensors(packed)
         return cls(
             tuple(said["blocks"]),
             tuple(said["lengths"]),
@@ -184,7 +181,7 @@ class Recorder:
             tensors["second_moment"] = capture.second_moment
         if capture.activations is not None:
             tensors["activations"] = capture.activations.contiguous()
-        return _packed(tensors, {"blocks": capture.blocks, "count": capture.count})
+        return pack_tensors(tensors, {"blocks": capture.blocks, "count": capture.count})
 
     def _read(self) -> None:
         """Takes out of the buffers what the last step wrote of prompts that are read."""
@@ -234,7 +231,7 @@ def merged(results: Sequence[bytes], blocks: Sequence[int]) -> Capture:
     found: dict[int, tuple[dict[str, Tensor], int]] = {}
     counts = set()
     for packed in filter(None, results):
-        tensors, said = _unpacked(packed)
+        tensors, said = unpack_tensors(packed)
         counts.add(said["count"])
         found |= {block: (tensors, place) for place, block in enumerate(said["blocks"])}
     if len(counts) != 1 or set(found) != set(blocks):
@@ -252,51 +249,3 @@ def merged(results: Sequence[bytes], blocks: Sequence[int]) -> Capture:
     if mean is None:
         raise ModelError("the workers of vllm sent no means")
     return Capture(tuple(blocks), counts.pop(), mean, stacked("second_moment", 0), stacked("activations", 1))
-
-
-class RecordingWorker:
-    """The methods of a vLLM worker by which a driver reads activations; for `worker_extension_cls`."""
-
-    model_runner: Any
-
-    def trimtab_record_begin(self, settings: bytes) -> None:
-        """Starts a packed `Reading`."""
-        recorder = self._trimtab_recorder()
-        if _is_first_of_its_stage():
-            recorder.begin(Reading.unpack(settings))
-
-    def trimtab_record_result(self) -> bytes:
-        """Ends the reading and gives what was read; empty where another worker has the same, or there is nothing."""
-        recorder = self._trimtab_recorder()
-        return recorder.result()
-
-    def trimtab_fingerprint(self) -> str:
-        """A digest that tells this worker's weights from others of the same shape."""
-        return fingerprint(self.model_runner.get_model(), buffers=False)
-
-    def _trimtab_recorder(self) -> Recorder:
-        state = getattr(self.model_runner.get_model(), "trimtab", None)
-        recorder: Recorder | None = getattr(state, "recorder", None)
-        if recorder is None:
-            raise ModelError(
-                "this vllm engine does not record activations; start it with record=True to capture"
-            )
-        return recorder
-
-
-def _is_first_of_its_stage() -> bool:
-    """Whether this worker is the one of its pipeline stage that reads: under tensor parallelism all have the same."""
-    from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
-
-    return int(get_tensor_model_parallel_rank()) == 0
-
-
-def _packed(tensors: Mapping[str, Tensor], said: Mapping[str, Any]) -> bytes:
-    # safetensors wants at least one tensor for its metadata to be read back
-    return save({"none": torch.zeros(0), **tensors}, {"trimtab": json.dumps(said)})
-
-
-def _unpacked(packed: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors = load(packed)
-    tensors.pop("none")
-    return tensors, json.loads(read_metadata(packed)["trimtab"])

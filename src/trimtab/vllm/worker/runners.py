@@ -18,7 +18,6 @@ from trimtab.vllm.prefix_cache import INTERNAL
 if TYPE_CHECKING:
     import numpy as np
 
-    from trimtab.vllm.settings import SteeringSettings
     from trimtab.vllm.worker.recording import Recorder
     from trimtab.vllm.worker.table import SteeringTable
 
@@ -29,18 +28,20 @@ class SteeringState:
 
     Attributes:
         table: The rows in use.
-        settings: What steering is served with.
-        blocks: The numbers of the blocks on this worker.
-        recorder: What `capture` reads through, if `settings.record`.
+        recorder: What `capture` reads through, where that is served.
     """
 
     table: SteeringTable
-    settings: SteeringSettings
-    blocks: tuple[int, ...]
     recorder: Recorder | None = None
     _inline: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by request
     _inline_uses: Counter[str] = field(default_factory=Counter)
     _records: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runner: Any) -> SteeringState | None:
+        """That of a model runner; None where its model is not steered."""
+        state: SteeringState | None = getattr(runner.get_model(), "trimtab", None)
+        return state
 
     def admit(self, request_id: str, sampling_params: Any, prompt_tokens: int) -> None:
         """Gives a request its row, by its parameters as the frontend left them; for one that is already there, anew."""
@@ -128,7 +129,7 @@ def model_state_class(model: Any, vllm_config: Any) -> type:
 
 def after_v1_update(runner: Any, scheduler_output: Any) -> None:
     """What model runner V1 does once its batch is that of the step to come: admits who is new, releases who left."""
-    state: SteeringState | None = getattr(runner.get_model(), "trimtab", None)
+    state = SteeringState.of(runner)
     if state is None:
         return
     request_ids = runner.input_batch.req_ids
@@ -145,7 +146,7 @@ def after_v1_update(runner: Any, scheduler_output: Any) -> None:
 
 def before_v1_step(runner: Any, scheduled: np.ndarray) -> None:
     """What model runner V1 does before it prepares the inputs of a step."""
-    state: SteeringState | None = getattr(runner.get_model(), "trimtab", None)
+    state = SteeringState.of(runner)
     if state is not None:
         batch = runner.input_batch
         state.before_step(batch.req_ids, scheduled, batch.num_computed_tokens_cpu[: len(batch.req_ids)])
