@@ -16,13 +16,15 @@ VLLM_TESTS := tests/on_vllm tests/vllm tests/serve tests/deploy
 # other, takes less memory and more time.
 WORKERS ?= 2
 VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
+# The oldest versions that pyproject.toml allows, for the tests that say whether it may.
+LOWEST := .venv-lowest
 ARGS ?=
 # Which Python makes the environment: the first that runs. `make demo PYTHON=/path/to/python` chooses another.
 PYTHON ?= python3 python3.13 python3.12 python3.11 python
 # vLLM's environment needs one for which torch's CPU build is at hand; that is tried first which was tested.
 VLLM_PYTHON ?= python3.11 $(PYTHON)
 
-.PHONY: help demo bench test test-main test-vllm lint format docs docs-serve lock lock-vllm clean
+.PHONY: help demo bench test test-main test-vllm test-lowest lint format docs docs-serve lock lock-vllm clean
 
 help: ## Show this list
 	@echo "make demo     steer the built-in model and print what was measured (installs into .venv first)"
@@ -30,12 +32,13 @@ help: ## Show this list
 	@echo "make test     lint, types and all tests; those on vLLM in .venv-vllm (half an hour in all)"
 	@echo "make test ARGS=\"tests/cli -x\"                lint, types and these tests, without vLLM"
 	@echo "make test-vllm [ARGS=\"tests/on_vllm -x\"]       only the tests on vLLM, or these of them"
+	@echo "make test-lowest   the fast tests on the oldest versions allowed (downloads torch anew: gigabytes)"
 	@echo "make lint     ruff, mypy and the layers of the house only"
 	@echo "make format   let ruff mend layout and what it can"
 	@echo "make docs     build the documentation into site/"
 	@echo "make lock     pin the newest allowed versions of all packages in constraints.txt"
 	@echo "make lock-vllm   the same for vLLM's environment, in constraints-vllm.txt"
-	@echo "make clean    remove .venv, .venv-vllm, site/ and all caches"
+	@echo "make clean    remove .venv, .venv-vllm, .venv-lowest, site/ and all caches"
 
 # $(call environment,FOLDER,PYTHONS,VARIABLE) makes an environment with the first of the Pythons that runs. A name on the
 # path need not run (version managers leave such stubs), so each candidate is tried.
@@ -116,6 +119,20 @@ test-vllm: $(VLLM)/test.stamp
 	@OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=1 \
 	  VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 $(VLLM)/bin/python -m pytest $(VLLM_ARGS)
 
+# uv resolves to the lowest direct versions, which pip cannot; the locks and what is newer there are not asked.
+$(LOWEST)/made.stamp:
+	$(call environment,$(LOWEST),$(PYTHON),PYTHON)
+
+$(LOWEST)/test.stamp: $(LOWEST)/made.stamp pyproject.toml
+	@echo "==> installing the oldest versions that trimtab allows into $(LOWEST) (some minutes the first time)"
+	@$(LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet uv
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[test]"
+	@touch $@
+
+test-lowest: $(LOWEST)/test.stamp
+	@echo "==> pytest on the oldest versions: $(or $(ARGS),-m 'not slow')"
+	@OMP_WAIT_POLICY=passive $(LOWEST)/bin/python -m pytest $(or $(ARGS),-m 'not slow')
+
 lint: $(VENV)/dev.stamp
 	@echo "==> ruff check, ruff format --check, mypy --strict, lint-imports (who may import whom)"
 	@$(BIN)/ruff check .
@@ -139,7 +156,9 @@ docs-serve: $(VENV)/dev.stamp
 lock: $(VENV)/made.stamp
 	@echo "==> resolving every package anew (constraints.txt)"
 	@rm -rf build/lock && $(BIN)/python -m venv build/lock
-	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet --editable ".[dev,bench]"
+	@grep '^torch==' constraints.txt > build/torch.txt # stays: a machine may offer a CPU build of that version only
+	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet --constraint build/torch.txt \
+	  --editable ".[dev,bench]"
 	@sed -n '/^#/p' constraints.txt > build/constraints.txt
 	@build/lock/bin/python -m pip freeze --exclude-editable \
 	  | sed -E 's/(==[^+ ]+)\+[a-z0-9.]+$$/\1/' \
@@ -159,5 +178,5 @@ build/lock-vllm/made.stamp:
 	$(call environment,build/lock-vllm,$(VLLM_PYTHON),VLLM_PYTHON)
 
 clean:
-	@echo "==> removing $(VENV), $(VLLM), site/, build/ and caches"
-	@rm -rf $(VENV) $(VLLM) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@echo "==> removing $(VENV), $(VLLM), $(LOWEST), site/, build/ and caches"
+	@rm -rf $(VENV) $(VLLM) $(LOWEST) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

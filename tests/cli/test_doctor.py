@@ -25,7 +25,7 @@ def test_it_reports_this_machine(run: Callable[..., Any]) -> None:
     found = json.loads(result.stdout)
     assert found["trimtab"] == trimtab.__version__
     assert found["python"] == platform.python_version()
-    assert found["packages"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(found["packages"]["torch"])  # which may lack the build, "+cu124" say
     assert found["devices"][-1]["device"] == "cpu"
     assert found["threads"]["torch"] == torch.get_num_threads()
     assert found["memory_gib"]["total"] > 0

@@ -154,7 +154,7 @@ def test_a_seed_repeats_a_sample(run: Callable[..., Any], model_folder: Path) ->
         ((PROMPT, "--compare"), "nothing to compare"),
         ((PROMPT, "--strength", "much"), "takes numbers"),
         ((PROMPT, "--strength", "1,2"), "2 strengths for 0 steerings"),
-        ((PROMPT, "--top-p", "2"), "less than or equal to 1"),
+        ((PROMPT, "--top-p", "2"), "--top-p"),
         (("--prompts", "missing.txt"), "there is no file missing.txt"),
         ((PROMPT, "--steering", "nowhere"), "there is no folder nowhere"),
         (("-",), "the prompt is empty"),

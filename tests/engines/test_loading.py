@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import warnings
 import weakref
 from pathlib import Path
@@ -154,9 +155,10 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
 )
 def test_a_config_that_makes_no_sense(folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
     """What checks configs raises errors of its own kinds, or divides by zero."""
-    config = json.loads((folder / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
-    _refused(tmp_path, "can't be loaded")
+    whole = Path(shutil.copytree(folder, tmp_path / "whole"))
+    config = json.loads((whole / "config.json").read_text())
+    (whole / "config.json").write_text(json.dumps({**config, **change}))
+    _refused(whole, "can't be loaded")
 
 
 def test_missing_files(folder: Path, tmp_path: Path) -> None:

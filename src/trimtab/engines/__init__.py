@@ -1,4 +1,7 @@
-"""Engines: what runs a model. Each name is imported when it is first used, since most need torch."""
+"""Engines: what runs a model, to read it and to answer with a steering for each row.
+
+Each name is imported when it is first used, since most need torch.
+"""
 
 from __future__ import annotations
 

@@ -203,7 +203,9 @@ class Writer:
 
         cache = out.past_key_values
         # The states of linear attention can't be selected by row: there, rows that are done stay.
-        selects = all(hasattr(layer, "batch_select_indices") for layer in getattr(cache, "layers", ()))
+        selects = hasattr(cache, "batch_select_indices") and all(
+            hasattr(layer, "batch_select_indices") for layer in getattr(cache, "layers", ())
+        )
         alive = list(range(len(texts)))  # rows of the batch, by their number at the start
         ids, mask = out.sequences, mask.repeat_interleave(per_prompt, dim=0)
         settings = Settings(**{**vars(settings), "num_return_sequences": 1})

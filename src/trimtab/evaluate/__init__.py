@@ -1,4 +1,4 @@
-"""Measuring what a steering does: the four conditions, whole suites, quality, statistics, and the report."""
+"""Whole suites under the four conditions, with a cache of answers and a judge."""
 
 from trimtab.evaluate.cache import ContentCache
 from trimtab.evaluate.results import Evaluation

@@ -1,1 +1,1 @@
-"""Measuring: ask, judge, count. Everything that answers and checks goes through here."""
+"""Ask, judge, count: everything that answers and checks goes through here."""

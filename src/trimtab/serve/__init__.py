@@ -1,1 +1,1 @@
-"""Serving: an OpenAI-compatible server in which every request chooses its steering."""
+"""What every server needs in which each request chooses its steering."""

@@ -1,4 +1,4 @@
-"""A steering: its edits, when they act, the record of where they come from, and the folder it is kept in."""
+"""A steering: its edits, when they act, where they come from, the folder it is kept in, and the hooks it acts by."""
 
 from trimtab.steering.record import ModelIdentity, Record
 from trimtab.steering.steering import Steering

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from tests.vllm.worker.by_hand import DTYPES, Case, case, cases, overflowing, sa
 
 from trimtab.vllm.worker import operation
 
-if find_spec("triton") is None:
-    pytest.skip("Triton is not installed; vLLM brings it", allow_module_level=True)
+pytest.importorskip("triton", minversion="3.6", reason="vLLM brings Triton, of that version or a newer one")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 BATCH = [2, 2, 2, 0, 3, 5, 1, 7, 4]
