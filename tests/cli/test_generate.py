@@ -174,7 +174,7 @@ def test_a_steering_for_another_model_is_refused(
     run: Callable[..., Any], model_folder: Path, steering_folder: Path, engine: Engine, tmp_path: Path
 ) -> None:
     steering = Steering.load(steering_folder)
-    other = dataclasses.replace(engine.identity, id="someone/else")
+    other = dataclasses.replace(engine.identity, id="someone/else", weights=None)
     record = dataclasses.replace(steering.record, model=other)
     dataclasses.replace(steering, record=record).save(tmp_path / "other")
     result = run("generate", PROMPT, "--model", model_folder, "--steering", tmp_path / "other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import shutil
@@ -17,7 +18,7 @@ from tests.tiny import PROMPTS, tiny_engine, tiny_model, tiny_tokenizer, tokens_
 import trimtab
 from trimtab.engines import as_engine, loading, names
 from trimtab.engines.loading import load
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, SteeringError
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +284,40 @@ def test_nothing_of_a_pair_is_kept_behind_its_back() -> None:
 def test_what_is_no_model_is_refused(given: Any, words: str) -> None:
     with pytest.raises(ModelError, match=words):
         as_engine(given)
+
+
+class TestTheSameModel:
+    """Whichever way it was loaded; and another one, although it is called the same."""
+
+    def test_loaded_or_wrapped_it_is_the_same(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        monkeypatch.chdir(folder.parent)
+        for name in (f"./{folder.name}", str(folder)):
+            pair = AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+            wrapped, loaded = as_engine(pair).identity, load(name, device="cpu").identity
+            assert wrapped == loaded
+            assert wrapped.refusal(loaded) is None
+            assert wrapped.weights == loaded.weights
+            assert loaded.refusal(load(folder, device="cpu", dtype="bfloat16").identity) is None
+
+    def test_another_checkpoint_of_the_same_name_is_refused(self, tmp_path: Path) -> None:
+        engines = []
+        for number in (0, 1):
+            path = tmp_path / f"run-{number}" / "checkpoint-500"
+            model = tiny_model("llama")
+            for weight in model.parameters():
+                weight.data.mul_(1 + number / 100)
+            model.save_pretrained(path)
+            tiny_tokenizer().save_pretrained(path)
+            engines.append(load(path, device="cpu"))
+        one, other = engines
+        record = trimtab.Record(one.identity)
+        steering = trimtab.Steering("x", (trimtab.Edit(1, torch.ones(one.identity.width)),), record)
+        one.generate(PROMPTS, steering=steering, max_new_tokens=1)
+        with pytest.raises(SteeringError, match=r"the weights differ; .*`moved_to`, `allow_other_model`"):
+            other.generate(PROMPTS, steering=steering, max_new_tokens=1)
+        other.generate(PROMPTS, steering=steering.moved_to(other.identity), max_new_tokens=1)
+        unknown = dataclasses.replace(one.identity, weights=None)  # as saved by versions before
+        older = dataclasses.replace(steering, record=trimtab.Record(unknown))
+        other.generate(PROMPTS, steering=older, max_new_tokens=1)

@@ -139,7 +139,9 @@ def test_what_makes_no_sense_is_refused() -> None:
         compose(engine, [one, one], fit="often")  # type: ignore[arg-type]
     with pytest.raises(SteeringError, match="'by hand' names no instruction"):
         union_of([one, steering(engine, None)])
-    foreign = Steering("foreign", one.edits, replace(one.record, model=replace(engine.identity, id="other")))
+    foreign = Steering(
+        "foreign", one.edits, replace(one.record, model=replace(engine.identity, id="other", weights=None))
+    )
     with pytest.raises(SteeringError, match="only steerings of one model compose"):
         compose(engine, [one, foreign])
 

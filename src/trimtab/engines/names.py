@@ -20,7 +20,13 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def model_identity(
-    config: Any, tokenizer: Any, *, blocks: int, model_id: str | None = None, revision: str | None = None
+    config: Any,
+    tokenizer: Any,
+    *,
+    blocks: int,
+    model_id: str | None = None,
+    revision: str | None = None,
+    weights: str | None = None,
 ) -> ModelIdentity:
     """Which model this is, the same for every engine that runs it.
 
@@ -28,19 +34,27 @@ def model_identity(
         config: Its config, as transformers reads it.
         tokenizer: Its tokenizer.
         blocks: How many decoder blocks it has.
-        model_id: What to call it; None takes the name it was loaded from.
+        model_id: What to call it; None calls it what `load` calls what it was loaded from.
         revision: The commit of its repository; None takes what the config knows.
+        weights: Its `weights_digest`, if it is known.
     """
     from trimtab.steering.record import ModelIdentity
 
     return ModelIdentity(
-        id=model_id or getattr(config, "_name_or_path", "") or config.model_type,
+        id=model_id or _name_of(getattr(config, "_name_or_path", "")) or config.model_type,
         revision=revision or getattr(config, "_commit_hash", None),
         architecture=config.model_type,
         blocks=blocks,
         width=int(config.get_text_config().hidden_size),
         chat_template=template_digest(tokenizer),
+        weights=weights,
     )
+
+
+def _name_of(loaded_from: str) -> str:
+    """What `load` calls what transformers loaded from there."""
+    folder = Path(loaded_from).expanduser()
+    return _folder_id(folder.resolve()) if loaded_from and folder.is_dir() else loaded_from
 
 
 def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[str, str | None]:

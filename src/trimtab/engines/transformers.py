@@ -34,6 +34,7 @@ from trimtab.errors import ModelError
 from trimtab.progress import Progress
 from trimtab.steering.blocks import find_decoder_blocks
 from trimtab.steering.hooks import Steered, reading
+from trimtab.steering.weights import weights_digest
 
 if TYPE_CHECKING:
     from trimtab.steering.steering import Steering
@@ -77,6 +78,7 @@ class TransformersEngine(Engine):
             blocks=len(self.decoder_blocks.blocks),
             model_id=model_id,
             revision=revision,
+            weights=weights_digest(model, self.decoder_blocks.blocks),
         )
         limit = getattr(self._config, "max_position_embeddings", None)
         self._encoding = Encoding(tokenizer, self.identity.id, limit)

@@ -32,6 +32,9 @@ class ModelIdentity:
         blocks: Number of decoder blocks.
         width: Size of the residual stream, d.
         chat_template: `"sha256:..."` of the template's text, or `"plain"` for a model without one.
+        weights: `weights_digest` of its blocks, or None where that is not known: of steerings saved before it was kept,
+            and of engines whose weights are laid out otherwise. It decides whether a model is the same; only without it
+            the names do. Not part of what makes two identities equal.
     """
 
     id: str
@@ -40,10 +43,14 @@ class ModelIdentity:
     blocks: int
     width: int
     chat_template: str
+    weights: str | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The identity as plain JSON."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if self.weights is None:
+            del values["weights"]  # as files were before, digests with them
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str | Path = "the model identity") -> ModelIdentity:
@@ -59,6 +66,7 @@ class ModelIdentity:
             blocks=take(values, "blocks", int, where),
             width=take(values, "width", int, where),
             chat_template=take(values, "chat_template", str, where),
+            weights=take({"weights": None, **values}, "weights", (str, type(None)), where),
         )
         if identity.blocks < 1 or identity.width < 1:
             raise SteeringError(f"{where}: a model has at least one block and a width of at least 1")
@@ -82,9 +90,13 @@ class ModelIdentity:
             return None
         if self.architecture != other.architecture:
             return "the architectures differ"
-        if self.id != other.id:
+        mine, theirs = (self.weights or "").partition(":"), (other.weights or "").partition(":")
+        if mine[2] and mine[0] == theirs[0]:
+            if mine != theirs:
+                return "the weights differ"
+        elif self.id != other.id:
             return "the names differ"
-        if self.revision is not None and other.revision is not None and self.revision != other.revision:
+        elif self.revision is not None and other.revision is not None and self.revision != other.revision:
             return "the revisions differ"
         if self.chat_template != other.chat_template:
             return f"the chat templates differ: {short(self.chat_template)} and {short(other.chat_template)}"
