@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from trimtab.cli.output import Output
+from trimtab.engines.registry import DEFAULT, names_of_engines
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -33,6 +35,11 @@ DtypeOption = Annotated[
         help="float32, bfloat16, float16; what suits model and device when left out.", rich_help_panel=_PANEL
     ),
 ]
+
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal[tuple(names_of_engines())]  # so help and mistakes name what there is
 
 _running: list[Engine] = []
 
@@ -58,28 +65,37 @@ class Loading:
     def open(self, output: Output, model: str, *, reads: bool = True) -> Engine:
         """Load a model by its name or folder, as `trimtab.load` takes it; `reads` if activations will be read.
 
+        Its engine is closed with the command.
+
         Raises:
             ModelError: It cannot be loaded.
         """
+        return self._load(output, model)
+
+    def _load(self, output: Output, model: str, **options: Any) -> Engine:
         from transformers.utils import logging
 
         import trimtab
         from trimtab.engines.ranks import own_device
 
+        device = own_device(self.device)
         bars = logging.is_progress_bar_enabled()
         if not output.shows_progress:
             logging.disable_progress_bar()
         try:
-            return trimtab.load(
+            engine = trimtab.load(
                 model,
                 dtype=self.dtype,
-                device=own_device(self.device),
                 revision=self.revision,
                 trust_remote_code=self.trust_remote_code,
+                **({} if device is None else {"device": device}),
+                **options,
             )
         finally:
             if bars:
                 logging.enable_progress_bar()
+        _running.append(engine)
+        return engine
 
 
 @dataclass(frozen=True)
@@ -87,37 +103,47 @@ class EngineChoice(Loading):
     """How a model is loaded, and by which engine."""
 
     engine: Annotated[
-        Literal["transformers", "vllm"],
+        EngineName,
         typer.Option(
             help="What runs the model; vllm for many rows at once, or many GPUs.", rich_help_panel=_PANEL
         ),
-    ] = "transformers"
+    ] = DEFAULT
     engine_options: Annotated[
         str | None,
         typer.Option(
             metavar="JSON",
-            help="Options of vLLM: '{\"tensor_parallel_size\": 2}'.",
+            help="Options of the engine: '{\"tensor_parallel_size\": 2}' of vllm, say.",
             rich_help_panel=_PANEL,
         ),
     ] = None
 
     def open(self, output: Output, model: str, *, reads: bool = True) -> Engine:
-        """Load a model by the engine that was chosen. vLLM is ended with the command; see `Loading.open`."""
+        """Load a model by the engine that was chosen; see `Loading.open`."""
+        text = self.engine_options
+        try:
+            options = {} if text is None else json.loads(text)
+        except ValueError:
+            options = None
+        if not isinstance(options, dict):
+            raise typer.BadParameter(
+                f"--engine-options takes a JSON object such as '{{\"tensor_parallel_size\": 2}}', not {text!r}"
+            )
+        for one in dataclasses.fields(Loading):
+            if one.name in options:
+                raise typer.BadParameter(
+                    f"give {one.name} as --{one.name.replace('_', '-')}, not in --engine-options"
+                )
         if self.engine == "vllm":
-            return self._vllm(output, model, reads)
-        if self.engine_options is not None:
-            raise typer.BadParameter("--engine-options is for --engine vllm")
-        return super().open(output, model, reads=reads)
+            options = {"record": reads, "use_tqdm_on_load": output.shows_progress, **options}
+            self._prepare_vllm(output)
+        return self._load(output, model, engine=self.engine, **options)
 
-    def _vllm(self, output: Output, model: str, reads: bool) -> Engine:
-        """Start vLLM; `close_engines` ends it."""
+    def _prepare_vllm(self, output: Output) -> None:
         if self.device is not None:
             raise typer.BadParameter(
                 "--device is not for --engine vllm, which takes the devices that it finds; CUDA_VISIBLE_DEVICES says "
                 "which those are"
             )
-        options = {"record": reads, "use_tqdm_on_load": output.shows_progress, **self._options()}
-        import trimtab
         from trimtab.vllm import starting
 
         starting.check_installed()
@@ -125,35 +151,6 @@ class EngineChoice(Loading):
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         output.note("starting vllm; half a minute or more")
-        for name in ("dtype", "revision", "trust_remote_code"):
-            if name in options:
-                raise typer.BadParameter(
-                    f"give {name} as --{name.replace('_', '-')}, not in --engine-options"
-                )
-        engine = trimtab.load(
-            model,
-            engine="vllm",
-            dtype=self.dtype,
-            revision=self.revision,
-            trust_remote_code=self.trust_remote_code,
-            **options,
-        )
-        _running.append(engine)
-        return engine
-
-    def _options(self) -> dict[str, Any]:
-        text = self.engine_options
-        if text is None:
-            return {}
-        try:
-            options = json.loads(text)
-        except ValueError:
-            options = None
-        if not isinstance(options, dict):
-            raise typer.BadParameter(
-                f"--engine-options takes a JSON object such as '{{\"tensor_parallel_size\": 2}}', not {text!r}"
-            )
-        return options
 
 
 def close_engines() -> None:
