@@ -30,12 +30,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Chosen:
-    """What one request gets.
-
-    Attributes:
-        body: To be passed on in place of the request's own; None if nothing has to be changed.
-        composition: What steers it, nothing for an unsteered request.
-    """
+    """What steers a request, and the body to be passed on in place of its own; None where nothing has to be changed."""
 
     body: dict[str, Any] | None = None
     composition: Composition = ()

@@ -38,7 +38,7 @@ class Entry:
 
     Attributes:
         name: What it is called.
-        digest: `steering.digest()`.
+        digest: Of the steering.
         steering: The steering.
         bytes: The size of its vectors.
         gated: By block, how many gated edits it has there.

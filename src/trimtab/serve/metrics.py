@@ -16,11 +16,7 @@ SECONDS = 5.0
 
 
 class Metrics:
-    """The counters of one server.
-
-    Args:
-        registry: Where they are registered; the default one of `prometheus_client` when None.
-    """
+    """The counters of one server, in a registry of `prometheus_client`; its default one when None."""
 
     def __init__(self, registry: Any = None) -> None:
         from prometheus_client import REGISTRY, Counter, Gauge

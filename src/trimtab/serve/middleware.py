@@ -34,12 +34,7 @@ _LARGE = 2**18
 
 
 class SteeringMiddleware:
-    """Reads what requests ask of steering, for the server that keeps a `Serving` as `app.state.trimtab`.
-
-    Args:
-        app: What comes after it.
-        most_bytes: What the body of a request may take.
-    """
+    """Reads what requests ask of steering, for the server that keeps a `Serving` as `app.state.trimtab`."""
 
     def __init__(self, app: App, most_bytes: int = MOST_BYTES) -> None:
         self.app = app

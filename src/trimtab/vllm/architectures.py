@@ -10,7 +10,7 @@ inside multimodal ones, are found when they are served.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -79,30 +79,28 @@ def _registered() -> dict[str, tuple[str, str]]:
 
 
 def _judge(name: str, module: str, owner: str) -> Architecture:
-    tested = name in TESTED
     layers = list(dict.fromkeys(_layers(module, owner)))
-    names = tuple(layer.name for _, layer in layers)
+    found, reason = _verdict(layers)
+    return Architecture(name, found, tuple(layer.name for _, layer in layers), name in TESTED, reason)
+
+
+def _verdict(layers: Sequence[tuple[str, ast.ClassDef]]) -> tuple[bool, str]:
     if not layers:
-        return Architecture(name, False, (), tested, "where it makes its decoder layers was not found")
+        return False, "where it makes its decoder layers was not found"
     kinds = set()
     for place, layer in layers:
         forward = _forward(place, layer, _DEPTH)
         if forward is None:
-            return Architecture(name, False, names, tested, f"{layer.name} has no forward that was found")
+            return False, f"{layer.name} has no forward that was found"
         text = ast.unparse(layer)
         if any(word in text for word in _SEVERAL_STREAMS):
-            return Architecture(name, False, names, tested, f"{layer.name} has more than one residual stream")
+            return False, f"{layer.name} has more than one residual stream"
         kinds.add(judged(forward))
     if "unknown" in kinds:
-        return Architecture(
-            name, False, names, tested, "its source does not say where the residual stream is"
-        )
+        return False, "its source does not say where the residual stream is"
     if len(kinds) > 1:
-        return Architecture(
-            name, False, names, tested, "some layers return the stream in two parts, others whole"
-        )
-    returns = "the stream in two parts" if kinds == {"sum"} else "the whole stream"
-    return Architecture(name, True, names, tested, returns)
+        return False, "some layers return the stream in two parts, others whole"
+    return True, "the stream in two parts" if kinds == {"sum"} else "the whole stream"
 
 
 # --- following the source --------------------------------------------------------------------------------------------

@@ -304,34 +304,16 @@ class VllmEngine(Engine):
 
         So a response may fill the context, although vLLM always writes one token.
         """
-        from vllm.sampling_params import RequestOutputKind
-
-        from vllm import SamplingParams
-
-        params = SamplingParams(
-            max_tokens=1,
-            temperature=0.0,
-            detokenize=False,
+        params = sampling.one_token(
             prompt_logprobs=0 if len(answer) > 1 else None,
             logprob_token_ids=[answer[-1]],
-            output_kind=RequestOutputKind.FINAL_ONLY,
             extra_args=_extra(composition=composition, prompt_tokens=len(start)),
         )
         return Request(start + answer[:-1], params)
 
     def _reading_request(self, row: list[int], number: int) -> Request:
-        from vllm.sampling_params import RequestOutputKind
-
-        from vllm import SamplingParams
-
-        params = SamplingParams(
-            max_tokens=1,
-            temperature=0.0,
-            detokenize=False,
-            skip_reading_prefix_cache=True,  # what is not computed is not seen
-            output_kind=RequestOutputKind.FINAL_ONLY,
-            extra_args=_extra(record=number),
-        )
+        # What is not computed is not seen.
+        params = sampling.one_token(skip_reading_prefix_cache=True, extra_args=_extra(record=number))
         return Request(row, params)
 
     def _groups(

@@ -22,13 +22,9 @@ KEPT = 256
 
 
 class HeldSteerings:
-    """The steerings of one engine.
+    """The steerings of one engine whose workers are reached by `rpc(method, *arguments)`.
 
-    Args:
-        rpc: Calls a method on every worker: `rpc(name, *arguments)`.
-        gates: How many gated edits the tables take in one block.
-        dtype: Of the tables.
-        kept: How many stay with the workers while nobody is steered by them.
+    Up to `kept` stay with the workers while nobody is steered by them.
     """
 
     def __init__(self, rpc: Callable[..., Any], *, gates: int, dtype: torch.dtype, kept: int = KEPT) -> None:

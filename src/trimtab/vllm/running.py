@@ -14,12 +14,7 @@ from trimtab.errors import ModelError
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of vLLM.
-
-    Attributes:
-        prompt: Token ids.
-        params: A `vllm.SamplingParams`.
-    """
+    """Token ids, and the `vllm.SamplingParams` by which they are continued."""
 
     prompt: Sequence[int]
     params: Any
@@ -28,10 +23,7 @@ class Request:
 class Requests:
     """Runs requests, as many at once as vLLM takes: its scheduler batches those of all callers together.
 
-    Whoever waits runs the next step for everyone, and what comes for others is kept for them.
-
-    Args:
-        engine: A `vllm.v1.engine.llm_engine.LLMEngine`.
+    Whoever waits runs the next step of the `LLMEngine` for everyone, and what comes for others is kept for them.
     """
 
     def __init__(self, engine: Any) -> None:

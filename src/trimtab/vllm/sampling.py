@@ -14,22 +14,14 @@ _MOST_TEMPERATURE = 2.0
 _TOP_K = 50  # where neither the caller nor the model says: the default of transformers
 # What a model may set for itself in transformers and vLLM knows nothing of; with the values that change nothing.
 _WITHOUT_COUNTERPART: dict[str, tuple[Any, ...]] = {
-    "no_repeat_ngram_size": (None, 0),
-    "encoder_no_repeat_ngram_size": (None, 0),
-    "encoder_repetition_penalty": (None, 1.0),
-    "bad_words_ids": (None,),
-    "suppress_tokens": (None,),
-    "begin_suppress_tokens": (None,),
-    "forced_bos_token_id": (None,),
-    "forced_eos_token_id": (None,),
-    "sequence_bias": (None,),
-    "guidance_scale": (None, 1.0),
-    "exponential_decay_length_penalty": (None,),
-    "typical_p": (None, 1.0),
-    "epsilon_cutoff": (None, 0.0),
-    "eta_cutoff": (None, 0.0),
-    "top_h": (None,),
-    "watermarking_config": (None,),
+    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), (None, 0)),
+    **dict.fromkeys(("encoder_repetition_penalty", "guidance_scale", "typical_p"), (None, 1.0)),
+    **dict.fromkeys(("epsilon_cutoff", "eta_cutoff"), (None, 0.0)),
+    **dict.fromkeys(
+        "bad_words_ids suppress_tokens begin_suppress_tokens forced_bos_token_id forced_eos_token_id sequence_bias "
+        "exponential_decay_length_penalty top_h watermarking_config".split(),
+        (None,),
+    ),
 }
 
 
@@ -37,15 +29,8 @@ _WITHOUT_COUNTERPART: dict[str, tuple[Any, ...]] = {
 class ModelSettings:
     """The model's own generation settings, as far as they change what is written.
 
-    Attributes:
-        ends: The tokens that end a response.
-        temperature: For sampling.
-        top_p: For sampling.
-        top_k: For sampling.
-        min_p: For sampling.
-        repetition_penalty: Also without sampling.
-        min_length: Fewest tokens of prompt and response together.
-        min_new_tokens: Fewest tokens of a response.
+    `ends` are the tokens that end a response; `min_length` counts prompt and response, `min_new_tokens` the response.
+    The repetition penalty holds also without sampling.
     """
 
     ends: tuple[int, ...]
@@ -139,6 +124,16 @@ def sampling_params(
             "seed": seed,
         }
     return SamplingParams(**fields, **more)
+
+
+def one_token(**more: Any) -> Any:
+    """The `vllm.SamplingParams` of a request for what vLLM computes of a prompt: it always writes one token."""
+    from vllm.sampling_params import RequestOutputKind
+
+    from vllm import SamplingParams
+
+    final = RequestOutputKind.FINAL_ONLY
+    return SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, output_kind=final, **more)
 
 
 def seed_of(seed: int | None, row: int, sample: int) -> int | None:

@@ -34,14 +34,7 @@ _FORBIDDEN = {
 
 @dataclass(frozen=True)
 class Started:
-    """What runs a model.
-
-    Attributes:
-        llm: A `vllm.LLM`.
-        frontend: What takes requests for it.
-        tokenizer: The tokenizer of transformers.
-        generation: The model's `transformers.GenerationConfig`.
-    """
+    """What runs a model: a `vllm.LLM`, what takes requests for it, and what transformers has of the model."""
 
     llm: Any
     frontend: Frontend

@@ -39,23 +39,14 @@ class TrustedRequest:
 
 @dataclass(frozen=True)
 class RequestPlan:
-    """What becomes of a request.
-
-    Attributes:
-        composition: What steers it; empty for nothing.
-        internal: What the workers are told; None for nothing.
-    """
+    """What becomes of a request: what steers it, and what the workers are told; None for nothing."""
 
     composition: Composition = ()
     internal: dict[str, Any] | None = field(default=None, compare=False)
 
 
 class Frontend:
-    """Resolves the steering of requests for one served model.
-
-    Args:
-        vllm_config: A `vllm.config.VllmConfig` that asks for steering.
-        tokenizer: The tokenizer of the model; None loads it.
+    """Resolves the steering of requests for the model of one `VllmConfig`.
 
     Attributes:
         settings: What steering is served with.
@@ -63,8 +54,8 @@ class Frontend:
         library: The steerings that requests can name; the folder of the settings is in it from the start.
 
     Raises:
-        ModelError: If steering was not asked for.
-        SteeringError: If a steering of the folder cannot be served.
+        ModelError: Steering was not asked for.
+        SteeringError: A steering of the folder cannot be served.
     """
 
     def __init__(self, vllm_config: Any, tokenizer: Any = None) -> None:

@@ -43,12 +43,7 @@ class SteeringEndpoints:
         attach(app)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
-        """Reach the workers, and begin to serve.
-
-        Args:
-            engine_client: vLLM's `EngineClient`.
-            state: Of the app.
-            args: vLLM's command line.
+        """Reach the workers, and begin to serve, by vLLM's `EngineClient`, the app's state and vLLM's command line.
 
         Raises:
             ModelError: Steering cannot be served this way; the message says why.
@@ -85,12 +80,7 @@ class SteeringEndpoints:
 
 
 class VllmBackend:
-    """vLLM's server, as `trimtab.serve.backend.Backend` has it.
-
-    Args:
-        engine_client: vLLM's `EngineClient`.
-        models: vLLM's `OpenAIServingModels`.
-    """
+    """vLLM's server, as `trimtab.serve.backend.Backend` has it, by its `EngineClient` and its `OpenAIServingModels`."""
 
     interface = INTERFACE
 

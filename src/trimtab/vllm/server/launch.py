@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from trimtab.engines.names import source_of
 from trimtab.serve.library import steering_folders
@@ -46,13 +46,7 @@ _GROUPS = (
 
 @dataclass(frozen=True)
 class Launch:
-    """What is about to be started.
-
-    Attributes:
-        command: The command line, the interpreter first.
-        environment: What is set beside what is there.
-        notes: What a person should know, a line each.
-    """
+    """What is about to be started: a command line, what is set in its environment, and what a person should know."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -77,13 +71,10 @@ def plan(
     name: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
-    gates: int | None = None,
-    limit: int | None = None,
-    limit_mib: int | None = None,
-    table_dtype: str | None = None,
     upload: bool | None = None,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Launch:
     """Say how a model is served with steering.
 
@@ -93,14 +84,11 @@ def plan(
         name: What clients call the model; the model's own name when None.
         host: The address to listen on.
         port: The port to listen on.
-        gates: Gated edits that one request may have in one block.
-        limit: The most steerings that can be named at once.
-        limit_mib: The largest steering, in MiB.
-        table_dtype: Of the tables of directions: auto, float32, bfloat16 or float16.
         upload: Whether clients may load and unload steerings; None allows it if only this machine can reach the
             server, or if it asks for an API key.
         options: vLLM's own, as on its command line. They win over all of the above.
         environment: What the server's environment will be, beside what is planned here.
+        settings: Other fields of `SteeringSettings`.
 
     Raises:
         TrimtabError: vLLM is missing, the folder is, or an option would break steering; the message says which.
@@ -135,15 +123,10 @@ def plan(
         unless_given("--kv-cache-memory-bytes", cache)
     command += ["--worker-extension-cls", WORKER]
     rest, others = take_additional_config(options)
-    folders = [] if steerings is None else steering_folders(steerings)
-    given_settings = {
-        "steerings": None if steerings is None else str(steerings.expanduser().resolve()),
-        "gates": gates,
-        "limit": limit,
-        "limit_mib": limit_mib,
-        "table_dtype": table_dtype,
-    }
-    settings = {setting: value for setting, value in given_settings.items() if value is not None}
+    folders: list[Path] = []
+    if steerings is not None:
+        folders = steering_folders(steerings)
+        settings = {"steerings": str(steerings.expanduser().resolve()), **settings}
     command += ["--additional-config", json.dumps({**others, "trimtab": settings})]
     command += rest
 

@@ -94,12 +94,7 @@ class _Prompt:
 class Recorder:
     """Buffers for the outputs of the blocks of one worker, and what is read from them.
 
-    Args:
-        blocks: The blocks that this worker has, by their numbers in the model.
-        width: The width of the residual stream.
-        tokens: The most tokens of one step.
-        dtype: Of the buffers: the model's is enough, it is what the blocks of a model in transformers put out.
-        device: Where the model is.
+    The model's dtype is enough for the buffers: it is what the blocks of a model in transformers put out.
     """
 
     def __init__(

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SteeringState:
-    """All that a worker keeps for steering; `model.trimtab` is one.
-
-    Attributes:
-        table: The rows in use.
-        recorder: What `capture` reads through, where that is served.
-    """
+    """What a worker keeps for steering: the rows in use, and what `capture` reads through. `model.trimtab` is one."""
 
     table: SteeringTable
     recorder: Recorder | None = None

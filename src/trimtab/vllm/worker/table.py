@@ -174,12 +174,7 @@ class SteeringTable:
                 self._idle[slot.composition] = slot
 
     def fill(self, request_ids: Sequence[str], scheduled: np.ndarray, computed: np.ndarray) -> None:
-        """Write the index for one step.
-
-        Args:
-            request_ids: The requests of the step, in the order of their tokens.
-            scheduled: How many tokens of each are in the step, ints `[>= requests]`.
-            computed: How many tokens of each came in steps before, ints `[>= requests]`.
+        """Write the index for one step: `scheduled` tokens of each request, in this order, after those `computed`.
 
         Raises:
             RuntimeError: A request was not admitted, or there are more tokens than the index has.
