@@ -12,10 +12,11 @@ from trimtab import instructions
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import InstructionError, ModelError, SteeringError
 from trimtab.learn.distillation.relearn import relearn
+from trimtab.measure.rows import with_test
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
-from trimtab.transferring import compare as transfer_comparison
 from trimtab.transferring import move as transferring
+from trimtab.transferring.compare import compare
 from trimtab.transferring.linear_map import LinearMap
 
 QUERIES = ["hi", "name a rocket", "tell me of the sea"]
@@ -119,7 +120,7 @@ def test_only_one_instruction_can_be_measured(tiny_llama: Any, count: int, messa
 def test_a_comparison_has_four_conditions_and_two_of_its_own(tiny_llama: Any, base: Any) -> None:
     moved = transferring.transfer(named(tiny_llama, NO_COMMAS), base, refit="none")
     here = Steering("here", (Edit.add(1, torch.ones(32)),), Record(base.identity, method="manual"))
-    found = transfer_comparison.compare(base, moved.steering, QUERIES, here=here, max_new_tokens=4)
+    found = compare(base, moved.steering, QUERIES, here=here, max_new_tokens=4)
     assert [row.condition for row in found.rows] == [
         "baseline",
         "instructed",
@@ -132,18 +133,10 @@ def test_a_comparison_has_four_conditions_and_two_of_its_own(tiny_llama: Any, ba
     ]
     assert found.followed("steered") == found.rows[2].followed
     assert found.followed("baseline", here=True) is None
-    written = transfer_comparison.measured(moved, found).steering.record.measurements["test"]
+    written = with_test(moved.steering, found.rows).record.measurements["test"]
     assert written["steered"]["n"] == 3
     assert set(written) == {row.condition for row in found.rows}
     assert len(found.to_dict()["here"]) == 2
-
-
-def test_a_vector_can_be_made_on_the_new_model(base: Any) -> None:
-    made = transfer_comparison.make_here(
-        base, instructions.get("no_commas"), QUERIES, ["what is it?"], blocks=[1], max_new_tokens=4
-    )
-    assert made.record.model == base.identity
-    assert made.record.method == "mean_difference"
 
 
 def test_models_that_cannot_teach_each_other_are_refused(tiny_llama: Any, base: Any) -> None:

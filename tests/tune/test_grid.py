@@ -160,8 +160,8 @@ def test_every_row_is_told_of() -> None:
     result = tune.search(engine, directions(), LOWER, QUERIES, progress=tell)
     count = 2 * len(QUERIES)
     assert last == {
-        "lowercase: answering unsteered": (count, count),
-        "lowercase: answering steered": (result.rows, result.rows),
+        "answering unsteered": (count, count),
+        "answering steered": (result.rows, result.rows),
     }
     assert len(engine.rows) == count + result.rows
 

@@ -10,20 +10,30 @@ import typer
 from rich.table import Table
 
 from trimtab.cli.models import Loading, facts_of
-from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, QueriesOption, numbers
+from trimtab.cli.options import (
+    BatchSizeOption,
+    FileOption,
+    MaxNewTokensOption,
+    QueriesOption,
+    numbers,
+    steering_folder,
+)
 from trimtab.cli.output import Output
 from trimtab.cli.steerings import model_of
-from trimtab.errors import PromptError, SteeringError
+from trimtab.errors import SteeringError
 from trimtab.measure.statistics import mean
+from trimtab.progress import Tell, prefixed
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
+    from trimtab.instructions import Instruction
     from trimtab.steering.steering import Steering
-    from trimtab.transferring.compare import Comparison
+    from trimtab.transferring.compare import Compared
     from trimtab.transferring.linear_map import LinearMap
     from trimtab.transferring.move import Transferred
 
 
+Refit = Literal["none", "strength", "edits"]
 _CONDITIONS = ("baseline", "instructed", "steered", "instructed+steered")
 
 
@@ -43,7 +53,7 @@ def command(
         typer.Option("--out", "-o", metavar="DIR", help="Where to save what came of it."),
     ] = None,
     refit: Annotated[
-        Literal["none", "strength", "edits"],
+        Refit,
         typer.Option(
             help="What to fit again: the strength, or the edits by answers of the model they were made on."
         ),
@@ -88,69 +98,109 @@ def command(
 
     Every edit goes to the block of the same depth, its strength is fitted again, and what it does there is measured.
     """
-    from trimtab.transferring import compare as transfer_comparison
-    from trimtab.transferring import move as transferring
+    from trimtab import prompts
+    from trimtab.measure.rows import with_test
+    from trimtab.transferring import compare, transfer
+    from trimtab.transferring.move import check_move
+    from trimtab.tune.vector import make_vector
 
     factors = None if strengths is None else numbers(strengths, "--strengths", float)
     found = _steerings(steering)
+    places = {name: out and (out if len(found) == 1 else out / name) for name in found}
+    for place in places.values():
+        steering_folder(place)
+    wanted = _checked(found, refit, measured=test > 0, factors=factors, source=source, mapped=use_map)
+    made_on = next(iter(found.values())).record.model
+    parts: dict[str, Any] = {"learning": pairs, "validation": validation, "test": test, "seed": seed}
+    own = queries and prompts.draw_queries(made_on, queries, **parts)
     output.note(f"loading {model}")
     engine = loading.open(output, model)
     for one in found.values():
-        if not use_map:
-            transferring.move(one, engine.identity)  # what cannot be moved is refused before any work
-    learning, held_out, tested = _queries(engine, queries, pairs, validation, test, seed)
-    options: dict[str, Any] = {
+        check_move(one, engine.identity, mapped=use_map)
+    drawn = own or prompts.draw_queries(engine.identity, **parts)
+    mapped = teacher = None
+    if use_map or refit == "edits":
+        unversioned = dataclasses.replace(loading, revision=None)
+        first, at_source = model_of(next(iter(found.values())), source, unversioned)
+        teacher = at_source.open(output, first)
+        for one in found.values():
+            one.check_model(teacher.identity)
+    shared: dict[str, Any] = {
         "facts": facts_of(engine),
         "max_new_tokens": max_new_tokens,
         "batch_size": batch_size,
         "seed": seed,
     }
-    results: list[tuple[Transferred, Comparison | None]] = []
+    results: list[tuple[Transferred, Compared | None]] = []
     with output.progress() as tell:
-        mapped = teacher = None
-        if use_map or refit == "edits":
-            unversioned = dataclasses.replace(loading, revision=None)
-            first, at_source = model_of(next(iter(found.values())), source, unversioned)
-            teacher = at_source.open(output, first)
         if use_map and teacher is not None:
-            tell("learning the linear map", 0)
-            mapped = _map(teacher, engine, found, map_prompts, seed, batch_size)
+            mapped = _map(teacher, engine, found, map_prompts, seed, batch_size, tell)
         for name, one in found.items():
-            tell(f"{name}: moving", 0)
-            moved = transferring.transfer(
+            told = prefixed(tell, name)
+            moved = transfer(
                 one,
                 engine,
                 refit=refit,
-                queries=held_out,
+                queries=drawn.validation,
                 source=teacher,
-                learning=learning,
+                learning=drawn.learning,
                 map=mapped,
                 strengths=factors,
-                **options,
+                progress=told,
+                **shared,
             )
             compared = None
             if test:
-                own = None
+                vector = None
                 if here:
-                    tell(f"{name}: making one here", 0)
-                    instruction = transferring.instruction_of(one)
-                    own = transfer_comparison.make_here(engine, instruction, learning, held_out, **options)
-                tell(f"{name}: measuring", 0)
-                compared = transfer_comparison.compare(engine, moved.steering, tested, here=own, **options)
-                moved = transfer_comparison.measured(moved, compared)
-            if out is not None:
-                moved.steering.save(out if len(found) == 1 else out / name)
+                    making = prefixed(told, "making a vector here")
+                    vector = make_vector(
+                        engine, wanted[name], drawn.learning, drawn.validation, progress=making, **shared
+                    ).steering
+                told("measuring", 0)
+                compared = compare(engine, moved.steering, drawn.test, here=vector, **shared)
+                moved = dataclasses.replace(moved, steering=with_test(moved.steering, compared.rows))
+            if place := places[name]:
+                moved.steering.save(place)
             results.append((moved, compared))
     _show(output, list(found), results, engine, out, model)
     rows = [
         {
-            "steering": None if out is None else str(out if len(found) == 1 else out / name),
+            "steering": place and str(place),
             **moved.to_dict(),
             **({} if compared is None else compared.to_dict()),
         }
-        for name, (moved, compared) in zip(found, results, strict=True)
+        for place, (moved, compared) in zip(places.values(), results, strict=True)
     ]
     output.result({"model": engine.identity.to_dict(), "transfers": rows, "means": _means(results)})
+
+
+def _checked(
+    found: dict[str, Steering],
+    refit: Refit,
+    *,
+    measured: bool,
+    factors: list[float] | None,
+    source: str | None,
+    mapped: bool,
+) -> dict[str, Instruction]:
+    """By which instruction each steering is fitted and measured; refuses what can be seen before a model is loaded."""
+    from trimtab.transferring.move import fitted_by
+
+    if factors is not None and refit != "strength":
+        raise typer.BadParameter(f"--strengths is for --refit strength, not for --refit {refit}")
+    needs_source = mapped or refit == "edits"
+    if source is not None and not needs_source:
+        raise typer.BadParameter("--source is for --refit edits and --map")
+    first, *others = found.values()
+    if needs_source:
+        for one in others:
+            if reason := first.record.model.refusal(one.record.model):
+                raise SteeringError(
+                    f"'{first.name}' and '{one.name}' were made on different models ({reason}); move the steerings of "
+                    "each model by themselves"
+                )
+    return {name: fitted_by(one, refit) for name, one in found.items()} if refit != "none" or measured else {}
 
 
 def _steerings(folder: Path) -> dict[str, Steering]:
@@ -165,30 +215,6 @@ def _steerings(folder: Path) -> dict[str, Steering]:
     return {path.name: Steering.load(path) for path in inside}
 
 
-def _queries(
-    engine: Engine, source: str | None, pairs: int, validation: int, test: int, seed: int
-) -> tuple[list[str], list[str], list[str]]:
-    """Queries to make a vector from, to choose on and to measure on; no query is in two of them."""
-    from trimtab import prompts
-
-    if source is None:
-        return (
-            prompts.default_queries(engine.identity, "learning", pairs, seed),
-            prompts.default_queries(engine.identity, "validation", validation, seed),
-            prompts.default_queries(engine.identity, "test", test, seed) if test else [],
-        )
-    parts = prompts.split_queries(prompts.load_queries(source))
-    found = []
-    for split, count in zip(prompts.SPLITS, (pairs, validation, test), strict=True):
-        if not parts[split]:
-            raise PromptError(
-                f"{source} has too few queries to set some aside for the {split} split; give more"
-            )
-        found.append(prompts.sample_queries(parts[split], min(count, len(parts[split])), seed))
-    learning, held_out, tested = found
-    return learning, held_out, tested
-
-
 def _map(
     source: Engine,
     target: Engine,
@@ -196,6 +222,7 @@ def _map(
     count: int,
     seed: int,
     batch_size: int | None,
+    tell: Tell,
 ) -> LinearMap:
     """A linear map learned from learning queries, every other one with an instruction of one of the steerings."""
     from trimtab import instructions as catalogue
@@ -216,10 +243,11 @@ def _map(
         )
         asked = [spoken.get(query, query) for query in asked]
     blocks = sorted({block for one in steerings.values() for block in one.blocks})
-    return linear_map.fit(source, target, asked, blocks=blocks, batch_size=batch_size)
+    progress = prefixed(tell, "linear map")
+    return linear_map.fit(source, target, asked, blocks=blocks, batch_size=batch_size, progress=progress)
 
 
-def _means(results: list[tuple[Transferred, Comparison | None]]) -> dict[str, float]:
+def _means(results: list[tuple[Transferred, Compared | None]]) -> dict[str, float]:
     """The share followed by condition, mean over the steerings; those made on the new model under `here`."""
     found: dict[str, float] = {}
     for here in (False, True):
@@ -233,7 +261,7 @@ def _means(results: list[tuple[Transferred, Comparison | None]]) -> dict[str, fl
 def _show(
     output: Output,
     names: list[str],
-    results: list[tuple[Transferred, Comparison | None]],
+    results: list[tuple[Transferred, Compared | None]],
     engine: Engine,
     out: Path | None,
     model: str,

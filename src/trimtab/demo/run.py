@@ -7,7 +7,6 @@ ends the training and chooses block and strength, and only the third, which had 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from trimtab.errors import TrimtabError
 from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond, respond_baseline
-from trimtab.measure.rows import Row, evaluate_instruction, judge
+from trimtab.measure.rows import evaluate_instruction, judge, with_test
 from trimtab.progress import Progress
 from trimtab.report.search import search_map
 
@@ -166,26 +165,15 @@ def _measure(
     if distilled is not None:
         answers = respond(engine, test, test, steering=tuned.steering, **options)
         vector_row = judge(instruction, "steered", tuned.steering.record.method, answers)
-        vector = _with_test(tuned.steering, [vector_row])
+        vector = with_test(tuned.steering, [vector_row])
     return Outcome(
         instruction,
-        _with_test(steering, rows),
+        with_test(steering, rows),
         tuple(rows),
         vector,
         vector_row,
         search_map(instruction, tuned),
     )
-
-
-def _with_test(steering: Steering, rows: Sequence[Row]) -> Steering:
-    """The steering with what it measured on test queries in its record."""
-    measured = {
-        row.condition: {"n": row.n, "followed": round(row.followed, 4), "quality": row.quality.to_dict()}
-        for row in rows
-    }
-    record = steering.record
-    record = dataclasses.replace(record, measurements={**record.measurements, "test": measured})
-    return dataclasses.replace(steering, record=record)
 
 
 def _check_disjoint(*parts: Sequence[str]) -> None:

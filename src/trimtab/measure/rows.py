@@ -207,6 +207,22 @@ def evaluate_instruction(
     return rows
 
 
+def with_test(steering: Steering, rows: Iterable[Row]) -> Steering:
+    """The steering with what it measured on test queries in its record.
+
+    Args:
+        steering: The steering.
+        rows: Its rows, one of each condition.
+    """
+    figures = {
+        row.condition: {"n": row.n, "followed": round(row.followed, 4), "quality": row.quality.to_dict()}
+        for row in rows
+    }
+    record = steering.record
+    record = replace(record, measurements={**record.measurements, "test": figures})
+    return replace(steering, record=record)
+
+
 def judge(
     instruction: Instruction, condition: Condition, method: str | None, responses: Sequence[Response]
 ) -> Row:

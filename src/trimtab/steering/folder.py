@@ -249,10 +249,11 @@ def check_folder(folder: Path) -> None:
     """
     if folder.is_symlink() and not folder.exists():
         raise SteeringError(f"{folder} is a link to nothing; choose another folder")
-    if not folder.exists():
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise SteeringError(f"{there} is a file; choose a folder to write to")
+    if there != folder:
         return
-    if not folder.is_dir():
-        raise SteeringError(f"{folder} is a file; choose a folder to write to")
     ours = {path(folder).name for kind in _KINDS for path in (kind.document_path, kind.tensors_path)}
     leftovers = [path for path in folder.iterdir() if path.name not in ours and not _is_left_over(path, ours)]
     for kind in _KINDS:

@@ -26,14 +26,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from trimtab.engines import as_engine
 from trimtab.errors import ModelError, PromptError, SteeringError
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import (
-        Engine,
-        Positions,
-        Prompt,
-    )
+    from trimtab.engines import Engine, Model, Positions, Prompt
     from trimtab.progress import Progress
     from trimtab.steering.edits import Edit
     from trimtab.steering.record import ModelIdentity
@@ -107,8 +104,8 @@ class LinearMap:
 
 
 def fit(
-    source: Engine,
-    target: Engine,
+    source: Model,
+    target: Model,
     prompts: Sequence[Prompt],
     *,
     blocks: Sequence[int] | None = None,
@@ -151,6 +148,7 @@ def fit(
     aside = round(held_out * len(prompts))
     if not 0 < aside < len(prompts):
         raise SteeringError(f"of {len(prompts)} prompts a share of {held_out} cannot be held out; take 0.2")
+    source, target = as_engine(source), as_engine(target)
     wanted = source.block_numbers(blocks)
     depth = source.identity.blocks, target.identity.blocks
     facing = [target_block(block, *depth) for block in wanted]

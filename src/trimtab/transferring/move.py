@@ -8,7 +8,7 @@ drifted too far apart for that, the edits themselves, by the source model's own 
 Between models of different widths a linear map of activations carries edits over (`trimtab.transferring.linear_map`).
 
 A steering is used in the new model's own prompt format. What it does there is never taken for granted: the record
-drops the old measurements and names where the edits come from, and `transfer_comparison` measures anew.
+drops the old measurements and names where the edits come from, and `trimtab.transferring.compare` measures anew.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab import instructions as catalogue
+from trimtab.engines import as_engine
 from trimtab.errors import InstructionError, SteeringError
+from trimtab.progress import Progress
 from trimtab.prompts.queries import default_queries
 from trimtab.transferring.linear_map import LinearMap, target_block
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines import Model
     from trimtab.instructions import Instruction
     from trimtab.measure.quality import FactCheck
     from trimtab.steering.edits import Edit
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 Refit = Literal["none", "strength", "edits"]
 """What is fitted again in the new model."""
 
-__all__ = ["Refit", "Transferred", "instruction_of", "move", "transfer"]
+__all__ = ["Refit", "Transferred", "check_move", "fitted_by", "instruction_of", "move", "transfer"]
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,13 @@ class Transferred:
 
 def transfer(
     steering: Steering,
-    engine: Engine,
+    model: Model,
     *,
     refit: Refit = "strength",
     queries: Sequence[str] | None = None,
-    source: Engine | None = None,
+    source: Model | None = None,
     learning: Sequence[str] | None = None,
-    instruction: Instruction | None = None,
+    instruction: Instruction | str | None = None,
     map: LinearMap | None = None,  # noqa: A002 (it is one)
     strengths: Sequence[float] | None = None,
     facts: FactCheck | None = None,
@@ -96,18 +98,19 @@ def transfer(
     max_new_tokens: int = 192,
     batch_size: int | None = None,
     seed: int = 0,
+    progress: Progress = False,
 ) -> Transferred:
     """Move a steering to another model and fit it to what it finds there.
 
     Args:
         steering: Made on some model.
-        engine: The model it shall steer.
+        model: The model it shall steer.
         refit: `strength` looks for the best factor on validation queries of the new model. `edits` trains the edits
             on the answers of the model they were made on, which needs that model. `none` leaves them as they are.
         queries: The validation queries; 12 of the model's default ones by default.
         source: For `edits`, the model that the steering was made on.
         learning: For `edits`, queries to learn on; 48 of the model's default ones by default.
-        instruction: What shall be followed; by default what the steering's record names.
+        instruction: What shall be followed, or its spelling; by default what the steering's record names.
         map: Carries the edits over between models of different widths, from `linear_map.fit`.
         strengths: Factors to try, 1 for the steering as it is; by default those of `tune.refit_strength`.
         facts: Judges the truth of a response to a query; None leaves facts out.
@@ -115,6 +118,7 @@ def transfer(
         max_new_tokens: Longest response, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Which queries, and which validation phrasings meet them.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         The steering for the new model, and how it got there.
@@ -126,26 +130,28 @@ def transfer(
     """
     if refit not in get_args(Refit):
         raise SteeringError(f"what is fitted again is one of {', '.join(get_args(Refit))}, not {refit!r}")
+    target = None if refit == "none" else fitted_by(steering, refit, instruction)
+    engine = as_engine(model)
     moved, blocks = move(steering, engine.identity, map)
     explained: dict[int, float] = {}
     if map is not None:
         explained = {b: share for b, share in zip(map.blocks, map.explained, strict=True) if b in blocks}
     result = Transferred(moved, steering.record.model, engine.identity, blocks, explained=explained)
-    if refit == "none":
+    if target is None:
         return result
-    target = instruction or instruction_of(steering)
     if queries is None:
         queries = default_queries(engine.identity, "validation", 12, seed)
     if refit == "edits":
         if source is None:
             raise SteeringError("to fit the edits again takes the model they were made on; give it as source")
-        steering.check_model(source.identity)
+        teacher = as_engine(source)
+        steering.check_model(teacher.identity)
         if learning is None:
             learning = default_queries(engine.identity, "learning", 48, seed)
         from trimtab.learn.distillation.relearn import relearn
 
         learned = relearn(
-            source, engine, moved, learning, queries, target, max_new_tokens=max_new_tokens, seed=seed
+            teacher, engine, moved, learning, queries, target, max_new_tokens=max_new_tokens, seed=seed
         )
         return dataclasses.replace(result, steering=learned, refit="edits")
     from trimtab import tune
@@ -161,12 +167,13 @@ def transfer(
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         seed=seed,
+        progress=progress,
         **options,
     )
     return dataclasses.replace(
         result,
         steering=tuned.steering,
-        strength=_strength(moved, tuned.steering),
+        strength=0.0 if tuned.best.rejected else tuned.best.strength,
         refit="strength",
         improved=tuned.improved,
         validation={
@@ -202,19 +209,7 @@ def move(
             reason = other.refusal(own)
             if reason is not None:
                 raise SteeringError(f"the map leads {name} {other}, not {name} {own}: {reason}")
-    elif source.width != target.width:
-        raise SteeringError(
-            f"the steering '{steering.name}' is for {source}, not for {target}: the widths differ; "
-            "learn a linear map between the two models (`linear_map.fit`, `trimtab transfer --map`)"
-        )
-    for when in steering.whens:
-        reason = when.refusal(target)
-        if reason is not None:
-            raise SteeringError(
-                f"the steering '{steering.name}' acts only if {when.describe()}, which was learned on another "
-                f"model ({reason}); move it without (`always()`, `trimtab when --remove`), and learn the "
-                "rest anew"
-            )
+    check_move(steering, target, mapped=map is not None)
     blocks = {block: target_block(block, source.blocks, target.blocks) for block in steering.blocks}
     edits = tuple(_moved(edit, blocks[edit.block], map) for edit in steering.edits)
     # What an earlier move did says nothing about this one.
@@ -233,6 +228,58 @@ def move(
         }
     record = dataclasses.replace(steering.record, model=target, settings=settings, measurements={})
     return dataclasses.replace(steering, edits=edits, record=record), blocks
+
+
+def check_move(steering: Steering, target: ModelIdentity, *, mapped: bool = False) -> None:
+    """Refuse what cannot be moved, before any work.
+
+    Raises:
+        SteeringError: The widths differ and there is to be no map, or a `when` was learned on another model.
+    """
+    source = steering.record.model
+    if source.width != target.width and not mapped:
+        raise SteeringError(
+            f"the steering '{steering.name}' is for {source}, not for {target}: the widths differ; "
+            "learn a linear map between the two models (`linear_map.fit`, `trimtab transfer --map`)"
+        )
+    for when in steering.whens:
+        reason = when.refusal(target)
+        if reason is not None:
+            raise SteeringError(
+                f"the steering '{steering.name}' acts only if {when.describe()}, which was learned on another "
+                f"model ({reason}); move it without (`always()`, `trimtab when --remove`), and learn the "
+                "rest anew"
+            )
+
+
+def fitted_by(
+    steering: Steering, refit: Refit = "none", instruction: Instruction | str | None = None
+) -> Instruction:
+    """The instruction by which a steering is fitted again or measured, before any model is loaded.
+
+    Args:
+        steering: The steering.
+        refit: What is to be fitted again; `none` if it is only measured.
+        instruction: What shall be followed; by default what the steering's record names.
+
+    Raises:
+        InstructionError: The record does not name one instruction, or that one has no check.
+        SteeringError: There is nothing to fit.
+    """
+    found = instruction_of(steering) if instruction is None else catalogue.resolve(instruction)
+    if not found.can_check:
+        raise InstructionError(
+            f"{found.label} has no check, so nothing says whether an answer of '{steering.name}' follows it; "
+            "move it without fitting and measuring"
+        )
+    if refit != "none" and not steering.edits:
+        raise SteeringError(f"the steering '{steering.name}' has no edits, so there is nothing to fit again")
+    if refit == "edits" and steering.whens:
+        raise SteeringError(
+            f"the steering '{steering.name}' does not always act, so its edits cannot be learned anew; "
+            "fit its strength, or move it without its conditions (`always()`, `trimtab when --remove`)"
+        )
+    return found
 
 
 def _moved(edit: Edit, block: int, mapped: LinearMap | None) -> Edit:
@@ -255,11 +302,3 @@ def instruction_of(steering: Steering) -> Instruction:
             "give the instruction, or move it without fitting and measuring"
         )
     return catalogue.from_dict(named[0])
-
-
-def _strength(before: Steering, after: Steering) -> float:
-    """By which factor a steering was scaled, as its record tells; 0 for one that changes nothing."""
-    if not after.edits:
-        return 0.0
-    scales = [float(one.record.settings.get("scale", 1.0)) for one in (before, after)]
-    return scales[1] / scales[0]

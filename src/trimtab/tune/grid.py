@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from trimtab.engines import as_engine
 from trimtab.errors import SteeringError
 from trimtab.instructions import resolve
-from trimtab.learn.captured import learning_source
-from trimtab.learn.directions import APPLICATIONS, Application, Directions
+from trimtab.learn import Directions, learning_source
+from trimtab.learn.directions import APPLICATIONS, Application
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response
 from trimtab.progress import Progress, shown

@@ -119,7 +119,6 @@ class Trials(Generic[Key]):
                 f"a search needs at least one first query and one candidate to keep, not {self._first} and {keep}"
             )
         self._steerings, self._fields, self._tie, self._tell = steerings, fields, tie, tell
-        self._stage = f"{instruction.label}: answering steered"
         self._engine = _Asked(engine)
         self._respond = partial(
             respond,
@@ -130,7 +129,7 @@ class Trials(Generic[Key]):
         )
         self._judge = partial(judge, instruction)
         spoken = [pair.instructed for pair in make_pairs(queries, instruction, "validation", seed)]
-        stage = f"{instruction.label}: answering unsteered"
+        stage = "answering unsteered"
         if baseline is None:
             self._engine.told = partial(tell, stage, of=2 * len(queries))
             both = self._respond(queries * 2, queries + spoken)
@@ -237,7 +236,7 @@ class Trials(Generic[Key]):
         rows = [(key, query) for key, queries in todo.items() for query in queries]
         if rows:
             asked, before = [query for _, query in rows], self.rows
-            self._engine.told = lambda done: self._tell(self._stage, before + done, of)
+            self._engine.told = lambda done: self._tell("answering steered", before + done, of)
             written = self._respond(asked, asked, steering=[self._steerings[key] for key, _ in rows])
             judged = self._judge("steered", None, written)
             start = 0

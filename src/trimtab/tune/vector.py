@@ -14,7 +14,7 @@ from trimtab import learn
 from trimtab.engines import as_engine
 from trimtab.instructions import resolve
 from trimtab.learn.directions import APPLICATIONS, Application, Directions
-from trimtab.progress import Progress, prefixed, shown
+from trimtab.progress import Progress
 from trimtab.prompts.pairs import make_pairs
 from trimtab.steering.edits import TokenScope
 from trimtab.steering.steering import Steering
@@ -74,13 +74,10 @@ def learn_directions(
         PromptError: There are no queries.
         ModelError: The model's activations are not finite.
     """
-    instruction = resolve(instruction)
-    source = learn.learning_source(instruction).instruction
+    source = learn.learning_source(resolve(instruction)).instruction
     pairs = make_pairs(queries, source, "learning", seed=seed)
     function = learn.mean_difference if method == "mean_difference" else learn.pca
-    with shown(progress) as tell:
-        told = prefixed(tell, instruction.label)
-        return function(as_engine(model), pairs, source, batch_size=batch_size, progress=told)
+    return function(as_engine(model), pairs, source, batch_size=batch_size, progress=progress)
 
 
 def make_vector(
