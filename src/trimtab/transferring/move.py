@@ -151,7 +151,15 @@ def transfer(
         from trimtab.learn.distillation.relearn import relearn
 
         learned = relearn(
-            teacher, engine, moved, learning, queries, target, max_new_tokens=max_new_tokens, seed=seed
+            teacher,
+            engine,
+            moved,
+            learning,
+            queries,
+            target,
+            max_new_tokens=max_new_tokens,
+            progress=progress,
+            seed=seed,
         )
         return dataclasses.replace(result, steering=learned, refit="edits")
     from trimtab import tune
