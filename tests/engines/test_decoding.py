@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from trimtab.engines.decoding import (
-    Randomness,
     Settings,
     SpecialTokens,
     left_padded,
@@ -41,26 +40,6 @@ def test_what_is_not_given_stays_the_models_own() -> None:
     options = Settings(do_sample=True, top_k=0).options()
     assert options["top_k"] == 0
     assert "temperature" not in options
-
-
-def test_a_seed_leaves_the_generators_as_they_were_and_goes_on_where_it_stopped() -> None:
-    state = torch.get_rng_state()
-    stretches = Randomness(5)
-    with stretches():
-        first = torch.rand(2)
-    with stretches():
-        second = torch.rand(2)
-    assert torch.equal(torch.get_rng_state(), state)
-    with Randomness(5)():
-        assert torch.equal(torch.rand(4), torch.cat([first, second]))
-    with Randomness(None)():
-        torch.rand(1)
-    assert not torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_seed_must_fit() -> None:
-    with pytest.raises(ModelError, match="must fit into 64 bits"):
-        Randomness(2**64)
 
 
 def test_a_response_ends_before_its_first_end_token() -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
 from trimtab.steering.edits import Edit
@@ -95,42 +95,6 @@ class Settings:
             given = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
             options |= {name: value for name, value in given.items() if value is not None}
         return options
-
-
-class Randomness:
-    """A stretch of torch's random numbers from a seed, that leaves torch's own generators as they were.
-
-    Args:
-        seed: The seed; None takes the numbers from torch's own generators.
-        devices: Where numbers may be drawn beside the CPU.
-    """
-
-    def __init__(self, seed: int | None, devices: Iterable[torch.device] = ()) -> None:
-        if seed is not None and not -(2**63) <= seed < 2**64:
-            raise ModelError(f"the seed {seed} is too large; it must fit into 64 bits")
-        self._seed = seed
-        self._devices = sorted({device for device in devices if device.type == "cuda"}, key=str)
-        self._state: Tensor | None = None
-        self._states: list[Tensor] = []
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Draws from the seed inside; entered again, goes on where it stopped."""
-        if self._seed is None:
-            yield
-            return
-        with torch.random.fork_rng(devices=self._devices):
-            if self._state is None:
-                torch.manual_seed(self._seed)
-            else:
-                torch.set_rng_state(self._state)
-                for device, state in zip(self._devices, self._states, strict=True):
-                    torch.cuda.set_rng_state(state, device)
-            try:
-                yield
-            finally:
-                self._state = torch.get_rng_state()
-                self._states = [torch.cuda.get_rng_state(device) for device in self._devices]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from trimtab.engines.base import (
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
 from trimtab.engines.capturing import CaptureStatistics
 from trimtab.engines.decoding import (
-    Randomness,
     Settings,
     SpecialTokens,
     Writer,
@@ -30,6 +29,7 @@ from trimtab.engines.decoding import (
 )
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.names import model_identity
+from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress
 from trimtab.steering.blocks import find_decoder_blocks

@@ -21,8 +21,9 @@ from trimtab.engines.base import (
 )
 from trimtab.engines.batching import check_batch_size
 from trimtab.engines.capturing import CaptureStatistics, pooled
-from trimtab.engines.decoding import Randomness, Settings
+from trimtab.engines.decoding import Settings
 from trimtab.engines.encoding import Encoding, check_positions
+from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress, shown
 from trimtab.vllm import sampling
