@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from trimtab.serve.choosing import Chosen, check_elsewhere, choose
@@ -194,8 +194,7 @@ def is_json(scope: Scope) -> bool:
 
 
 def _header(scope: Scope, name: str) -> str | None:
-    wanted = name.encode()
-    found: Iterable[bytes] = (value for key, value in scope["headers"] if key.lower() == wanted)
+    found = (value for key, value in scope["headers"] if key.lower() == name.encode())
     return next((value.decode("latin-1") for value in found), None)
 
 

@@ -116,11 +116,11 @@ class VllmEngine(Engine):
             ModelError: Also if the engine was made with `record=False`.
         """
         rows = self._encoding.prompts(prompts)
-        wanted = self.block_numbers(blocks)
+        numbers = self.block_numbers(blocks)
         check_positions(positions, rows)
         check_batch_size(batch_size)
         total, width = self.identity.blocks, self.identity.width
-        along = CaptureStatistics(wanted, total, width, directions, keep).directions
+        along = CaptureStatistics(numbers, total, width, directions, keep).directions
         if not self._records:
             raise ModelError(
                 "this engine was made with record=False, so that it cannot capture; leave that out"
@@ -132,14 +132,14 @@ class VllmEngine(Engine):
         with self._reading, shown(progress) as tell:
             done = 0
             tell("reading", done, len(rows))
-            for group in self._groups(rows, len(wanted), positions, keep):
+            for group in self._groups(rows, len(numbers), positions, keep):
                 lengths = tuple(len(row) for row in group)
-                self._rpc("trimtab_record_begin", Reading(wanted, lengths, positions, along, keep).pack())
+                self._rpc("trimtab_record_begin", Reading(numbers, lengths, positions, along, keep).pack())
                 requests = [self._reading_request(row, number) for number, row in enumerate(group)]
                 for _ in self._requests.outputs(requests, batch_size):
                     done += 1
                     tell("reading", done, len(rows))
-                parts.append(merged(self._rpc("trimtab_record_result"), wanted))
+                parts.append(merged(self._rpc("trimtab_record_result"), numbers))
         result = pooled(parts)
         expected = sum(len(row) for row in rows) if positions == "all" else len(rows)
         if result.count != expected:
@@ -341,11 +341,11 @@ class VllmEngine(Engine):
         return self.llm
 
 
-def _extra(**said: Any) -> dict[str, Any]:
+def _extra(**fields: Any) -> dict[str, Any]:
     from trimtab.serve.request import STEERING_KEY
     from trimtab.vllm.frontend.frontend import TrustedRequest
 
-    return {STEERING_KEY: TrustedRequest(**said)}
+    return {STEERING_KEY: TrustedRequest(**fields)}
 
 
 def _loss(output: Any, start: int, answer: list[int]) -> float:

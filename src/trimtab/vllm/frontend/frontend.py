@@ -93,12 +93,12 @@ class Frontend:
         if not isinstance(extra, Mapping):
             return RequestPlan()
         refuse_internal(extra)
-        asked = extra.get(STEERING_KEY)
-        if asked is None or asked == TrustedRequest():
+        request = extra.get(STEERING_KEY)
+        if request is None or request == TrustedRequest():
             return RequestPlan()
-        if isinstance(asked, TrustedRequest):
-            return self._trusting(asked)
-        resolved = resolve(parse_request(asked), self.library)
+        if isinstance(request, TrustedRequest):
+            return self._trusting(request)
+        resolved = resolve(parse_request(request), self.library)
         if not resolved.composition:
             return RequestPlan()
         internal: dict[str, Any] = {"composition": [list(part) for part in resolved.composition]}

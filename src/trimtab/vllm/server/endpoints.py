@@ -128,9 +128,9 @@ class VllmBackend:
 
 def _may_change(args: Namespace, has_key: bool) -> bool:
     """Whether clients may load and unload, by what vLLM made of its command line."""
-    said = os.environ.get(UPLOAD)
-    if said != AUTO:
-        return said == "1"
+    setting = os.environ.get(UPLOAD)
+    if setting != AUTO:
+        return setting == "1"
     return may_change(getattr(args, "host", None), has_key=has_key, uds=getattr(args, "uds", None))
 
 

@@ -42,40 +42,32 @@ def check_environment(environment: Mapping[str, str]) -> None:
         )
 
 
+def _parsed(options: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each option as `--with-dashes`, with what is given to it in either of its two forms, up to the next one."""
+    found: list[tuple[str, list[str]]] = []
+    for option in options:
+        if option.startswith("-"):
+            head, equals, value = option.partition("=")
+            name = "--" + head[2:].replace("_", "-") if head.startswith("--") else head
+            found.append((name, [value] if equals else []))
+        elif found:
+            found[-1][1].append(option)
+    return found
+
+
 def names(options: Sequence[str]) -> set[str]:
     """The options that are there, as `--with-dashes`."""
-    return {_name(option) for option in options if option.startswith("-")}
+    return {name for name, _ in _parsed(options)}
 
 
-def _name(option: str) -> str:
-    head = option.split("=", 1)[0]
-    return "--" + head[2:].replace("_", "-") if head.startswith("--") else head
-
-
-def value(options: Sequence[str], wanted: str) -> str | None:
-    """The last value that is given to an option, in either of its two forms."""
-    found = None
-    for number, option in enumerate(options):
-        if _name(option) == wanted:
-            _, equals, value = option.partition("=")
-            found = value if equals else (options[number + 1] if number + 1 < len(options) else None)
-    return found
+def value(options: Sequence[str], name: str) -> str | None:
+    """What is given to an option the last time it is there."""
+    return next((values[0] for given, values in reversed(_parsed(options)) if given == name and values), None)
 
 
 def keys(options: Sequence[str]) -> list[str]:
     """The API keys that are given: all that follow the option, up to the next one."""
-    found: list[str] = []
-    reading = False
-    for option in options:
-        if option.startswith("-"):
-            _, equals, value = option.partition("=")
-            reading = _name(option) == "--api-key"
-            if reading and equals:
-                found.append(value)
-                reading = False
-        elif reading:
-            found.append(option)
-    return found
+    return [key for name, values in _parsed(options) if name == "--api-key" for key in values]
 
 
 def refuse(options: Sequence[str]) -> None:
@@ -115,24 +107,24 @@ def refuse(options: Sequence[str]) -> None:
 def take_additional_config(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """The options without `--additional-config`, and what it says: it is given once, with our part in it."""
     rest: list[str] = []
-    said: str | None = None
-    waiting = False
-    for option in options:
-        if waiting:
-            said, waiting = option, False
-        elif _name(option) == "--additional-config":
-            _, equals, value = option.partition("=")
-            said, waiting = (value, False) if equals else (None, True)
-        else:
+    text: str | None = None
+    options = list(options)
+    while options:
+        option = options.pop(0)
+        if names([option]) != {"--additional-config"}:
             rest.append(option)
-    if said is None and not waiting:
+        elif "=" in option:
+            text = option.partition("=")[2]
+        else:
+            text = options.pop(0) if options else ""
+    if text is None:
         return rest, {}
     try:
-        others = json.loads(said or "")
+        others = json.loads(text)
     except ValueError:
         others = None
     if not isinstance(others, dict):
-        raise TrimtabError(f"--additional-config must be a JSON object, not {said!r:.60}")
+        raise TrimtabError(f"--additional-config must be a JSON object, not {text!r:.60}")
     if "trimtab" in others:
         raise TrimtabError(
             "--additional-config: leave 'trimtab' out; use --steerings, --gates and the like for it"

@@ -50,26 +50,15 @@ class Reading:
 
     def pack(self) -> bytes:
         """The same as bytes."""
-        said = {
-            "blocks": self.blocks,
-            "lengths": self.lengths,
-            "positions": self.positions,
-            "keep": self.keep,
-        }
         tensors = {} if self.directions is None else {"directions": self.directions.contiguous()}
-        return pack_tensors(tensors, said)
+        return pack_tensors(tensors, dataclasses.asdict(dataclasses.replace(self, directions=None)))
 
     @classmethod
     def unpack(cls, packed: bytes) -> Reading:
         """What `pack` gave."""
-        tensors, said = unpack_tensors(packed)
-        return cls(
-            tuple(said["blocks"]),
-            tuple(said["lengths"]),
-            said["positions"],
-            tensors.get("directions"),
-            said["keep"],
-        )
+        tensors, document = unpack_tensors(packed)
+        lists = {name: tuple(document[name]) for name in ("blocks", "lengths")}
+        return cls(**{**document, **lists, "directions": tensors.get("directions")})
 
 
 @dataclass(eq=False)
@@ -110,7 +99,7 @@ class Recorder:
         self._buffers = {
             block: torch.zeros(tokens, width, dtype=dtype, device=device) for block in sorted(blocks)
         }
-        self._wanted: Reading | None = None
+        self._reading: Reading | None = None
         self._statistics: CaptureStatistics | None = None
         self._prompts: list[_Prompt] = []
         self._step: list[
@@ -122,21 +111,21 @@ class Recorder:
         """Where a block's output is copied in every step: `[tokens, d]`, always the same memory."""
         return self._buffers[block]
 
-    def begin(self, wanted: Reading) -> None:
+    def begin(self, reading: Reading) -> None:
         """Starts to read anew, of the blocks those that are here; what was read before is dropped."""
         self.drop()
-        own = [place for place, block in enumerate(wanted.blocks) if block in self._buffers]
+        own = [place for place, block in enumerate(reading.blocks) if block in self._buffers]
         if not own:
             return
-        directions = None if wanted.directions is None else wanted.directions[own]
-        blocks = tuple(wanted.blocks[place] for place in own)
-        self._wanted = dataclasses.replace(wanted, blocks=blocks, directions=directions)
-        self._prompts = [_Prompt(row, length) for row, length in enumerate(wanted.lengths)]
-        self._statistics = CaptureStatistics(blocks, _UNKNOWN, self._width, directions, wanted.keep)
+        directions = None if reading.directions is None else reading.directions[own]
+        blocks = tuple(reading.blocks[place] for place in own)
+        self._reading = dataclasses.replace(reading, blocks=blocks, directions=directions)
+        self._prompts = [_Prompt(row, length) for row, length in enumerate(reading.lengths)]
+        self._statistics = CaptureStatistics(blocks, _UNKNOWN, self._width, directions, reading.keep)
 
     def drop(self) -> None:
         """Ends reading without a result."""
-        self._wanted, self._statistics = None, None
+        self._reading, self._statistics = None, None
         self._prompts, self._step, self._count = [], [], 0
 
     def before_step(
@@ -151,7 +140,7 @@ class Recorder:
         `scheduled` and `computed` count each request's tokens in this step and before it; `rows` are the prompts of
         this reading that the requests are, None for one that is not read.
         """
-        if self._wanted is None:
+        if self._reading is None:
             return
         self._read()
         place = 0
@@ -180,28 +169,28 @@ class Recorder:
 
     def _read(self) -> None:
         """Takes out of the buffers what the last step wrote of prompts that are read."""
-        wanted, statistics, step = self._wanted, self._statistics, self._step
+        reading, statistics, step = self._reading, self._statistics, self._step
         self._step = []
-        if not step or wanted is None or statistics is None:
+        if not step or reading is None or statistics is None:
             return
         places: list[int] = []
         counts = []
         for prompt, place, start, count in step:
-            first, last = prompt.tokens(wanted.positions, start, count)
+            first, last = prompt.tokens(reading.positions, start, count)
             places += range(place + first - start, place + last - start)
             counts.append(last - first)
             prompt.read = max(prompt.read, start + count)
         prompts = [prompt for prompt, *_ in step]
         ended = [prompt for prompt in prompts if prompt.read >= prompt.length and not prompt.ended]
-        for block in wanted.blocks:
+        for block in reading.blocks:
             buffer = self._buffers[block]
             vectors = buffer.index_select(0, torch.tensor(places, dtype=torch.long, device=buffer.device))
             for prompt, part in zip(prompts, torch.split(vectors, counts), strict=True):
                 if len(part):
-                    one = part.float().sum(0, keepdim=True) if wanted.positions == "mean" else part
+                    one = part.float().sum(0, keepdim=True) if reading.positions == "mean" else part
                     prompt.held.setdefault(block, []).append(one)
             if ended:
-                each = [_whole(prompt, block, wanted.positions) for prompt in ended]
+                each = [_whole(prompt, block, reading.positions) for prompt in ended]
                 rows = [prompt.row for prompt in ended]
                 statistics.add(block, torch.cat(each), rows, [len(one) for one in each])
         for prompt in ended:
@@ -226,9 +215,9 @@ def merged(results: Sequence[bytes], blocks: Sequence[int]) -> Capture:
     found: dict[int, tuple[dict[str, Tensor], int]] = {}
     counts = set()
     for packed in filter(None, results):
-        tensors, said = unpack_tensors(packed)
-        counts.add(said["count"])
-        found |= {block: (tensors, place) for place, block in enumerate(said["blocks"])}
+        tensors, document = unpack_tensors(packed)
+        counts.add(document["count"])
+        found |= {block: (tensors, place) for place, block in enumerate(document["blocks"])}
     if len(counts) != 1 or set(found) != set(blocks):
         raise ModelError(
             f"the workers of vllm read the blocks {sorted(found)} of {list(blocks)}, and {sorted(counts)} vectors"
