@@ -19,22 +19,14 @@ from trimtab.errors import SteeringError
 from trimtab.steering.documents import finite_number, finite_vector, take
 from trimtab.steering.edits import Edit, TokenScope
 from trimtab.steering.when import When
-from trimtab.steering.when.files import read_when, when_document, when_tensors
+from trimtab.steering.when.files import read_when, when_tensors
 
 if TYPE_CHECKING:
     from trimtab.steering.record import ModelIdentity
 
 
 def edits_document(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, Any]:
-    """Edits and when they act as plain JSON, without the vectors.
-
-    Args:
-        edits: The edits, in the order of their tensors.
-        whens: The different ones among their `when`.
-
-    Raises:
-        SteeringError: A `when` is Python code.
-    """
+    """Edits as plain JSON, without the vectors; each names its `when` by its place among the different ones."""
     listed = []
     for edit in edits:
         values: dict[str, Any] = {
@@ -46,10 +38,7 @@ def edits_document(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, An
         if edit.when is not None:
             values["condition"] = whens.index(edit.when)
         listed.append(values)
-    document: dict[str, Any] = {"edits": listed}
-    if whens:
-        document["conditions"] = [when_document(when) for when in whens]
-    return document
+    return {"edits": listed}
 
 
 def edits_tensors(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, Tensor]:

@@ -61,6 +61,8 @@ class FileKind:
 
 STEERING = FileKind("steering")
 DIRECTIONS = FileKind("directions")
+CARD = "README.md"
+"""What may lie beside them: a card for people."""
 _KINDS = (STEERING, DIRECTIONS)
 
 
@@ -255,7 +257,9 @@ def check_folder(folder: Path) -> None:
     if there != folder:
         return
     ours = {path(folder).name for kind in _KINDS for path in (kind.document_path, kind.tensors_path)}
-    leftovers = [path for path in folder.iterdir() if path.name not in ours and not _is_left_over(path, ours)]
+    leftovers = [
+        path for path in folder.iterdir() if path.name not in (*ours, CARD) and not _is_left_over(path, ours)
+    ]
     for kind in _KINDS:
         path = kind.document_path(folder)
         if path.exists():

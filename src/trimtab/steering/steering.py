@@ -12,25 +12,24 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from trimtab.errors import SteeringError
 from trimtab.steering import card as steering_card
-from trimtab.steering.documents import canonical_digest, finite_number, take
-from trimtab.steering.edit_files import edits_document, edits_tensors, read_edits
+from trimtab.steering.documents import canonical_digest, finite_number
+from trimtab.steering.edit_files import edits_document
 from trimtab.steering.edits import Edit
-from trimtab.steering.folder import STEERING, read_folder, write_folder
 from trimtab.steering.record import ModelIdentity, Record
+from trimtab.steering.saving import Saved
 from trimtab.steering.when import When
 
 __all__ = ["ModelIdentity", "Record", "Steering"]
 
 
 @dataclass(frozen=True, eq=False)
-class Steering:
+class Steering(Saved):
     """A named set of edits for one model.
 
     Attributes:
@@ -203,8 +202,8 @@ class Steering:
             SteeringError: A `when` is Python code.
         """
         content = hashlib.sha256()
-        document = self._document()
-        for key in ("name", "measurements", "created", "version"):
+        document = {**self.record.to_dict(), **edits_document(self.edits, self.whens)}
+        for key in ("measurements", "created", "version"):
             del document[key]
         if self.whens:
             document["conditions"] = [when.content() for when in self.whens]
@@ -218,57 +217,6 @@ class Steering:
     def describe(self) -> str:
         """A short card to read: what it does, for which model, how it was made, what it measured."""
         return steering_card.describe(self)
-
-    def save(self, folder: str | Path) -> Path:
-        """Write `steering.json` and `steering.safetensors` into a folder, atomically.
-
-        Args:
-            folder: Made when it is missing. An older steering in it is replaced.
-
-        Returns:
-            The folder.
-
-        Raises:
-            SteeringError: The folder holds something else or cannot be written, the record is not plain JSON, or a
-                `when` is Python code.
-        """
-        version = 2 if self.whens else 1
-        return write_folder(folder, STEERING, self._document(), self._tensors(), version=version)
-
-    @classmethod
-    def load(
-        cls, folder: str | Path, model: ModelIdentity | None = None, *, allow_other_model: bool = False
-    ) -> Steering:
-        """Read a saved steering.
-
-        Args:
-            folder: Where it was saved.
-            model: The model it is meant for: checked with `check_model` when given.
-            allow_other_model: Take a steering of another model of the same shape; it is then `moved_to` this one.
-
-        Raises:
-            SteeringError: The folder is missing, not a steering, damaged, of a newer format, or for another model.
-        """
-        document, tensors, mismatch = read_folder(folder, STEERING)
-        where = STEERING.document_path(Path(folder))
-        record = Record.from_dict(document, where)
-        edits = read_edits(document, tensors, record.model, where)
-        steering = cls(name=take(document, "name", str, where), edits=edits, record=record)
-        unknown = set(tensors) - set(steering._tensors())
-        if unknown:
-            raise SteeringError(f"{folder} has tensors that belong to no edit: {', '.join(sorted(unknown))}")
-        if mismatch is not None:
-            raise SteeringError(mismatch)
-        if model is None:
-            return steering
-        steering.check_model(model, allow_other_model=allow_other_model)
-        return steering if record.model.refusal(model) is None else steering.moved_to(model)
-
-    def _document(self) -> dict[str, Any]:
-        return {"name": self.name, **self.record.to_dict(), **edits_document(self.edits, self.whens)}
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        return edits_tensors(self.edits, self.whens)
 
 
 def _parts(steering: Steering) -> list[dict[str, Any]]:
