@@ -174,6 +174,22 @@ def test_a_model_of_transformers_and_its_tokenizer_are_followed_too(tiny_llama: 
     )
 
 
+def test_attempts_are_told_one_after_the_other(tiny_llama: Any) -> None:
+    told: list[tuple[str, int]] = []
+    trimtab.follow(
+        tiny_llama,
+        ["hi", "go"],
+        "json",
+        budget=2,
+        max_new_tokens=2,
+        progress=lambda stage, done, of=None, note="": told.append((stage, done)),
+    )
+    assert [stage for stage, done in told if not done] == [
+        "attempt 1 of 2: writing",
+        "attempt 2 of 2: writing",
+    ]
+
+
 def test_in_a_chat_the_last_message_tells_the_instruction() -> None:
     engine = Scripted(lambda call: BAD)
     chat = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "q"}]

@@ -19,10 +19,11 @@ from trimtab.cli.steerings import (
     SteeringOption,
     compose,
     folders_of,
-    model_of,
+    open_for,
     read_prompts,
 )
 from trimtab.errors import InstructionError
+from trimtab.instructions import resolve_all
 
 if TYPE_CHECKING:
     from trimtab.following import Attempt, Followed
@@ -64,11 +65,8 @@ def command(
     if instructions is None and (steered is None or not steered.record.instructions):
         raise InstructionError("name what to check: --instructions json, or a steering that stands for one")
     tried = numbers(strengths, "--strengths", float)
-    from trimtab.instructions.spelling import parse_instructions
-
-    wanted = None if instructions is None else parse_instructions(instructions)
-    model, loading = model_of(steered, model, loading)
-    engine = loading.open(output, model, reads=steered is not None and bool(steered.whens))
+    wanted = None if instructions is None else resolve_all(instructions)
+    engine = open_for(steered, model, loading, output)
     import trimtab
 
     rows = trimtab.follow(

@@ -19,13 +19,13 @@ from trimtab.cli.steerings import (
     SteeringOption,
     compose,
     folders_of,
-    model_of,
+    open_for,
     read_prompts,
 )
 from trimtab.errors import InstructionError
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Generation
+    from trimtab.engines.base import Engine
     from trimtab.steering.steering import Steering
 
 
@@ -64,10 +64,7 @@ def command(
     if compare and not folders:
         raise typer.BadParameter("there is nothing to compare with; name a steering: --steering DIR")
     steered = compose(folders, strength)
-    model, loading = model_of(steered, model, loading)
-    engine = loading.open(output, model, reads=steered is not None and bool(steered.whens))
-    if steered is not None:
-        steered.check_model(engine.identity)
+    engine = open_for(steered, model, loading, output)
     sampling: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "do_sample": sample or temperature is not None or top_p is not None or top_k is not None,
@@ -78,7 +75,7 @@ def command(
     }
     acting = engine.decided(steered, asked, batch_size=batch_size)
     if len(asked) == 1 and output.json is None and not compare:
-        if _idle(steered, acting[0]):
+        if steered is not None and steered.whens and acting[0] is None:
             output.note("the steering does not act on this prompt: it is answered unsteered")
         for piece in engine.stream(asked[0], steering=acting[0], **sampling):
             output.text(piece, end="")
@@ -91,11 +88,6 @@ def command(
     output.result(
         {"model": engine.identity.id, "steering": steered.name if steered else None, "responses": rows}
     )
-
-
-def _idle(steering: Steering | None, acting: Steering | None) -> bool:
-    """Whether a steering does nothing on a prompt because of its `when`."""
-    return steering is not None and bool(steering.whens) and acting is None
 
 
 def _answer(
@@ -116,24 +108,18 @@ def _answer(
     wanted = steering.record.instructions if steering is not None else ()
     rows = []
     for (number, condition), generation in zip(jobs, generations, strict=True):
-        row = _row(prompts[number], condition, generation, wanted)
+        row = {
+            "prompt": prompts[number],
+            "condition": condition,
+            "response": generation.text,
+            "finished": generation.finished,
+            "tokens": len(generation.token_ids),
+            "followed": _followed(prompts[number], generation.text, wanted),
+        }
         if condition == "steered" and steering is not None and steering.whens:
             row["acts"] = acting[number] is not None
         rows.append(row)
     return rows
-
-
-def _row(
-    prompt: str, condition: str, generation: Generation, wanted: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "prompt": prompt,
-        "condition": condition,
-        "response": generation.text,
-        "finished": generation.finished,
-        "tokens": len(generation.token_ids),
-        "followed": _followed(prompt, generation.text, wanted),
-    }
 
 
 def _followed(prompt: str, response: str, wanted: Sequence[dict[str, Any]]) -> dict[str, bool]:
@@ -174,16 +160,13 @@ def _columns(pair: Sequence[dict[str, Any]]) -> Table:
     """The same prompt answered twice, side by side, with what was followed below."""
     table = Table(title=Text(pair[0]["prompt"], style="bold"), title_justify="left", expand=True)
     for row in pair:
-        idle = row.get("acts") is False
-        table.add_column(
-            row["condition"] + (" (it does not act here)" if idle else ""), ratio=1, overflow="fold"
-        )
+        idle = " (it does not act here)" if row.get("acts") is False else ""
+        table.add_column(row["condition"] + idle, ratio=1, overflow="fold")
     table.add_row(*(Text(row["response"]) for row in pair), end_section=True)
-    labels = list(pair[0]["followed"])
-    if labels:
-        table.add_row(*(Text("\n".join(_verdict(label, row) for label in labels)) for row in pair))
+    verdicts = [
+        [f"{label}: {'followed' if one else 'not followed'}" for label, one in row["followed"].items()]
+        for row in pair
+    ]
+    if verdicts[0]:
+        table.add_row(*(Text("\n".join(lines)) for lines in verdicts))
     return table
-
-
-def _verdict(label: str, row: dict[str, Any]) -> str:
-    return f"{label}: {'followed' if row['followed'].get(label) else 'not followed'}"

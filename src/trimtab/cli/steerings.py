@@ -14,9 +14,11 @@ import typer
 
 from trimtab.cli.models import Loading
 from trimtab.cli.options import numbers
+from trimtab.cli.output import Output
 from trimtab.errors import PromptError, SteeringError
 
 if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
     from trimtab.steering.steering import Steering
 
 LoadingT = TypeVar("LoadingT", bound=Loading)
@@ -113,3 +115,12 @@ def model_of(steering: Steering | None, model: str | None, loading: LoadingT) ->
     raise SteeringError(
         f"the steering '{steering.name}' is for {known}, which came from a folder; say where it is: --model FOLDER"
     )
+
+
+def open_for(steering: Steering | None, model: str | None, loading: Loading, output: Output) -> Engine:
+    """The model, which may be that of a steering, loaded and found to be one that the steering fits."""
+    name, loading = model_of(steering, model, loading)
+    engine = loading.open(output, name, reads=steering is not None and bool(steering.whens))
+    if steering is not None:
+        steering.check_model(engine.identity)
+    return engine
