@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from trimtab import demo, instructions, nano, prompts
 from trimtab.demo.plan import Plan, default_instructions, plan_for
 from trimtab.errors import TrimtabError
 from trimtab.measure.rows import CONDITIONS
+from trimtab.prompts.queries import Drawn
 from trimtab.steering.steering import Steering
 
 CHOSEN = (instructions.get("lowercase"), instructions.get("exclude", word="river"), instructions.get("json"))
@@ -25,13 +25,16 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture(scope="module")
-def steps() -> list[tuple[int, str]]:
+def stages() -> list[str]:
     return []
 
 
 @pytest.fixture(scope="module")
-def demonstration(engine: FakeEngine, steps: list[tuple[int, str]]) -> demo.Demonstration:
-    return demo.run(engine, PLAN, on_step=lambda finished, what: steps.append((finished, what)))
+def demonstration(engine: FakeEngine, stages: list[str]) -> demo.Demonstration:
+    def tell(stage: str, done: int, of: int | None = None, note: str = "") -> None:
+        stages.append(stage)
+
+    return demo.run(engine, PLAN, progress=tell)
 
 
 def test_every_instruction_is_measured_in_four_conditions(demonstration: demo.Demonstration) -> None:
@@ -58,28 +61,47 @@ def test_nothing_measured_was_learned_from_or_tuned_on(
 
 
 def test_the_baseline_is_generated_once(engine: FakeEngine, demonstration: demo.Demonstration) -> None:
-    queries = [response.query for response in demonstration.rows[0].responses]
-    assert engine.generated[0][-6:] == queries
-    # Afterwards the bare test questions are asked only of the steered model: three conditions in one call.
-    calls = [batch for batch in engine.generated[1:] if queries[0] in batch]
-    assert [len(batch) for batch in calls] == [18] * len(CHOSEN)
+    queries = {response.query for response in demonstration.rows[0].responses}
+    bare = [prompt for batch in engine.generated for prompt in batch if prompt in queries]
+    # Once for all instructions, and once for each that steers.
+    assert {query: bare.count(query) for query in queries} == dict.fromkeys(queries, 1 + len(CHOSEN))
 
 
-def test_steps_add_up_to_the_plan(steps: list[tuple[int, str]], demonstration: demo.Demonstration) -> None:
-    assert sum(finished for finished, _ in steps) == PLAN.steps
-    assert steps[0][0] == 0
-    assert any("lowercase: choosing" in what for _, what in steps)
+def test_stages_are_told_and_timed(stages: list[str], demonstration: demo.Demonstration) -> None:
+    assert stages[0] == "answering without any instruction"
+    assert any(stage.startswith("lowercase: ") for stage in stages)
+    assert stages[-1] == "answering the test questions"
     assert set(demonstration.seconds) == {"baseline", "learn", "search", "test"}
 
 
 def test_the_search_is_kept_with_its_choice(demonstration: demo.Demonstration) -> None:
-    for outcome in demonstration.outcomes:
-        chosen = [point for point in outcome.search.points if point.chosen]
-        assert len(chosen) == 1
-        assert outcome.steering.blocks == (chosen[0].block,)
-    assert demonstration.outcomes[0].search.improved
-    assert not demonstration.outcomes[2].search.improved
-    assert all(point.strength < 0 for point in demonstration.outcomes[1].search.points)
+    searches = []
+    for one in demonstration.learned:
+        assert one.search is not None
+        [chosen] = [point for point in one.search.points if point.chosen]
+        assert one.steering.blocks == (chosen.block,)
+        searches.append(one.search)
+    assert searches[0].improved
+    assert not searches[2].improved
+    assert all(point.strength < 0 for point in searches[1].points)
+
+
+def test_what_is_rejected_is_not_chosen_and_what_is_objected_to_may_be(tmp_path: Path) -> None:
+    """The report of a demonstration judges a search as the report of a search does."""
+    plan = Plan(CHOSEN[:1], pairs=4, validation=2, test=2)
+    [broken] = demo.run(FakeEngine(breaks=0.0), plan).learned
+    assert broken.search is not None
+    assert not any(point.chosen or point.accepted for point in broken.search.points)
+    assert broken.search.caption.endswith("none chosen")
+    assert broken.steering.edits == ()
+
+    def facts(query: str, response: str) -> float:
+        return 0.85 if response.islower() else 1.0
+
+    [objected] = demo.run(FakeEngine(), plan, facts=facts).learned
+    assert objected.search is not None
+    assert [point.accepted for point in objected.search.points if point.chosen] == [True]
+    assert "facts" in str(objected.steering.record.measurements["validation"]["objections"])
 
 
 def test_saving_writes_the_report_and_steerings_that_load(
@@ -88,12 +110,12 @@ def test_saving_writes_the_report_and_steerings_that_load(
     path = demo.save(demonstration, tmp_path / "a" / "b", created=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     page = check(path.read_text(encoding="utf-8"))
     assert "2026-01-02 03:04 UTC" in page.words
-    for outcome in demonstration.outcomes:
-        assert outcome.instruction.label in page.words
-        loaded = Steering.load(path.parent / "steerings" / outcome.instruction.name, IDENTITY)
-        assert loaded.digest() == outcome.steering.digest()
+    for one in demonstration.learned:
+        assert one.instruction.label in page.words
+        loaded = Steering.load(path.parent / "steerings" / one.instruction.name, IDENTITY)
+        assert loaded.digest() == one.steering.digest()
         assert loaded.record.measurements["test"]["steered"]["n"] == 6
-        assert loaded.record.instructions == (outcome.instruction.to_dict(),)
+        assert loaded.record.instructions == (one.instruction.to_dict(),)
     demo.save(demonstration, tmp_path / "a" / "b")  # a second run replaces the first
     assert sorted(p.name for p in path.parent.iterdir()) == ["report.html", "steerings"]
 
@@ -126,17 +148,15 @@ def test_the_json_document_has_the_documented_shape(demonstration: demo.Demonstr
 
 
 def test_shared_queries_are_refused() -> None:
-    def queries(split: str, n: int) -> Sequence[str]:
-        return [f"{split} {i}" for i in range(n - 1)] + ["the same one"]
-
+    queries = Drawn(["one", "the same one"], ["two"], ["three", "the same one"])
     with pytest.raises(TrimtabError, match=r"'the same one' is in two"):
         demo.run(FakeEngine(), PLAN, queries=queries)
 
 
 def test_own_queries_and_facts_are_used() -> None:
-    def queries(split: str, n: int) -> Sequence[str]:
-        return [f"{split} question {i}?" for i in range(n)]
-
+    queries = Drawn(
+        *([f"{split} question {i}?" for i in range(6)] for split in ("learning", "validation", "test"))
+    )
     result = demo.run(
         FakeEngine(), PLAN, queries=queries, facts=lambda query, response: float("test" in query)
     )
@@ -161,7 +181,8 @@ def test_the_summary_tells_when_steering_harms(demonstration: demo.Demonstration
             ]
 
     harmed = demo.run(Stubborn(), Plan(CHOSEN[:1], pairs=4, validation=2, test=2))
-    assert not harmed.outcomes[0].search.improved
+    assert harmed.learned[0].search is not None
+    assert not harmed.learned[0].search.improved
     assert "For lowercase the steering does worse than doing nothing." in demo.summary(harmed)
 
 
@@ -172,6 +193,7 @@ def test_plans_suit_the_model() -> None:
     assert all(0 <= block < IDENTITY.blocks for block in real.blocks)
     assert len(real.instructions) == 5
     assert plan_for(IDENTITY, [*CHOSEN, CHOSEN[0]]).instructions == CHOSEN
+    assert plan_for(IDENTITY, 'lowercase,exclude(word="river"),json').instructions == CHOSEN
 
 
 def test_the_default_list_has_all_kinds() -> None:
@@ -189,25 +211,24 @@ def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_a_model_that_gives_gradients_is_distilled_and_compared(tmp_path: Path) -> None:
-    losses: list[float] = []
-    steps: list[int] = []
+    notes: list[str] = []
+
+    def tell(stage: str, done: int, of: int | None = None, note: str = "") -> None:
+        if "loss" in note:
+            notes.append(note)
+
     plan = Plan(
         (instructions.get("lowercase"),), pairs=16, training_steps=16, validation=4, test=6, max_new_tokens=96
     )
-    result = demo.run(
-        trimtab.load("nano"),
-        plan,
-        facts=nano.facts,
-        on_step=lambda finished, what: steps.append(finished),
-        distilling=lambda stage, done, of=None, note="": note and losses.append(float(note.split()[1])),
-    )
-    assert sum(steps) == plan.steps
-    assert losses[-1] < losses[0] / 2
+    result = demo.run(trimtab.load("nano"), plan, facts=nano.facts, progress=tell)
+    first, last = (float(note.split()[-1]) for note in (notes[0], notes[-1]))
+    assert last < first / 2
     assert set(result.seconds) == {"baseline", "distill", "learn", "search", "test"}
-    [outcome] = result.outcomes
-    assert outcome.steering.record.method == "distilled"
-    assert outcome.vector is not None
-    assert outcome.vector.record.method == "mean_difference"
+    [one] = result.learned
+    assert one.steering.record.method == "distilled"
+    assert one.vector is not None
+    assert one.vector.record.method == "mean_difference"
+    assert one.vector.record.measurements["test"].keys() == {"steered"}
     rows = result.to_dict()["rows"]
     assert [(row["condition"], row["method"]) for row in rows] == [
         ("baseline", None),

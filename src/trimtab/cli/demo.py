@@ -66,10 +66,10 @@ def command(
     """
     start = time.perf_counter()
     from trimtab import demo
-    from trimtab.instructions import spelling as specs
+    from trimtab.instructions.spelling import resolve_all
     from trimtab.report import pages
 
-    chosen = None if instructions is None else specs.parse_instructions(instructions)
+    chosen = None if instructions is None else resolve_all(instructions)
     pages.check_installed()
     demo.prepare_folder(out)
     output.note(f"loading {model}")
@@ -91,15 +91,8 @@ def command(
         seed=seed,
     )
     loaded = time.perf_counter() - start
-    done = 0
     with output.progress() as tell:
-
-        def on_step(finished: int, what: str) -> None:
-            nonlocal done
-            done += finished
-            tell(what, done, plan.steps)
-
-        demonstration = demo.run(engine, plan, facts=facts_of(engine), on_step=on_step, distilling=tell)
+        demonstration = demo.run(engine, plan, facts=facts_of(engine), progress=tell)
     demonstration.seconds = {"load": loaded, **demonstration.seconds}
     with demonstration.timed("report"):
         path = demo.save(demonstration, out)
@@ -109,7 +102,7 @@ def command(
 
 
 def show(demonstration: Demonstration, path: Path, output: Output) -> None:
-    """Print what a demonstration measured."""
+    """Print what a demonstration measured, and where its report was written."""
     from trimtab.demo import summary
     from trimtab.report.page import sample_of
     from trimtab.report.plots import by_instruction

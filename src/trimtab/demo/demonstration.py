@@ -1,15 +1,17 @@
-"""What a demonstration measured."""
+"""What a demonstration learned and measured."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trimtab.demo.plan import Plan
-from trimtab.measure.rows import Row
+from trimtab.evaluate.results import Evaluation
+from trimtab.measure.rows import Row, with_test
 from trimtab.report.heatmap import SearchMap
 
 if TYPE_CHECKING:
@@ -18,54 +20,59 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of one instruction.
+class Learned:
+    """What was learned of one instruction.
 
     Attributes:
         instruction: The instruction.
         steering: The distilled steering, with its test measurements in the record. With an engine that gives no
             gradients it is the mean difference.
-        rows: The four conditions on test queries, with this steering.
         vector: The mean difference as the search chose to apply it, where it stands beside a distilled steering.
-        vector_row: Steered by the vector, on the same queries.
-        search: Every candidate of the vector's search, and whether the chosen one was better than none.
+        search: Every candidate of the vector's search; None where there was nothing to choose.
     """
 
     instruction: Instruction
     steering: Steering
-    rows: tuple[Row, ...]
     vector: Steering | None
-    vector_row: Row | None
-    search: SearchMap
+    search: SearchMap | None
+
+    def measured(self, rows: Sequence[Row], beside: Sequence[Row]) -> Learned:
+        """The same, with what the steering and the vector measured on test queries in their records."""
+        vector = None if self.vector is None else with_test(self.vector, beside)
+        return dataclasses.replace(self, steering=with_test(self.steering, rows), vector=vector)
 
 
 @dataclass
 class Demonstration:
-    """What a demonstration measured.
+    """What a demonstration learned and measured.
 
     Attributes:
         model: The model.
         plan: What was asked for.
-        outcomes: One per instruction, in order.
+        learned: One per instruction, in order.
+        evaluation: What the steerings measured on the suite of the test queries; None while that is to come.
+        beside: What the vectors measured on it where they stand beside distilled steerings.
         not_distilled: Why an instruction could not be distilled, by label; it is steered by the mean difference.
         seconds: Where the time went, by kind of step.
     """
 
     model: ModelIdentity
     plan: Plan
-    outcomes: list[Outcome] = field(default_factory=list)
+    learned: list[Learned] = field(default_factory=list)
+    evaluation: Evaluation | None = None
+    beside: Evaluation | None = None
     not_distilled: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Row]:
-        """The four rows of each instruction."""
-        return [row for outcome in self.outcomes for row in outcome.rows]
+        """The four rows of each instruction, with Wilson's intervals."""
+        return [] if self.evaluation is None else self.evaluation.rows(bootstrap=False)
 
     @property
     def vector_rows(self) -> list[Row]:
         """The row of each instruction's vector, where it stands beside a distilled steering."""
-        return [outcome.vector_row for outcome in self.outcomes if outcome.vector_row is not None]
+        return [] if self.beside is None else self.beside.rows(bootstrap=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of `trimtab demo --json`."""
@@ -78,14 +85,7 @@ class Demonstration:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Adds the time its block takes to `seconds[name]`.
-
-        Args:
-            name: The kind of step.
-
-        Yields:
-            Nothing.
-        """
+        """Adds the time its block takes to `seconds[name]`."""
         start = time.perf_counter()
         try:
             yield

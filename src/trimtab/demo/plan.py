@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab import instructions as catalogue
 from trimtab import nano
+from trimtab.instructions.spelling import resolve_all
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -43,40 +44,33 @@ class Plan:
     batch_size: int | None = None
     seed: int = 0
 
-    @property
-    def steps(self) -> int:
-        """Number of steps: the baseline, and four for each instruction."""
-        return 1 + 4 * len(self.instructions)
-
 
 def plan_for(
-    identity: ModelIdentity, instructions: Sequence[Instruction] | None = None, **changes: Any
+    identity: ModelIdentity,
+    instructions: Instruction | str | Sequence[Instruction | str] | None = None,
+    **changes: Any,
 ) -> Plan:
     """The plan that suits a model.
 
     Args:
         identity: The model.
-        instructions: What to show; None takes :func:`default_instructions`.
+        instructions: What to show, or spellings of it; None takes :func:`default_instructions`.
         **changes: Fields of :class:`Plan` to set otherwise; None keeps the default.
 
-    Returns:
-        The plan.
+    Raises:
+        InstructionError: There is no such instruction.
     """
     small = nano.is_built_in(identity.id)
-    wanted = default_instructions(small=small) if instructions is None else instructions
+    wanted = default_instructions(small=small) if instructions is None else resolve_all(instructions)
     chosen = tuple(dict.fromkeys(wanted))  # each once: its label names it in the tables
     plan = (_plan_for_nano if small else _plan_for_real_model)(identity, chosen)
     return dataclasses.replace(plan, **{name: value for name, value in changes.items() if value is not None})
 
 
 def default_instructions(*, small: bool = True) -> list[Instruction]:
-    """The instructions a demonstration shows when none are named.
+    """The instructions a demonstration shows when none are named: format, case, length, punctuation, words.
 
-    Args:
-        small: For the built-in model, on which nine take minutes; real models get five.
-
-    Returns:
-        Instructions of all kinds: format, case, length, punctuation, words to use and to avoid.
+    On the built-in, small model nine take minutes; real models get five.
     """
     get = catalogue.get
     chosen = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from trimtab.demo.demonstration import Demonstration
@@ -13,9 +13,6 @@ from trimtab.report import page as reports
 
 def prepare_folder(folder: Path) -> None:
     """Makes the folder of a demonstration, before minutes are spent on what it shall hold.
-
-    Args:
-        folder: The folder.
 
     Raises:
         TrimtabError: It cannot be made.
@@ -42,38 +39,31 @@ def save(demonstration: Demonstration, folder: Path, *, created: datetime | None
     """
     prepare_folder(folder)
     places: dict[str, str] = {}
-    for outcome in demonstration.outcomes:
-        name, count = outcome.instruction.name, 1
+    for one in demonstration.learned:
+        name, count = one.instruction.name, 1
         while f"steerings/{name}" in places.values():
             count += 1
-            name = f"{outcome.instruction.name}-{count}"
-        places[outcome.instruction.label] = f"steerings/{name}"
-        outcome.steering.save(folder / "steerings" / name)
-        if outcome.vector is not None:
-            outcome.vector.save(folder / "vectors" / name)
+            name = f"{one.instruction.name}-{count}"
+        places[one.instruction.label] = f"steerings/{name}"
+        one.steering.save(folder / "steerings" / name)
+        if one.vector is not None:
+            one.vector.save(folder / "vectors" / name)
     path = folder / "report.html"
-    reports.write(make_report(demonstration, places, created or datetime.now(UTC)), path)
+    reports.write(make_report(demonstration, places, created), path)
     return path
 
 
-def make_report(demonstration: Demonstration, places: dict[str, str], created: datetime) -> reports.Report:
-    """What the report of a demonstration shows.
-
-    Args:
-        demonstration: What was measured.
-        places: Where each instruction's steering is, by label.
-        created: When it was made.
-
-    Returns:
-        The report, to be rendered.
-    """
+def make_report(
+    demonstration: Demonstration, places: dict[str, str], created: datetime | None = None
+) -> reports.Report:
+    """What the report of a demonstration shows, with the places of the steerings by label."""
     model, plan = demonstration.model, demonstration.plan
     return reports.Report(
         title=f"trimtab demo: {model.id}",
         lead=summary(demonstration),
         rows=demonstration.rows,
         beside=demonstration.vector_rows,
-        searches=[outcome.search for outcome in demonstration.outcomes],
+        searches=[one.search for one in demonstration.learned if one.search is not None],
         settings={
             "model": str(model),
             "chat template": model.chat_template,
@@ -104,20 +94,13 @@ def _how(demonstration: Demonstration) -> dict[str, str]:
 
 
 def summary(demonstration: Demonstration) -> str:
-    """What the numbers say, in a sentence or two.
-
-    Args:
-        demonstration: What was measured.
-
-    Returns:
-        The text.
-    """
+    """What the numbers say, in a sentence or two."""
     rows = demonstration.rows
     means = reports.mean_followed(rows)
     vectors = mean(row.followed for row in demonstration.vector_rows)
     beside = "" if vectors is None else f" (by the mean difference, in {vectors:.0%})"
-    count = len(demonstration.outcomes)
-    what = demonstration.outcomes[0].instruction.label if count == 1 else f"these {count} instructions"
+    count = len(demonstration.learned)
+    what = demonstration.learned[0].instruction.label if count == 1 else f"these {count} instructions"
     text = (
         f"Not told to, {demonstration.model.id} follows {what} in {means['baseline']:.0%} of its answers; "
         f"still not told to, but steered, in {means['steered']:.0%}{beside}. "

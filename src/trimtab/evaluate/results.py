@@ -98,11 +98,12 @@ class Evaluation:
         present = {answer.condition for answer in self.answers}
         return tuple(condition for condition in CONDITIONS if condition in present)
 
-    def rows(self, strength: float | None = None) -> list[Row]:
-        """One row for each instruction (all parameters of a type together) and condition, with bootstrap intervals.
+    def rows(self, strength: float | None = None, *, bootstrap: bool = True) -> list[Row]:
+        """One row for each instruction (all parameters of a type together) and condition.
 
         Args:
             strength: Of the steered condition; None takes the one that tables show.
+            bootstrap: Intervals bootstrapped over prompts; else Wilson's, which need no scipy.
 
         Raises:
             TrimtabError: scipy is missing.
@@ -116,7 +117,7 @@ class Evaluation:
                     for i in members.get(answer.item.key, ())
                 ]
                 if found:
-                    rows.append(_row(label, condition, found))
+                    rows.append(_row(label, condition, found, bootstrap=bootstrap))
         return rows
 
     def _groups(self) -> dict[str, dict[str, list[int]]]:
@@ -220,7 +221,7 @@ class Evaluation:
         return document
 
 
-def _row(label: str, condition: Condition, found: Sequence[tuple[Answer, int]]) -> Row:
+def _row(label: str, condition: Condition, found: Sequence[tuple[Answer, int]], *, bootstrap: bool) -> Row:
     strict = tuple(answer.strict[i] for answer, i in found)
     first, position = found[0]
     return Row(
@@ -231,7 +232,7 @@ def _row(label: str, condition: Condition, found: Sequence[tuple[Answer, int]]) 
         strict=strict,
         loose=tuple(answer.loose[i] for answer, i in found),
         group=label,
-        bounds=significance.share_interval([int(passed) for passed in strict]),
+        bounds=significance.share_interval([int(passed) for passed in strict]) if bootstrap else None,
     )
 
 

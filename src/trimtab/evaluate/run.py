@@ -17,7 +17,7 @@ from trimtab.evaluate.cache import ContentCache, model_key
 from trimtab.evaluate.results import Evaluation
 from trimtab.measure.quality import FactCheck, repetition
 from trimtab.measure.responses import Response, respond
-from trimtab.measure.rows import Condition
+from trimtab.measure.rows import CONDITIONS, Condition
 from trimtab.progress import Progress, shown
 from trimtab.steering.collection import SteeringSet
 from trimtab.steering.steering import Steering
@@ -57,6 +57,7 @@ def evaluate_suite(
     suite: Suite,
     steerings: Steerings | None = None,
     *,
+    conditions: Sequence[Condition] = CONDITIONS,
     strengths: Sequence[float] = (1.0,),
     cache: ContentCache | None = None,
     facts: FactCheck | None = None,
@@ -74,6 +75,7 @@ def evaluate_suite(
         model: An engine, or a model of transformers and its tokenizer. It answers greedily.
         suite: What to ask.
         steerings: The steerings of the steered conditions; None leaves these out.
+        conditions: Which conditions to measure; a prompt has those that its item and its steering allow.
         strengths: What to multiply the steering by in the `steered` condition, each on the same items. Tables and
             `instructed+steered` take 1 where it is among them, else the first.
         cache: Where answers are looked for and kept; None keeps nothing. Never those of a steering that acts by a rule
@@ -95,7 +97,7 @@ def evaluate_suite(
     order = _order(strengths)
     find, there = _finding(steerings)
     asked, left_out = _matched(suite, find, there)
-    jobs = _jobs(asked, find, order, model_key(engine), max_new_tokens)
+    jobs = _jobs(asked, find, conditions, order, model_key(engine), max_new_tokens)
     with shown(progress) as tell:
         responses, new = _responses(
             engine,
@@ -180,6 +182,7 @@ def _matched(suite: Suite, find: _Find | None, there: Sequence[Steering]) -> tup
 def _jobs(
     suite: Suite,
     find: _Find | None,
+    conditions: Sequence[Condition],
     strengths: Sequence[float],
     model: dict[str, Any],
     max_new_tokens: int,
@@ -208,7 +211,7 @@ def _jobs(
             plan += [("steered", item.query, strength) for strength in strengths]
             plan.append(("instructed+steered", item.instructed, strengths[0]))
         for condition, prompt, strength in plan:
-            if prompt is None:
+            if prompt is None or condition not in conditions:
                 continue
             applied, digest = (None, None)
             if steering is not None and strength is not None:
