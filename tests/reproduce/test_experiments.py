@@ -190,13 +190,12 @@ def test_what_another_model_finds_too_easy_is_degenerate(
         return engine
 
     monkeypatch.setattr(trimtab, "load", load)
+    known = {"a loop": 2.4, "a text": 2.6, "": None}
+    monkeypatch.setattr(
+        protocol, "text_perplexity", lambda engine: lambda texts: [known[one] for one in texts]
+    )
     judge = protocol.unsurprising("judge")
-    text = "the sea and the moon"
-    with torch.no_grad():
-        ids = engine.tokenizer(text, return_tensors="pt").input_ids
-        perplexity = float(engine.model(ids, labels=ids).loss.exp())
-    monkeypatch.setattr(paper, "LEAST_PERPLEXITY", perplexity + 0.1)
-    assert judge([text, "x", ""]) == [True, False, False]
-    monkeypatch.setattr(paper, "LEAST_PERPLEXITY", perplexity - 0.1)
-    assert judge([text]) == [False]
+    assert names == [], "loaded when the first answer is judged"
+    assert judge(["a text", "a loop", ""]) == [False, True, False]
+    assert judge(["a loop"]) == [True]
     assert names == ["judge"]

@@ -563,6 +563,9 @@ def test_text_perplexity_is_that_of_each_text_alone(tiny_llama: Any) -> None:
     with torch.no_grad():
         loss = tiny_llama.model(input_ids=ids, labels=ids).loss
     assert together[3] == pytest.approx(float(loss.exp()), rel=1e-4)
+    for above, found in ((0.1, [True, False]), (-0.1, [False, False])):
+        rule = tune.PaperRule(text_perplexity(tiny_llama), float(loss.exp()) + above)
+        assert rule.degenerate(["the sea", "x"]) == found
 
 
 def test_the_three_weights_stand_side_by_side() -> None:

@@ -1,6 +1,7 @@
 """The settings of the paper, each with the place it was read in.
 
-Paths are those of the repository microsoft/llm-steer-instruct. A setting that its code leaves open is None here, and
+Paths are those of the repository microsoft/llm-steer-instruct. What the choice of a block goes by is in
+`trimtab.tune.paper`. A setting that its code leaves open is None here, and
 the experiment then searches for it on validation prompts, or says what it takes instead.
 """
 
@@ -9,15 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trimtab.errors import TrimtabError
-
-PERPLEXITY_MODEL = "openai-community/gpt2"
-"""Judges how degenerate a response is (keywords/validation_results.py)."""
-
-LEAST_PERPLEXITY = 2.5
-"""A response below it is degenerate; one such response bars a block (ifeval_experiments/precompute_ivs.py)."""
-
-FIRST_BLOCK = 5
-"""The search begins at a fifth of the depth: `range(n_layers // 5, n_layers, 2)` (format/find_best_layer.py)."""
+from trimtab.tune.paper import searched_blocks
 
 FORMAT_VALIDATION = 10
 """Validation prompts per instruction (config/format/find_best_layer.yaml); one for each language."""
@@ -104,7 +97,7 @@ class PaperModel:
 
     def search_blocks(self, blocks: int) -> tuple[int, ...]:
         """The blocks of the search, for a model of so many."""
-        return tuple(range(blocks // FIRST_BLOCK, blocks, self.step))
+        return tuple(searched_blocks(blocks, self.step))
 
     def block_for_length(self, blocks: int) -> int:
         """Where the conciseness vector is added, in a model of so many blocks."""

@@ -8,6 +8,7 @@ on validation prompts, no steering being the first of all, and a block with one 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from trimtab.measure.responses import Response, respond
 from trimtab.reproduce import paper
 from trimtab.reproduce.material import Material
 from trimtab.reproduce.paper import Addition, PaperModel
+from trimtab.tune.paper import PaperRule, TextPerplexity, text_perplexity
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -201,28 +203,14 @@ def unsurprising(model: str, *, device: str | None = None) -> Degenerate:
     Returns:
         The judge. An answer of less than two tokens has no perplexity and is not degenerate.
     """
-    loaded: list[Any] = []
 
-    def judge(texts: Sequence[str]) -> list[bool]:
-        if not loaded:
-            import trimtab
+    @functools.cache
+    def perplexity() -> TextPerplexity:
+        import trimtab
 
-            loaded.append(trimtab.load(model, device=device))
-        return [value is not None and value < paper.LEAST_PERPLEXITY for value in map(measure, texts)]
+        return text_perplexity(trimtab.load(model, device=device))
 
-    def measure(text: str) -> float | None:
-        import torch
-
-        engine = loaded[0]
-        most = int(getattr(engine.model.config, "max_position_embeddings", 1024))
-        ids = engine.tokenizer(text, return_tensors="pt", truncation=True, max_length=most).input_ids
-        if ids.shape[1] < 2:
-            return None
-        with torch.no_grad():
-            loss = engine.model(ids.to(engine.device), labels=ids.to(engine.device)).loss
-        return float(loss.exp())
-
-    return judge
+    return PaperRule(lambda texts: perplexity()(texts)).degenerate
 
 
 def question_answer(engine: Any) -> Any:

@@ -26,6 +26,7 @@ from trimtab.reproduce.protocol import (
     unsurprising,
 )
 from trimtab.reproduce.results import Chart, Reproduction, Table
+from trimtab.tune.paper import PERPLEXITY_MODEL
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -76,7 +77,7 @@ def prepare(
     data: Path | None = None,
     source: Engine | None = None,
     limit: int | None = None,
-    perplexity_model: str = paper.PERPLEXITY_MODEL,
+    perplexity_model: str = PERPLEXITY_MODEL,
     device: str | None = None,
     **changes: Any,
 ) -> Setup:

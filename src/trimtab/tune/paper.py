@@ -21,7 +21,7 @@ from trimtab.tune.tuned import Measured
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
 
-MODEL = "openai-community/gpt2"
+PERPLEXITY_MODEL = "openai-community/gpt2"
 """The model whose perplexity the paper goes by (keywords/validation_results.py in microsoft/llm-steer-instruct)."""
 
 THRESHOLD = 2.5
@@ -29,6 +29,11 @@ THRESHOLD = 2.5
 
 TextPerplexity = Callable[[Sequence[str]], Sequence[float | None]]
 """`texts -> perplexity of each`; None for a text too short to have one."""
+
+
+def searched_blocks(total: int, every: int) -> list[int]:
+    """The blocks of a model of `total` blocks from a fifth of the depth on (format/find_best_layer.py)."""
+    return list(range(total // 5, total, every))
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,8 @@ class PaperRule:
             )
 
     def blocks(self, total: int) -> list[int]:
-        """The blocks of a model of `total` blocks that are tried: from a fifth of the depth on (find_best_layer.py)."""
-        return list(range(total // 5, total, self.every))
+        """The blocks of a model of `total` blocks that are tried."""
+        return searched_blocks(total, self.every)
 
     def degenerate(self, texts: Sequence[str]) -> list[bool]:
         """Which texts are too easy to predict; one without a perplexity is not.
