@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import torch
 from trimtab import instructions, learn, prompts
 from trimtab.engines.base import Engine
 from trimtab.instructions.registry import REGISTER
-from trimtab.learn import Directions, Distilled, Schedule
+from trimtab.learn import Directions, Distilled, Schedule, methods
 from trimtab.learn.distillation.distilled import Trial
 from trimtab.learn.distillation.lessons import Lesson, Lessons
 from trimtab.learn.distillation.schedule import Step
 from trimtab.learn.distillation.sizes import Size
+from trimtab.learn.methods import Method
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
 
@@ -336,6 +339,82 @@ def test_options_that_say_nothing_to_the_method_are_refused(
     assert result.exit_code == 2, result.output
     assert words in " ".join(result.stderr.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
+
+
+def largest(model: Any, pairs: Any, instruction: Any, *, blocks: Any = None, **options: Any) -> Directions:
+    """A method of another package: the mean difference of the first few pairs."""
+    return replace(learn.mean_difference(model, pairs[:3], instruction, blocks=blocks), method="first")
+
+
+def by_hand(model: Any, queries: Any, instructions: Any, *, seed: int = 0, rank: int = 1) -> Steering:
+    """A method of another package that gives a finished steering."""
+    edits = [Edit.add(1, torch.ones(model.identity.width)) for _ in range(rank)]
+    record = Record(model.identity, tuple(one.to_dict() for one in instructions), "by_hand")
+    return Steering(f"{len(queries)} queries", tuple(edits), record)
+
+
+FIRST = Method("first", "Of the first few pairs.", "directions", largest)
+BY_HAND = Method("by_hand", "Ones, and nothing else.", "steering", by_hand)
+
+
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint(name, f"tests.cli.test_learn:{name}", methods.ENTRY_POINT_GROUP)
+        for name in ("FIRST", "BY_HAND")
+    ]
+    monkeypatch.setattr(methods, "entry_points", lambda group: [one for one in points if one.group == group])
+
+
+@pytest.mark.usefixtures("added")
+def test_a_method_of_another_package_learns_directions(
+    run: Callable[..., Any], settled: tuple[object, ...], tmp_path: Path
+) -> None:
+    result = run("learn", "lowercase", *settled, "--method", "first", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    saved = Steering.load(tmp_path / "out")
+    assert saved.record.method == "first"
+    assert [edit.block for edit in saved.edits] == [1]
+    assert Directions.load(tmp_path / "out").pairs == 3
+
+
+@pytest.mark.usefixtures("added")
+def test_a_method_of_another_package_learns_a_steering_with_the_options_it_takes(
+    run: Callable[..., Any], model: tuple[object, ...], tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path / "out")
+    result = run("learn", "json,lowercase", *model, *out, "--method", "by_hand", "--rank", 2, "--pairs", 5)
+    assert result.exit_code == 0, result.output
+    saved = Steering.load(tmp_path / "out")
+    assert (saved.name, len(saved.edits), len(saved.record.instructions)) == ("5 queries", 2, 2)
+    result = run("learn", "json", *model, *out, "--method", "by_hand", "--steps", 2, "--strength", 1)
+    assert result.exit_code == 2
+    words = "--steps, --strength: only for --method distill or mean_difference or pca or first, and this is by_hand"
+    assert words in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.usefixtures("added")
+def test_the_methods_are_listed_and_named_in_the_help(run: Callable[..., Any]) -> None:
+    result = run("learn", "--method", "list")
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [
+        "distill",
+        "mean_difference",
+        "pca",
+        "first",
+        "by_hand",
+    ]
+    assert "Ones, and nothing else." in result.stdout
+    text = " ".join(run("learn", "--help").stdout.replace("│", " ").split())
+    assert all(method.name in text for method in methods._OWN)
+
+
+def test_a_method_that_is_not_there_is_refused(
+    run: Callable[..., Any], model: tuple[object, ...], tmp_path: Path
+) -> None:
+    result = run("learn", "json", *model, "--method", "destill", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "no method 'destill'; did you mean distill?" in result.stderr
 
 
 def test_what_cannot_be_checked_is_referred_to_what_needs_no_check(

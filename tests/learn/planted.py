@@ -19,7 +19,7 @@ SAID = "PLEASE"
 
 
 def pairs(count: int) -> list[PromptPair]:
-    return [PromptPair(f"query {i}", SAID, f"query {i}", f"query {i} {SAID}") for i in range(count)]
+    return [PromptPair(f"query {i}", f"query {i} {SAID}", phrasing=SAID) for i in range(count)]
 
 
 @Engine.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.learn.planted import BLOCKS, SAID, WIDTH, PlantedEngine, pairs
 from trimtab import instructions, learn
 from trimtab.errors import ModelError, PromptError
 from trimtab.learn.pca import first_component
-from trimtab.prompts.pairs import digest, make_pairs
+from trimtab.prompts.pairs import PromptPair, digest, make_pairs
 
 JSON = instructions.get("json")
 METHODS = {"mean_difference": learn.mean_difference, "pca": learn.pca}
@@ -151,3 +152,26 @@ def test_exclusion_is_learned_from_inclusion() -> None:
     source = learn.learning_source(instructions.get("forbidden_words", forbidden_words=["sun", "moon"]))
     assert source.instruction == instructions.get("keywords", keywords=["sun", "moon"])
     assert learn.learning_source(JSON) == (JSON, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pairs_that_no_instruction_stands_for_are_learned_from_all_the_same(
+    method: str, tmp_path: Path
+) -> None:
+    engine = PlantedEngine(push())
+    found = METHODS[method](engine, pairs(9))
+    assert torch.equal(found.directions, METHODS[method](engine, pairs(9), "json").directions)
+    assert (found.name, found.instruction) == ("prompt pairs", None)
+    assert found.add(1).record.instructions == ()
+    assert learn.Directions.load(found.save(tmp_path / "out")).digest() == found.digest()
+
+
+def test_a_model_of_transformers_with_its_tokenizer_is_enough(tiny_llama: Any) -> None:
+    chats = [
+        PromptPair(
+            [{"role": "user", "content": f"hello {n}"}], [{"role": "user", "content": f"hello {n}, gently"}]
+        )
+        for n in range(3)
+    ]
+    found = learn.mean_difference((tiny_llama.model, tiny_llama.tokenizer), chats)
+    assert torch.equal(found.directions, learn.mean_difference(tiny_llama, chats).directions)

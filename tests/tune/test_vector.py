@@ -16,7 +16,7 @@ FEW: dict[str, Any] = {"max_new_tokens": 4, "first": 1, "keep": 2}
 
 
 @pytest.mark.parametrize("method", ["mean_difference", "pca"])
-def test_the_search_chooses_among_what_was_learned(tiny_llama: Any, method: tune.VectorMethod) -> None:
+def test_the_search_chooses_among_what_was_learned(tiny_llama: Any, method: str) -> None:
     instruction = instructions.get("no_commas")
     made = tune.make_vector(
         tiny_llama, instruction, LEARNING, VALIDATION, method=method, blocks=[0, -2], strengths=[1, 2], **FEW

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from trimtab import instructions
-from trimtab.cli.learning import (
-    Found,
-    learn_distilled,
-    one_voice,
-    read_queries,
-)
+from trimtab.cli.learning import TRAINING, OutOption, SeedOption, learn_steering, one_voice
 from trimtab.cli.learning_vectors import APPLICATIONS, Search, learn_vector
 from trimtab.cli.models import EngineChoice, ModelOption
 from trimtab.cli.options import (
@@ -27,19 +20,26 @@ from trimtab.cli.options import (
     instruction_named,
     number_or_auto,
     numbers,
-    steering_folder,
 )
 from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
-    from trimtab.tune.vector import VectorMethod
+    from trimtab.learn.methods import Method
 
-TRAINING = ".trimtab-training"
-"""Inside the folder of a steering that is being learned: what a killed run goes on from. Saving leaves it alone."""
-
-Method = Literal["distill", "mean_difference", "pca"]
 _BLOCKS = "auto or the numbers of blocks, such as 2 or 0,2,4"
+_OF_SCHEDULES = ("steps", "rate", "gate_rate")
+_OF_DIRECTIONS = ("strength", "apply")
+
+
+def _list_methods(value: str) -> str:
+    if value == "list":
+        from trimtab.learn.methods import methods
+
+        for method in methods():
+            typer.echo(f"{method.name:16} {method.summary}")
+        raise typer.Exit
+    return value
 
 
 def command(
@@ -50,18 +50,19 @@ def command(
             help="An instruction (see `trimtab instructions`), or several to be followed at once: json,lowercase.",
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="DIR", callback=steering_folder, help="Where to save the steering."
-        ),
-    ],
+    out: OutOption,
     params: ParamsOption = None,
     file: FileOption = None,
     model: ModelOption = "nano",
     method: Annotated[
-        Method,
-        typer.Option(help="Edits distilled from the model's own answers, or a direction from prompt pairs."),
+        str,
+        typer.Option(
+            metavar="NAME",
+            callback=_list_methods,
+            is_eager=True,
+            help="distill (edits from the model's own answers), mean_difference or pca (a direction from prompt "
+            "pairs), or one of another package; list shows all.",
+        ),
     ] = "distill",
     blocks: Annotated[
         str,
@@ -126,7 +127,7 @@ def command(
         typer.Option(min=1, help="Validation prompts to choose on.", show_default="distill 24, else 12"),
     ] = None,
     max_new_tokens: MaxNewTokensOption = 192,
-    seed: Annotated[int, typer.Option(help="Chooses queries, phrasings and the order of training.")] = 0,
+    seed: SeedOption = 0,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -142,21 +143,25 @@ def command(
     May be started by `torchrun` or `accelerate launch`; a killed run goes on when started again with the same options.
     """
     with one_voice(output) as output:
-        own = {
-            "--rank": rank,
-            "--form": form,
-            "--steps": steps,
-            "--rate": rate,
-            "--gate-rate": gate_rate,
-            "--phrasings": phrasings,
-            "--gradient-checkpointing": gradient_checkpointing or None,
+        from trimtab import learn, prompts
+        from trimtab.learn import methods
+
+        way = methods.get(method)
+        schedule: dict[str, Any] = {"steps": steps, "rate": rate, "gate_rate": gate_rate}
+        given = {
+            "rank": rank,
+            "form": form,
+            **schedule,
+            "phrasings": phrasings,
+            "gradient_checkpointing": gradient_checkpointing or None,
+            "strength": strength,
+            "apply": apply,
         }
-        others = {"--strength": strength, "--apply": apply}
-        _refuse(method, others if method == "distill" else own)
-        if method == "distill" and loading.engine == "vllm":
+        _refuse(way, given)
+        if way.gradients and loading.engine == "vllm":
             raise typer.BadParameter(
-                "--method distill needs gradients, which vllm does not give: leave out --engine vllm (what is learned "
-                "runs on vllm all the same), or learn with --method mean_difference"
+                f"--method {method} needs gradients, which vllm does not give: leave out --engine vllm (what is "
+                "learned runs on vllm all the same), or learn with --method mean_difference"
             )
         chosen = None if blocks == "auto" else numbers(blocks, "--blocks", int, takes=_BLOCKS)
         one_strength = number_or_auto(strength, "--strength", float)
@@ -170,79 +175,65 @@ def command(
             seed=seed,
         )
         edits_per_block = number_or_auto(rank, "--rank", int)
-        wanted = _instructions(name, params, method)
+        wanted = _instructions(name, params, way)
         start = time.perf_counter()
-        from trimtab.engines.ranks import started_first
-
         engine = loading.open(output, model)
-        found: Found
-        if method == "distill":
-            settings = {
-                "steps": steps,
-                "rate": rate,
-                "gate_rate": gate_rate,
-                "batch_size": batch_size,
-            }
-            options: dict[str, Any] = {
+        if way.gives == "directions":
+            drawn = prompts.draw_queries(
+                engine.identity,
+                queries,
+                learning=pairs,
+                validation=0 if search.is_settled else validation or 12,
+                seed=seed,
+                otherwise=", or name --block, --strength and --apply yourself",
+            )
+            found = learn_vector(output, engine, wanted[0], method, drawn.learning, drawn.validation, search)
+        else:
+            if way.takes("schedule"):
+                schedule["batch_size"] = batch_size
+            count = validation or 24
+            drawn = prompts.draw_queries(
+                engine.identity, queries, learning=pairs, validation=count, seed=seed
+            )
+            settings: dict[str, Any] = {
+                **given,
+                "validation": drawn.validation,
+                # Looked through for queries that tempt the model to do what is forbidden; a dataset may be long.
+                "pool": drawn.pool and drawn.pool[:512],
                 "blocks": chosen,
                 "rank": edits_per_block,
-                "form": form,
-                "phrasings": phrasings,
                 "tokens": tokens,
+                "schedule": learn.Schedule(**{key: one for key, one in schedule.items() if one is not None}),
                 "max_new_tokens": max_new_tokens,
-                "gradient_checkpointing": gradient_checkpointing,
+                "batch_size": batch_size,
+                "checkpoint": out / TRAINING,
                 "seed": seed,
             }
-            learning, held_out, pool = read_queries(engine, queries, pairs, validation or 24, seed)
-            # Looked through for queries that tempt the model to do what is forbidden; a whole dataset may be long.
-            options["pool"] = pool and pool[:512]
-            found = learn_distilled(
-                output, engine, wanted, learning, held_out, settings, options, out / TRAINING
-            )
-        else:
-            otherwise = ", or name --block, --strength and --apply yourself"
-            count = 0 if search.is_settled else validation or 12
-            learning, held_out, _ = read_queries(engine, queries, pairs, count, seed, otherwise)
-            way: VectorMethod = "pca" if method == "pca" else "mean_difference"
-            found = learn_vector(output, engine, wanted[0], way, learning, held_out, search)
-        steering = found.steering
-        if started_first():
-            found.save(out)
-            shutil.rmtree(out / TRAINING, ignore_errors=True)
-        seconds = time.perf_counter() - start
-        output.print(steering.describe())
-        output.print()
-        if found.table is not None:
-            output.print(found.table)
-            output.print()
-        output.print(f"saved in {out} after {seconds:.0f} s; try it:")
-        output.print(f'  trimtab generate --model {model} --steering {out} --compare "..."')
-        if found.warning:
-            output.note(f"warning: {found.warning}")
-        output.result(
-            {
-                "steering": str(out),
-                "digest": steering.digest(),
-                "name": steering.name,
-                **steering.record.to_dict(),
-                **found.more,
-                "seconds": round(seconds, 2),
-            }
-        )
+            found = learn_steering(output, engine, way, drawn.learning, wanted, settings)
+        found.hand_over(output, out, model, start)
 
 
-def _refuse(method: Method, foreign: Mapping[str, object]) -> None:
+def _refuse(method: Method, given: Mapping[str, object]) -> None:
     """Refuse options that say nothing to the method."""
-    given = [option for option, value in foreign.items() if value is not None]
-    if given:
-        others = "mean_difference or pca" if method == "distill" else "distill"
-        raise typer.BadParameter(f"{', '.join(given)}: only for --method {others}, and this is {method}")
+    from trimtab.learn.methods import methods
+
+    foreign = [name for name, value in given.items() if value is not None and not _is_for(name, method)]
+    if foreign:
+        others = " or ".join(one.name for one in methods() if any(_is_for(name, one) for name in foreign))
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
+        raise typer.BadParameter(f"{options}: only for --method {others}, and this is {method.name}")
+
+
+def _is_for(option: str, method: Method) -> bool:
+    if method.gives == "directions":
+        return option in _OF_DIRECTIONS
+    return option not in _OF_DIRECTIONS and method.takes("schedule" if option in _OF_SCHEDULES else option)
 
 
 def _instructions(name: str, params: str | None, method: Method) -> list[Instruction]:
     wanted = instructions.resolve_all(name) if params is None else [instruction_named(name, params)]
-    if len(wanted) > 1 and method != "distill":
+    if len(wanted) > 1 and method.gives == "directions":
         raise typer.BadParameter(
-            f"{method} learns one instruction at a time; learn each, and put them together with trimtab compose"
+            f"{method.name} learns one instruction at a time; learn each, and put them together with trimtab compose"
         )
     return wanted

@@ -1,63 +1,39 @@
-"""What `learn` and `compose` share: queries to learn from, and a distillation's progress and outcome for a person."""
+"""What `learn` and `compose` share: how it goes, what came of it, and where that is saved."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.table import Table
 
+from trimtab.cli.options import steering_folder
 from trimtab.cli.output import Output
-from trimtab.errors import PromptError, TrimtabError
+from trimtab.errors import TrimtabError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
     from trimtab.learn import Directions, Distilled
+    from trimtab.learn.methods import Method
     from trimtab.steering.steering import Steering
 
+OutOption = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="DIR", callback=steering_folder, help="Where to save the steering."),
+]
+SeedOption = Annotated[int, typer.Option(help="Chooses queries, phrasings and the order of training.")]
+TRAINING = ".trimtab-training"
+"""Inside the folder of a steering that is being learned: what a killed run goes on from. Saving leaves it alone."""
 
-def read_queries(
-    engine: Engine, source: str | None, pairs: int, validation: int, seed: int, otherwise: str = ""
-) -> tuple[list[str], list[str], list[str] | None]:
-    """Base queries to learn from, others to choose on, and all that there are to learn from.
-
-    Returns:
-        The queries to learn from, those to choose on, and the whole pool of the former; None where it is the model's
-        own.
-
-    Raises:
-        PromptError: There are too few.
-    """
-    from trimtab import prompts
-
-    if source is None:
-        learning = prompts.default_queries(engine.identity, "learning", pairs, seed)
-        held_out = (
-            prompts.default_queries(engine.identity, "validation", validation, seed) if validation else []
-        )
-        return learning, held_out, None
-    found = prompts.load_queries(source)
-    if not validation:
-        return prompts.sample_queries(found, min(pairs, len(found)), seed), [], found
-    parts = prompts.split_queries(found)
-    for split in ("learning", "validation"):
-        if not parts[split]:
-            raise PromptError(
-                f"{source} has too few queries ({len(found)}) to set some aside for the {split} split; give more"
-                f"{otherwise}"
-            )
-    return (
-        prompts.sample_queries(parts["learning"], min(pairs, len(parts["learning"])), seed),
-        prompts.sample_queries(parts["validation"], min(validation, len(parts["validation"])), seed),
-        parts["learning"],
-    )
+_OF_STEPS = ("step", "loss", "held_out")
 
 
 @contextmanager
@@ -86,20 +62,45 @@ class Found:
 
     Attributes:
         steering: The steering.
-        table: What was tried, for a person.
+        shown: What a person sees of how it came about.
         more: What JSON says beside the steering's record.
         warning: A doubt; empty for none.
         directions: What the steering was made of, if it was made of directions.
     """
 
     steering: Steering
-    table: Table | None = None
+    shown: Sequence[Table | str] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
     warning: str = ""
     directions: Directions | None = None
 
-    def save(self, folder: Path) -> None:
-        """Save the steering, with its directions; without any, those of an older steering go."""
+    def hand_over(self, output: Output, out: Path, model: str, start: float, *, saved: str = "saved") -> None:
+        """Save what was found, and tell of it; `start` is when the command began its work."""
+        from trimtab.engines.ranks import started_first
+
+        steering = self.steering
+        if started_first():
+            self._save(out)
+        seconds = time.perf_counter() - start
+        for item in (steering.describe(), "", *self.shown):
+            output.print(item)
+        output.print(f"{saved} in {out} after {seconds:.0f} s; try it:")
+        output.print(f'  trimtab generate --model {model} --steering {out} --compare "..."')
+        if self.warning:
+            output.note(f"warning: {self.warning}")
+        output.result(
+            {
+                "steering": str(out),
+                "digest": steering.digest(),
+                "name": steering.name,
+                **steering.record.to_dict(),
+                **self.more,
+                "seconds": round(seconds, 2),
+            }
+        )
+
+    def _save(self, folder: Path) -> None:
+        """The steering with its directions; without any, those of an older steering go."""
         from trimtab.steering.folder import DIRECTIONS
 
         if self.directions is not None:
@@ -108,49 +109,47 @@ class Found:
         if self.directions is None:
             for path in (DIRECTIONS.document_path(folder), DIRECTIONS.tensors_path(folder)):
                 path.unlink(missing_ok=True)
+        shutil.rmtree(folder / TRAINING, ignore_errors=True)
 
 
-def learn_distilled(
+def learn_steering(
     output: Output,
     engine: Engine,
+    method: Method,
+    queries: Sequence[str],
     wanted: Sequence[Instruction],
-    learning: list[str],
-    held_out: list[str],
-    schedule: Mapping[str, Any],
-    options: Mapping[str, Any],
-    checkpoint: Path,
+    settings: Mapping[str, Any],
 ) -> Found:
-    """Distil, and show how it goes."""
-    from trimtab import learn
+    """Learn by a method that gives a steering; of the settings it is told what it takes, and what is not None."""
+    from trimtab.steering.steering import Steering
 
+    told = {key: value for key, value in settings.items() if value is not None and method.takes(key)}
     with output.progress() as tell:
+        if method.takes("progress"):
+            told["progress"] = tell
         try:
-            distilled = learn.distill(
-                engine,
-                learning,
-                wanted,
-                validation=held_out,
-                schedule=learn.Schedule(
-                    **{key: value for key, value in schedule.items() if value is not None}
-                ),
-                checkpoint=checkpoint,
-                progress=tell,
-                **{key: value for key, value in options.items() if value is not None},
-            )
+            learned = method(engine, queries, wanted, **told)
         except KeyboardInterrupt:
-            output.note("the same command goes on from here")
+            if "checkpoint" in told:
+                output.note("the same command goes on from here")
             raise
-    followed = distilled.steering.record.measurements["validation"]["followed"]
-    told = distilled.instructed_followed or 0.0
+    if isinstance(learned, Steering):
+        return Found(learned)
+    from trimtab.learn import Distilled
+
+    if not isinstance(learned, Distilled):
+        return Found(learned.steering)
+    followed = learned.steering.record.measurements["validation"]["followed"]
+    instructed = learned.instructed_followed or 0.0
     doubt = (
-        f"it follows {followed:.2f} of the validation queries, the instructed model {told:.2f}; more --pairs, --steps "
-        "or --blocks may help"
+        f"it follows {followed:.2f} of the validation queries, the instructed model {instructed:.2f}; more --pairs, "
+        "--steps or --blocks may help"
     )
     return Found(
-        distilled.steering,
-        trials_table(distilled),
-        distillation(distilled),
-        doubt if followed < told - 0.1 else "",
+        learned.steering,
+        (trials_table(learned), ""),
+        distillation(learned),
+        doubt if followed < instructed - 0.1 else "",
     )
 
 
@@ -161,14 +160,8 @@ def trials_table(distilled: Distilled) -> Table:
         f"on {count} validation queries; instructed, the model follows {distilled.instructed_followed:.2f}"
     )
     table = Table(title=title, title_justify="left")
-    for heading in (
-        "blocks",
-        "edits per block",
-        "steps",
-        "loss at the end",
-        "on held-out answers",
-        "followed",
-    ):
+    headings = ("blocks", "edits per block", "steps", "loss at the end", "on held-out answers", "followed")
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "blocks" else "right")
     for trial in distilled.trials:
         table.add_row(
@@ -189,25 +182,19 @@ def distillation(distilled: Distilled) -> dict[str, Any]:
         `instructed_followed`; `lessons` with how many queries were asked, answered as instructed, how many answers that
         took, and how many lessons there are of each kind; and `trials`, each with its steps.
     """
+    from trimtab.learn.distillation.lessons import Kind
+
     lessons = distilled.lessons
     return {
         "instructed_followed": distilled.instructed_followed,
         "lessons": {
-            "asked": lessons.asked,
-            "passed": lessons.passed,
-            "answers": lessons.answers,
-            "first_time": lessons.first_time,
-            "plain": lessons.count("plain"),
-            "instructed": lessons.count("instructed"),
-            "other": lessons.count("other"),
+            **{key: getattr(lessons, key) for key in ("asked", "passed", "answers", "first_time")},
+            **{kind: lessons.count(kind) for kind in get_args(Kind)},
         },
         "trials": [
             {
                 **trial.to_dict(),
-                "history": [
-                    {"step": step.step, "loss": step.loss, "held_out": step.held_out}
-                    for step in trial.history
-                ],
+                "history": [{key: getattr(step, key) for key in _OF_STEPS} for step in trial.history],
             }
             for trial in distilled.trials
         ],

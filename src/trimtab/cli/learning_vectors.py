@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from trimtab.learn.directions import Application
     from trimtab.steering.edits import TokenScope
     from trimtab.tune.tuned import Candidate
-    from trimtab.tune.vector import VectorMethod
 
 APPLICATIONS: tuple[Application, ...] = ("add", "set_projection")
 
@@ -59,7 +58,7 @@ def learn_vector(
     output: Output,
     engine: Engine,
     instruction: Instruction,
-    method: VectorMethod,
+    method: str,
     learning: list[str],
     held_out: list[str],
     search: Search,
@@ -87,7 +86,7 @@ def learn_vector(
     improved = steering.record.measurements.get("improved") is not False
     return Found(
         steering,
-        candidates_table(candidates) if candidates else None,
+        (candidates_table(candidates), "") if candidates else (),
         {"candidates": candidates},
         ""
         if improved

@@ -10,10 +10,11 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import PromptError
 from trimtab.prompts.queries import Split, checked_split
+from trimtab.steering.when import prompt_text
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -24,19 +25,23 @@ __all__ = ["PromptPair", "digest", "make_pairs"]
 
 @dataclass(frozen=True)
 class PromptPair:
-    """The same query without and with an instruction, as user text that is not yet in a chat template.
+    """The same prompt without and with an instruction, or any two whose difference is to be learned.
 
     Attributes:
-        query: The base query.
-        phrasing: The way the instruction was put into words.
-        plain: What the model is asked without the instruction: the query.
-        instructed: What it is asked with it: the query, a space, the phrasing.
+        plain: What the model is asked without the instruction: a user message, or a chat.
+        instructed: What it is asked with it; of `make_pairs` the query, a space, the phrasing.
+        query: The base query, which some checks want to know; the text of `plain` when left out.
+        phrasing: The way the instruction was put into words, if it was.
     """
 
-    query: str
-    phrasing: str
-    plain: str
-    instructed: str
+    plain: Any  # a text for those who made it of texts
+    instructed: Any
+    query: str = ""
+    phrasing: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.query:
+            object.__setattr__(self, "query", prompt_text(self.plain))
 
 
 def make_pairs(

@@ -4,7 +4,7 @@ from trimtab.tune.grid import FACTORS, STRENGTHS, default_blocks, refit_strength
 from trimtab.tune.guard import Guard
 from trimtab.tune.paper import PaperRule
 from trimtab.tune.tuned import Candidate, Measured, Tuned, Weights
-from trimtab.tune.vector import Vector, VectorMethod, learn_directions, make_vector
+from trimtab.tune.vector import Vector, learn_directions, make_vector
 
 __all__ = [
     "FACTORS",
@@ -15,7 +15,6 @@ __all__ = [
     "PaperRule",
     "Tuned",
     "Vector",
-    "VectorMethod",
     "Weights",
     "default_blocks",
     "learn_directions",

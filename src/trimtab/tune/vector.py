@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from trimtab import learn
 from trimtab.engines import as_engine
 from trimtab.instructions import resolve
+from trimtab.learn import methods as learning_methods
 from trimtab.learn.directions import APPLICATIONS, Application, Directions
 from trimtab.progress import Progress
 from trimtab.prompts.pairs import make_pairs
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from trimtab.engines import Model
     from trimtab.instructions import Instruction
 
-VectorMethod = Literal["mean_difference", "pca"]
-"""How a direction is found."""
-
-__all__ = ["Vector", "VectorMethod", "learn_directions", "make_vector"]
+__all__ = ["Vector", "learn_directions", "make_vector"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def learn_directions(
     instruction: Instruction | str,
     queries: Sequence[str],
     *,
-    method: VectorMethod = "mean_difference",
+    method: str = "mean_difference",
     batch_size: int | None = None,
     seed: int = 0,
     progress: Progress = False,
@@ -62,7 +60,7 @@ def learn_directions(
         model: The model.
         instruction: What shall be followed, or its spelling.
         queries: Base queries to learn from.
-        method: How a direction is found.
+        method: How a direction is found: the name of a method that gives directions (`learn.methods`).
         batch_size: Prompts per forward pass; None lets the engine choose.
         seed: Which learning phrasing meets which query.
         progress: See `trimtab.progress.Progress`.
@@ -76,8 +74,9 @@ def learn_directions(
     """
     source = learn.learning_source(resolve(instruction)).instruction
     pairs = make_pairs(queries, source, "learning", seed=seed)
-    function = learn.mean_difference if method == "mean_difference" else learn.pca
-    return function(as_engine(model), pairs, source, batch_size=batch_size, progress=progress)
+    find = learning_methods.get(method, "directions")
+    found: Directions = find(as_engine(model), pairs, source, batch_size=batch_size, progress=progress)
+    return found
 
 
 def make_vector(
@@ -86,7 +85,7 @@ def make_vector(
     learning: Sequence[str],
     validation: Sequence[str] = (),
     *,
-    method: VectorMethod = "mean_difference",
+    method: str = "mean_difference",
     directions: Directions | None = None,
     blocks: Sequence[int] | None = None,
     strengths: Sequence[float] | None = None,
@@ -104,7 +103,7 @@ def make_vector(
         instruction: What shall be followed, or its spelling.
         learning: Base queries to learn from.
         validation: Others to choose on; none are needed where one block, one strength and one method are given.
-        method: How a direction is found.
+        method: How a direction is found: the name of a method that gives directions (`learn.methods`).
         directions: Learned before (`learn_directions`), instead of from `learning`.
         blocks: The blocks to try, negative numbers counted from the last; None leaves them to the search.
         strengths: Multiples of what the instruction does; for an exclusion they go against its inclusion's.

@@ -20,6 +20,7 @@ from trimtab import instructions, learn, prompts
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.instructions.registry import REGISTER
 from trimtab.learn.distillation.sizes import Size, default_sizes, sizes_to_try
+from trimtab.prompts import PromptPair
 from trimtab.steering.steering import Steering
 
 NO_COMMAS = instructions.get("no_commas")
@@ -184,6 +185,93 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(
 def test_an_engine_without_gradients_is_refused() -> None:
     with pytest.raises(ModelError, match="needs gradients, which a PlantedEngine has none of"):
         distilled(PlantedEngine(torch.zeros(PLANTED_BLOCKS, WIDTH)))
+
+
+def test_queries_to_validate_with_are_none_of_those_to_learn_on() -> None:
+    engine: Any = Scripted()
+    drawn = prompts.default_queries(engine.identity, "validation", 24, 0)
+    found = distilled(engine, queries=drawn[:8], validation=None, pool=())
+    assert found.steering.record.measurements["validation"]["n"] == 24
+    told = [one.prompt for one in engine.asked if not one.is_bare]
+    assert sum(any(prompt.startswith(f"{query} ") for query in drawn[:8]) for prompt in told) == 8
+    everything = prompts.default_queries(engine.identity, "validation")
+    engine.asked.clear()
+    with pytest.raises(PromptError, match="are among those to learn on; give others to validate with"):
+        distilled(engine, queries=everything, validation=None)
+    assert engine.asked == []
+
+
+def test_lessons_of_a_file_of_instructions_that_was_edited_are_gathered_anew(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    asked = []
+    try:
+        for regex in ("^quite", "^quite", "so$"):
+            file.write_text(f"[terse]\nphrasings = ['Be terse.']\nregex = '{regex}'\n")
+            [terse] = instructions.load_file(file)
+            engine = Scripted()
+            distilled(engine, terse(), checkpoint=tmp_path / "training", pool=())
+            asked.append(sum("terse" in one.prompt for one in engine.asked))
+    finally:
+        REGISTER.remove("terse")
+    assert asked == [10, 0, 10]
+
+
+PAIRS = [PromptPair(f"{query} {end}", f"In a few words: {query} {end}") for query in QUERIES for end in "?!"]
+
+
+def test_prompt_pairs_are_learned_from_without_an_instruction(tmp_path: Path) -> None:
+    engine = Scripted(lambda asked: "quite so" if "river" not in asked.prompt else None)
+    found = learn.distill(engine, PAIRS, schedule=SCHEDULE)
+    assert len(found.trials) == 1
+    assert (found.trials[0].followed, found.instructed_followed) == (None, None)
+    assert (found.lessons.asked, found.trials[0].held_out is None) == (13, False)  # three are held out
+    assert found.lessons.count("other") == 0
+    assert {one.prompt for one in engine.asked} == {pair.instructed for pair in PAIRS}
+    record = found.steering.record
+    assert record.instructions == ()
+    assert record.measurements["validation"]["n"] == 3
+    assert "followed" not in record.measurements["validation"]
+    loaded = Steering.load(found.steering.save(tmp_path / "saved"), engine.identity)
+    assert (loaded.name, loaded.digest()) == ("prompt pairs", found.steering.digest())
+    assert found.steering.describe()
+
+
+def test_prompt_pairs_say_an_instruction_in_their_own_words() -> None:
+    engine = Scripted()
+    found = learn.distill(engine, PAIRS[2:], "no_commas", validation=PAIRS[:2], schedule=SCHEDULE)
+    assert found.steering.record.instructions == (NO_COMMAS.to_dict(),)
+    assert found.steering.record.prompts == prompts.digest(PAIRS[2:])
+    assert found.instructed_followed == found.trials[0].followed == 1.0
+    told = {one.prompt for one in engine.asked}
+    assert told == {pair.instructed for pair in PAIRS} | {pair.plain for pair in PAIRS[:2]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"others": ["json"]}, SteeringError, "learned from as they are"),
+        ({"phrasings": 2}, SteeringError, "learned from as they are"),
+        ({"validation": HELD_OUT}, PromptError, "these are mixed"),
+        ({"validation": PAIRS[:1]}, PromptError, "'what is the river \\?' is among those"),
+    ],
+)
+def test_settings_that_do_not_go_with_prompt_pairs_are_refused(
+    settings: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        learn.distill(Scripted(), PAIRS, **settings)
+    with pytest.raises(PromptError, match="one prompt pair is too few"):
+        learn.distill(Scripted(), PAIRS[:1])
+
+
+def test_a_model_of_transformers_and_a_spelling_are_enough() -> None:
+    nano: Any = trimtab.load("nano", device="cpu")
+    queries = prompts.default_queries(nano.identity, "learning", 10)
+    settings: dict[str, Any] = {"schedule": learn.Schedule(steps=2), "max_new_tokens": 48, "pool": ()}
+    settings["validation"] = prompts.default_queries(nano.identity, "validation", 2)
+    found = learn.distill((nano.model, nano.tokenizer), queries, "lowercase", **settings).steering
+    assert found.record.instructions == (instructions.get("lowercase").to_dict(),)
+    assert len(found.edits) == nano.identity.blocks
 
 
 @given(st.integers(1, 200))

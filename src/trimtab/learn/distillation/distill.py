@@ -246,10 +246,12 @@ def _divided(
     """What to learn on, and what to validate with: queries, or pairs."""
     if not queries:
         raise PromptError("there are no queries to learn on; give at least one")
-    known = set(queries)
     if validation is None and isinstance(queries[0], PromptPair):
         held_out = random.Random(seed).sample(list(queries), max(1, round(_HELD_OUT * len(queries))))
-        return [one for one in queries if one not in held_out], held_out
+        learning = [one for one in queries if one not in held_out]
+        if not learning:
+            raise PromptError("one prompt pair is too few to learn on and to validate with; give more")
+        return learning, held_out
     if validation is None:
         return list(queries), validation_queries(model, queries, seed)
     if not validation:
@@ -258,7 +260,8 @@ def _divided(
         raise PromptError(
             "learn on queries and validate with queries, or on pairs and with pairs; these are mixed"
         )
-    if shared := [one for one in validation if one in known]:
+    known = set(map(repr, queries))  # chats cannot be hashed
+    if shared := [one for one in validation if repr(one) in known]:
         raise PromptError(
             f"the query {Task.of(shared[0]).query!r:.60} is among those to learn on and those to validate with; they "
             "must differ"
