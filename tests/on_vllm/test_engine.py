@@ -267,7 +267,7 @@ class TestErrors:
         much = steerings[0] + steerings[3] + steerings[6] + steerings[9]
         more = much + steerings[1] + steerings[2] + steerings[4] + steerings[5] + steerings[7]
         assert nano.generate(["hi"], steering=much, max_new_tokens=2)
-        with pytest.raises(SteeringError, match="9 gated edits in one block, and this engine takes 8"):
+        with pytest.raises(SteeringError, match="9 gated edits in one block, and the tables take 8"):
             nano.generate(["hi"], steering=more)
 
     def test_settings(self, nano: VllmEngine) -> None:
@@ -321,7 +321,9 @@ def test_a_search_is_one_continuous_batch(
         )
         found.append(tuned)
     assert found[0].best == found[1].best or abs(found[0].best.score - found[1].best.score) < 1e-3
-    assert [one.text for one in found[0].responses] == [one.text for one in found[1].responses]
+    assert [one.text for one in found[0].steered.responses] == [
+        one.text for one in found[1].steered.responses
+    ]
     # The baseline with the instructed answers, then 12 candidates on 2 queries, then the better ones on the rest.
     assert calls[:2] == [8, 24]
     assert len(calls) <= 4

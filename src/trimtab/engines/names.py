@@ -151,7 +151,7 @@ def reason_of(name: str, source: str, error: BaseException) -> str:
     from huggingface_hub import errors
 
     local = Path(source).is_dir()
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     kinds = [type(cause) for cause in causes]
     text = " ".join(str(cause) for cause in causes)
 
@@ -185,7 +185,8 @@ def reason_of(name: str, source: str, error: BaseException) -> str:
     return f"{name} can't be loaded: {first_line(error)}"
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it, each once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -10,7 +10,8 @@ is told through the model's own `get_model_state_cls`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -117,27 +118,31 @@ def _process_inputs(original: Callable[..., Any]) -> Callable[..., Any]:
     def process_inputs(
         self: Any, request_id: str, prompt: Any, params: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        from vllm.exceptions import VLLMValidationError
-
         from trimtab.vllm.frontend.frontend import Frontend, refuse_unserved
 
-        # Anything but this error would be an error of the server, not of the client.
-        try:
+        with _errors_of_the_client():
             frontend = Frontend.of(self)
             if frontend is None:
                 refuse_unserved(params)
                 return original(self, request_id, prompt, params, *args, **kwargs)
             plan = frontend.plan(params)
-        except TrimtabError as error:
-            raise VLLMValidationError(str(error)) from error
         request = original(self, request_id, prompt, params, *args, **kwargs)
-        try:
+        with _errors_of_the_client():
             frontend.attach(request, plan)
-        except TrimtabError as error:
-            raise VLLMValidationError(str(error)) from error
         return request
 
     return process_inputs
+
+
+@contextmanager
+def _errors_of_the_client() -> Iterator[None]:
+    """Ours become the one error of vLLM's that is told to the client; any other would be the server's."""
+    from vllm.exceptions import VLLMValidationError
+
+    try:
+        yield
+    except TrimtabError as error:
+        raise VLLMValidationError(str(error)) from error
 
 
 def _block_keys(original: Callable[..., Any]) -> Callable[..., Any]:

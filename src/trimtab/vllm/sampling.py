@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import warnings
 from dataclasses import dataclass
@@ -60,20 +61,12 @@ class ModelSettings:
                 stacklevel=2,
             )
 
-        def given(name: str, otherwise: Any) -> Any:
-            value = getattr(generation, name, None)
-            return otherwise if value is None else value
-
-        return cls(
-            ends,
-            temperature=float(given("temperature", 1.0)),
-            top_p=float(given("top_p", 1.0)),
-            top_k=int(given("top_k", _TOP_K)),
-            min_p=float(given("min_p", 0.0)),
-            repetition_penalty=float(given("repetition_penalty", 1.0)),
-            min_length=int(given("min_length", 0)),
-            min_new_tokens=int(given("min_new_tokens", 0)),
-        )
+        given: dict[str, Any] = {}
+        for field in dataclasses.fields(cls)[1:]:
+            value, kind = getattr(generation, field.name, None), type(field.default)
+            if value is not None:
+                given[field.name] = kind(value)  # type: ignore[misc]
+        return cls(ends, **given)
 
     @property
     def special(self) -> SpecialTokens:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.engines.names import reason_of, source_of
+from trimtab.engines.names import causes_of, reason_of, source_of
 from trimtab.errors import ModelError, TrimtabError
 from trimtab.vllm import WORKER, need_vllm
 from trimtab.vllm.settings import SteeringSettings, cache_bytes_on_cpu
@@ -144,20 +144,12 @@ def _llm(model: str, options: dict[str, Any]) -> Any:
     except Exception as error:
         if isinstance(error, TrimtabError):
             raise
-        cause = next((one for one in _causes(error) if isinstance(one, TrimtabError)), None)
+        cause = next((one for one in causes_of(error) if isinstance(one, TrimtabError)), None)
         if cause is not None:
             raise ModelError(str(cause)) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = " ".join(lines[:3]) or type(error).__name__
         raise ModelError(f"vllm cannot run {model}: {reason}") from error
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found
 
 
 def _frontend(llm: Any) -> Frontend:

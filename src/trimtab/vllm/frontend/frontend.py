@@ -118,10 +118,8 @@ class Frontend:
             internal[SCOPED] = (
                 True  # it may be; where it is not, nothing is lost but quoted answers in the cache
             )
-        if request.prompt_tokens is not None:
-            internal["prompt_tokens"] = request.prompt_tokens
-        if request.record is not None:
-            internal["record"] = request.record
+        own = {"prompt_tokens": request.prompt_tokens, "record": request.record}
+        internal |= {name: value for name, value in own.items() if value is not None}
         return RequestPlan(request.composition, internal)
 
     def attach(self, request: Any, plan: RequestPlan) -> None:

