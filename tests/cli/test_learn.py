@@ -230,6 +230,7 @@ def test_edits_are_distilled_unless_told_otherwise(
 
     assert Steering.load(tmp_path / "out").name == "learned"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
         "steering.json",
         "steering.safetensors",
     ]

@@ -219,7 +219,7 @@ def test_a_folder_without_steerings_is_refused(
 ) -> None:
     result = run("transfer", tmp_path, "-m", other_folder)
     assert result.exit_code == 2
-    assert "no saved steering" in result.stderr
+    assert "there is no steering in" in result.stderr
 
 
 def test_another_width_is_refused_before_any_work(run: Callable[..., Any], steering_folder: Path) -> None:

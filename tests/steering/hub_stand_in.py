@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -45,6 +46,7 @@ class Hub:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
         self.failing: int | None = None
+        self.address = ""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
                 private=asked.get("visibility") == "private"
             )
             repository.commit({".gitattributes": b""}, "initial commit")
-        self._send({"url": f"{self._address}/{name}"}, 409 if there else 200)
+        self._send({"url": f"{self.hub.address}/{name}"}, 409 if there else 200)
 
     def _write(self, repository: Repository, name: str, rest: list[str], body: bytes) -> None:
         kind, branch = rest[0], "/".join(rest[1:])
@@ -119,9 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
         }
         request = "create_pr=1" in self.path
         oid = repository.commit(contents, header["summary"], "refs/pr/1" if request else branch)
-        answer = {"success": True, "commitOid": oid, "commitUrl": f"{self._address}/{name}/commit/{oid}"}
+        answer = {"success": True, "commitOid": oid, "commitUrl": f"{self.hub.address}/{name}/commit/{oid}"}
         if request:
-            answer["pullRequestUrl"] = f"{self._address}/{name}/discussions/1"
+            answer["pullRequestUrl"] = f"{self.hub.address}/{name}/discussions/1"
         return self._send(answer)
 
     def _read(self, repository: Repository, rest: list[str]) -> None:
@@ -151,11 +153,6 @@ class _Handler(BaseHTTPRequestHandler):
             )
         return self._send({"id": "x/y", "sha": oid, "siblings": [{"rfilename": path} for path in files]})
 
-    @property
-    def _address(self) -> str:
-        host, port = self.server.server_address[:2]
-        return f"http://{host}:{port}"  # type: ignore[str-bytes-safe]
-
     def _send(
         self, content: Any, status: int = 200, code: str = "", headers: dict[str, str] | None = None
     ) -> None:
@@ -175,14 +172,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running() -> Iterator[tuple[Hub, str]]:
-    """A stand-in, and its address."""
+def running() -> Iterator[Hub]:
+    """A stand-in that answers at its address."""
     hub = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.02), daemon=True)
     thread.start()
     try:
-        yield hub, f"http://127.0.0.1:{server.server_address[1]}"
+        yield hub
     finally:
         server.shutdown()
         server.server_close()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from tests.evaluate.fakes import IDENTITY
-from tests.steering.hub_stand_in import TOKEN, Hub, running
+from tests.steering.hub_stand_in import TOKEN, Hub
 from tests.steering.test_when import RIVER, steering
 
 from trimtab.errors import SteeringError
@@ -20,43 +19,17 @@ from trimtab.steering.steering import Steering
 FILES = {"steering.json", "steering.safetensors", "README.md"}
 
 
-@pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """The stand-in's address, where huggingface_hub looks for the Hub; no token is kept on this machine."""
-    from huggingface_hub import constants
-
-    real = constants.ENDPOINT
-    with running() as (hub, url):
-        monkeypatch.setattr("tests.steering.test_hub._HUB", [hub])
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(real, url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        yield url
-
-
-_HUB: list[Hub] = []
-
-
-@pytest.fixture
-def hub(address: str) -> Hub:
-    return _HUB[0]
-
-
 def pushed(**options: object) -> Steering:
     sent = steering("json").when(RIVER)
     sent.push_to_hub("me/json", token=TOKEN, **options)  # type: ignore[arg-type]
     return sent
 
 
-def test_what_is_sent_comes_back(hub: Hub, address: str) -> None:
+def test_what_is_sent_comes_back(hub: Hub) -> None:
     sent = steering("json").when(RIVER)
     url = sent.push_to_hub("me/json", token=TOKEN, private=True, commit_message="first", license="mit")
     repository = hub.repositories["me/json"]
-    assert url == f"{address}/me/json/commit/{repository.references['main']}"
+    assert url == f"{hub.address}/me/json/commit/{repository.references['main']}"
     assert (repository.private, repository.messages) == (True, ["initial commit", "first"])
     assert set(repository.files()) == {*FILES, ".gitattributes"}
     card = repository.files()["README.md"].decode()
@@ -79,7 +52,7 @@ def test_what_was_fetched_stays(hub: Hub, tmp_path: Path) -> None:
         Steering.from_pretrained("me/json", cache_dir=tmp_path / "another", local_files_only=True)
 
 
-def test_revisions_branches_and_pull_requests(hub: Hub, address: str) -> None:
+def test_revisions_branches_and_pull_requests(hub: Hub) -> None:
     first = pushed()
     first_commit = hub.repositories["me/json"].references["main"]
     second = steering("json", block=2)
@@ -87,7 +60,7 @@ def test_revisions_branches_and_pull_requests(hub: Hub, address: str) -> None:
     third = steering("json", block=3)
     third.push_to_hub("me/json", token=TOKEN, revision="trial")
     url = steering("json", block=0).push_to_hub("me/json", token=TOKEN, create_pr=True)
-    assert url == f"{address}/me/json/discussions/1"
+    assert url == f"{hub.address}/me/json/discussions/1"
     for revision, expected in ((None, second), (first_commit, first), ("trial", third)):
         assert Steering.from_pretrained("me/json", revision=revision).digest() == expected.digest()
 
@@ -135,7 +108,7 @@ def test_a_token_is_never_told(hub: Hub, caplog: pytest.LogCaptureFixture, token
     assert "secret" not in caplog.text
 
 
-def test_without_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_without_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")

@@ -12,12 +12,13 @@ from trimtab.cli.learning import Found, OutOption, SeedOption, distillation, one
 from trimtab.cli.models import Loading
 from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, QueriesOption
 from trimtab.cli.output import Output
-from trimtab.cli.steerings import SteeredModelOption, model_of
+from trimtab.cli.steerings import SteeredModelOption, model_of, read_steering
 
 
 def command(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR DIR...", help="Folders with saved steerings.")
+        list[Path],
+        typer.Argument(metavar="DIR DIR...", help="Folders with saved steerings, or owner/name of the Hub."),
     ],
     out: OutOption,
     fit: Annotated[
@@ -47,9 +48,8 @@ def command(
 
         from trimtab import prompts
         from trimtab.learn.compose import SCHEDULE, compose, union_of
-        from trimtab.steering.steering import Steering
 
-        steerings = [Steering.load(folder) for folder in folders]
+        steerings = [read_steering(folder) for folder in folders]
         union_of(steerings, fit)  # what is impossible is refused before a model is loaded
         start = time.perf_counter()
         model, loading = model_of(steerings[0], model, loading)

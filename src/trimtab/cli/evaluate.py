@@ -45,7 +45,7 @@ def command(
             "--steering",
             "-s",
             metavar="DIR",
-            help="A steering, or a folder of them, matched to prompts by their records. May be repeated.",
+            help="A steering, a folder of them, or owner/name of the Hub, matched to prompts by their records.",
         ),
     ] = None,
     match: Annotated[

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
 from trimtab.cli.output import Output
+from trimtab.cli.steerings import SteeringArgument, read_steering
 from trimtab.cli.when import described
 
 if TYPE_CHECKING:
@@ -21,14 +21,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with a saved steering.")],
+    folder: SteeringArgument,
     *,
     output: Output,
 ) -> None:
     """Show what a saved steering does, for which model, how it was made and what it measured."""
-    from trimtab.steering.steering import Steering
-
-    steering = Steering.load(folder)
+    steering = read_steering(folder)
     directions = _directions(folder, steering)
     output.print(steering.describe())
     output.print()

@@ -105,7 +105,7 @@ class Found:
 
         if self.directions is not None:
             self.directions.save(folder)
-        self.steering.save(folder)
+        self.steering.save_pretrained(folder)
         if self.directions is None:
             for path in (DIRECTIONS.document_path(folder), DIRECTIONS.tensors_path(folder)):
                 path.unlink(missing_ok=True)

@@ -42,7 +42,10 @@ SteeredModelOption = Annotated[
 SteeringOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--steering", "-s", metavar="DIR[,DIR]", help="Apply these steerings, all at once. May be repeated."
+        "--steering",
+        "-s",
+        metavar="DIR[,DIR]",
+        help="Apply these steerings, folders or owner/name of the Hub, all at once.",
     ),
 ]
 
@@ -67,15 +70,32 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[str]:
     return [text]
 
 
-def folders_of(given: Sequence[str]) -> list[Path]:
+SteeringArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A folder with a saved steering, or owner/name of the Hub.")
+]
+
+
+def read_steering(place: str | Path) -> Steering:
+    """A saved steering: a folder, or `owner/name` or `owner/name@revision` of the Hub.
+
+    Raises:
+        SteeringError: There is none, or it is damaged.
+    """
+    from trimtab.steering.collection import SteeringFolder
+    from trimtab.steering.steering import Steering
+
+    return Steering.load(SteeringFolder.found(place).path)
+
+
+def folders_of(given: Sequence[str]) -> list[str]:
     """The folders of `--steering A,B --steering C`; a folder may have a comma in its own name."""
     folders = []
     for text in given:
-        folders += [Path(text)] if Path(text).exists() else [Path(part) for part in text.split(",") if part]
+        folders += [text] if Path(text).exists() else [part for part in text.split(",") if part]
     return folders
 
 
-def compose(folders: Sequence[Path], strength: str) -> Steering | None:
+def compose(folders: Sequence[str], strength: str) -> Steering | None:
     """Load steerings and add them up, each at its strength: one number for all, or one for each.
 
     Raises:
@@ -88,11 +108,9 @@ def compose(folders: Sequence[Path], strength: str) -> Steering | None:
         )
     if not folders:
         return None
-    from trimtab.steering.steering import Steering
-
     if len(strengths) == 1:
         strengths *= len(folders)
-    parts = [Steering.load(folder) * factor for folder, factor in zip(folders, strengths, strict=True)]
+    parts = [read_steering(folder) * factor for folder, factor in zip(folders, strengths, strict=True)]
     return functools.reduce(operator.add, parts)
 
 

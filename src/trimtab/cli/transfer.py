@@ -40,7 +40,9 @@ _CONDITIONS = ("baseline", "instructed", "steered", "instructed+steered")
 def command(
     steering: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="A saved steering, or a folder of several."),
+        typer.Argument(
+            metavar="DIR", help="A saved steering, a folder of several, or owner/name of the Hub."
+        ),
     ],
     model: Annotated[
         str,
@@ -100,12 +102,13 @@ def command(
     """
     from trimtab import prompts
     from trimtab.measure.rows import with_test
+    from trimtab.steering.collection import SteeringFolder
     from trimtab.transferring import compare, transfer
     from trimtab.transferring.move import check_move
     from trimtab.tune.vector import make_vector
 
     factors = None if strengths is None else numbers(strengths, "--strengths", float)
-    found = _steerings(steering)
+    found = SteeringFolder.found(steering).load()
     places = {name: out and (out if len(found) == 1 else out / name) for name in found}
     for place in places.values():
         steering_folder(place)
@@ -161,7 +164,7 @@ def command(
                 compared = compare(engine, moved.steering, drawn.test, here=vector, **shared)
                 moved = dataclasses.replace(moved, steering=with_test(moved.steering, compared.rows))
             if place := places[name]:
-                moved.steering.save(place)
+                moved.steering.save_pretrained(place)
             results.append((moved, compared))
     _show(output, list(found), results, engine, out, model)
     rows = [
@@ -201,18 +204,6 @@ def _checked(
                     "each model by themselves"
                 )
     return {name: fitted_by(one, refit) for name, one in found.items()} if refit != "none" or measured else {}
-
-
-def _steerings(folder: Path) -> dict[str, Steering]:
-    """A saved steering, or those in a folder, by name."""
-    from trimtab.steering.steering import Steering
-
-    if not folder.is_dir() or (folder / "steering.json").exists():
-        return {folder.name: Steering.load(folder)}
-    inside = [path for path in sorted(folder.iterdir()) if (path / "steering.json").exists()]
-    if not inside:
-        raise SteeringError(f"there is no saved steering in {folder}; make one with `trimtab learn`")
-    return {path.name: Steering.load(path) for path in inside}
 
 
 def _map(

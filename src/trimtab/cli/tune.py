@@ -177,7 +177,7 @@ def command(
     }
     result = document(subject.instruction, found, out, settings, seconds)
     if out is not None:
-        found.steering.save(out)
+        found.steering.save_pretrained(out)
         if subject.directions is not None:
             subject.directions.save(out)
         write_text(out / "search.json", to_json(result, indent=2) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -49,9 +48,10 @@ def subject_of(what: str, params: str | None, strength_only: bool) -> Subject:
     """
     from trimtab import instructions
     from trimtab.learn import Directions
+    from trimtab.steering.collection import SteeringFolder
     from trimtab.steering.steering import Steering
 
-    folder = Path(what)
+    folder = SteeringFolder.found(what).path
     if not folder.is_dir():
         if strength_only:
             raise SteeringError(

@@ -10,7 +10,7 @@ import typer
 from trimtab.cli.models import Loading
 from trimtab.cli.options import BatchSizeOption
 from trimtab.cli.output import Output
-from trimtab.cli.steerings import SteeredModelOption, model_of
+from trimtab.cli.steerings import SteeredModelOption, SteeringArgument, model_of, read_steering
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with a saved steering.")],
+    folder: SteeringArgument,
     matching: Annotated[
         str | None,
         typer.Option(metavar="REGEX", help="Act if the prompt matches this; (?i) in front ignores case."),
@@ -51,8 +51,6 @@ def command(
     output: Output,
 ) -> None:
     """Say when a steering acts: by a regular expression, or learned from examples. It replaces what was said before."""
-    from trimtab.steering.steering import Steering
-
     ways = (matching is not None) + (steer is not None or leave is not None) + remove
     if ways > 1 or (steer is None) != (leave is None):
         raise typer.BadParameter("give --matching, or --steer and --leave, or --remove")
@@ -62,7 +60,9 @@ def command(
         )
     if not ways and (unless or out is not None):
         raise typer.BadParameter("--ask alone changes and saves nothing; leave out --unless and --out")
-    steering = Steering.load(folder)
+    steering = read_steering(folder)
+    if ways and out is None and not folder.exists():
+        raise typer.BadParameter(f"{folder} is on the Hub; say where to save what comes of it: --out DIR")
     engine: Engine | None = None
     if steer is not None or ask:
         model, loading = model_of(steering, model, loading)

@@ -18,6 +18,7 @@ import torch
 
 from trimtab.errors import SteeringError
 from trimtab.serve.rows import fold
+from trimtab.steering.collection import SteeringFolder
 from trimtab.steering.folder import STEERING
 from trimtab.steering.hub import fetch
 from trimtab.steering.record import ModelIdentity
@@ -178,10 +179,10 @@ class SteeringLibrary:
         """Add all steerings of a folder: one in each subfolder, whose name becomes its own.
 
         Raises:
-            SteeringError: As of `steering_folders`; or something in it cannot be served; then nothing is added, and the
-                message names all of those.
+            SteeringError: As of `SteeringFolder.subfolders`; or something in it cannot be served: then nothing is
+                added, and the message names all of those.
         """
-        inside = steering_folders(folder)
+        inside = SteeringFolder(folder).subfolders()
         entries, reasons = [], []
         for path in inside:
             try:
@@ -295,26 +296,6 @@ class SteeringLibrary:
         else:
             hint = "none is loaded"
         return f"there is no steering {name!r:.100} here; {hint}"
-
-
-def steering_folders(folder: str | Path) -> list[Path]:
-    """The subfolders of a folder of steerings; files, and folders whose names begin with a point, are left alone.
-
-    Raises:
-        SteeringError: There is no such folder, or it is a steering itself.
-    """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise SteeringError(
-            f"there is no folder {folder}; give one whose subfolders each hold a saved steering, such as those that "
-            "`trimtab learn` writes"
-        )
-    if STEERING.document_path(folder).exists():
-        raise SteeringError(
-            f"{folder} is a steering itself; give the folder around it, where each subfolder is a steering under the "
-            "name that clients use"
-        )
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _check_name(name: str) -> None:

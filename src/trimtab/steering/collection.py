@@ -1,15 +1,21 @@
-"""Which steering goes with which prompt: saved steerings, found by the instructions their records name."""
+"""Several steerings: the folder they lie in, and which of them goes with which prompt.
+
+A folder of steerings has one in each subfolder, whose name becomes its own. What begins with a point is left alone.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 import operator
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab.errors import SteeringError
+from trimtab.steering import hub
+from trimtab.steering.folder import STEERING
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -18,6 +24,88 @@ if TYPE_CHECKING:
 
 Match = Literal["exact", "type"]
 MATCHES: tuple[Match, ...] = get_args(Match)
+
+
+class SteeringFolder:
+    """A folder that is a steering, or that has some.
+
+    Attributes:
+        path: The folder.
+        name: What to call it if it is one.
+    """
+
+    def __init__(self, path: str | Path, name: str | None = None) -> None:
+        self.path = Path(path).expanduser()
+        self.name = self.path.name if name is None else name
+
+    @classmethod
+    def found(cls, place: str | Path) -> SteeringFolder:
+        """The folder of that path or, where there is none, what `owner/name` or `owner/name@revision` has on the Hub.
+
+        Raises:
+            SteeringError: The Hub does not give it.
+        """
+        repo, _, revision = Path(place).as_posix().partition("@")
+        if os.path.lexists(Path(place).expanduser()) or not hub.named(repo):
+            return cls(place)
+        return cls(hub.fetch(repo, revision or None), Path(repo).name)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is a steering itself."""
+        return STEERING.document_path(self.path).exists()
+
+    def subfolders(self) -> list[Path]:
+        """The subfolders, each of which should be a steering, by name.
+
+        Raises:
+            SteeringError: There is no such folder, or it is a steering itself.
+        """
+        if not self.path.is_dir():
+            raise SteeringError(
+                f"there is no folder {self.path}; give the one whose subfolders each hold a steering, such as those "
+                "that `trimtab learn` writes"
+            )
+        if self.is_one:
+            raise SteeringError(
+                f"{self.path} is a steering itself; give the folder around it, where each subfolder is a steering "
+                "under its own name"
+            )
+        return sorted(one for one in self._inside() if one.is_dir() and not one.name.startswith("."))
+
+    def places(self) -> dict[str, Path]:
+        """The folder itself, or the subfolders that are steerings, by name.
+
+        Raises:
+            SteeringError: There is none in it.
+        """
+        if not self.path.is_dir() or self.is_one:
+            return {self.name: self.path}  # loading it says what is wrong with it, if anything is
+        found = {one.name: one for one in sorted(self._inside()) if STEERING.document_path(one).exists()}
+        if not found:
+            raise SteeringError(
+                f"there is no steering in {self.path}; give a folder with steering.json, or one with such folders in it"
+            )
+        return found
+
+    def load(self, model: ModelIdentity | None = None) -> dict[str, Steering]:
+        """Its steerings by name.
+
+        Args:
+            model: The model they must be for; None does not ask.
+
+        Raises:
+            SteeringError: There is none, or one is damaged or for another model.
+        """
+        from trimtab.steering.steering import Steering
+
+        return {name: Steering.load(place, model) for name, place in self.places().items()}
+
+    def _inside(self) -> list[Path]:
+        try:
+            return list(self.path.iterdir())
+        except OSError as error:
+            raise SteeringError(f"cannot read {self.path}: {error.strerror or error}") from error
 
 
 class SteeringSet:
@@ -65,20 +153,10 @@ class SteeringSet:
     def load(
         cls, folders: Sequence[str | Path], model: ModelIdentity | None = None, match: Match = "exact"
     ) -> SteeringSet:
-        """Reads steerings from their folders, or from folders that hold such folders.
-
-        Args:
-            folders: Each holds one steering, or folders with one each, as `trimtab demo` leaves them.
-            model: The model they must be for; None does not ask.
-            match: As in the constructor.
-
-        Raises:
-            SteeringError: A folder holds none, one is damaged or for another model, or as in the constructor.
-        """
-        from trimtab.steering.steering import Steering
-
-        found = [Steering.load(place, model) for folder in folders for place in _places(Path(folder))]
-        return cls(found, match)
+        """Those of several places, each as of `SteeringFolder.found`; otherwise as the constructor."""
+        return cls(
+            [one for folder in folders for one in SteeringFolder.found(folder).load(model).values()], match
+        )
 
     def for_instructions(self, instructions: Sequence[Instruction]) -> Steering | None:
         """The steering for a prompt with these instructions, or None where one of them has none.
@@ -98,23 +176,6 @@ class SteeringSet:
 def _sum(parts: Sequence[Steering | None]) -> Steering | None:
     found = [part for part in parts if part is not None]
     return functools.reduce(operator.add, found) if found and len(found) == len(parts) else None
-
-
-def _places(folder: Path) -> list[Path]:
-    """The folder itself, or the ones in it, that hold a steering."""
-    from trimtab.steering.folder import STEERING
-
-    try:
-        if not folder.is_dir() or STEERING.document_path(folder).exists():
-            return [folder]  # loading it says what is wrong with it, if anything is
-        inside = sorted(place for place in folder.iterdir() if STEERING.document_path(place).exists())
-    except OSError as error:
-        raise SteeringError(f"cannot read {folder}: {error.strerror or error}") from error
-    if not inside:
-        raise SteeringError(
-            f"there is no steering in {folder}; give a folder with steering.json, or one with such folders in it"
-        )
-    return inside
 
 
 def _key(name: str, params: Mapping[str, Any], match: Match) -> str:

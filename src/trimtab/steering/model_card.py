@@ -39,13 +39,18 @@ def write_card(steering: Steering, folder: Path, license_name: str | None = None
     path = folder / CARD
     if path.exists():
         old = read_text(path)
-        if _MARK not in old:
+        if not is_ours(old):
             return
         if license_name is None:
             from huggingface_hub import ModelCard
 
             license_name = getattr(ModelCard(old, ignore_metadata_errors=True).data, "license", None)
     write_text(path, model_card(steering, folder, license_name))
+
+
+def is_ours(card: str) -> bool:
+    """Whether a card was written by `write_card`, and nobody made it their own since."""
+    return _MARK in card
 
 
 def model_card(steering: Steering, place: str | Path, license_name: str | None = None) -> str:

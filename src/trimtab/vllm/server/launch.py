@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trimtab.engines.names import source_of
-from trimtab.serve.library import steering_folders
 from trimtab.serve.permission import may_change
+from trimtab.steering.collection import SteeringFolder
 from trimtab.steering.folder import STEERING
 from trimtab.vllm import WORKER, need_vllm
 from trimtab.vllm.server.options import (
@@ -125,7 +125,7 @@ def plan(
     rest, others = take_additional_config(options)
     folders: list[Path] = []
     if steerings is not None:
-        folders = steering_folders(steerings)
+        folders = SteeringFolder(steerings).subfolders()
         settings = {"steerings": str(steerings.expanduser().resolve()), **settings}
     command += ["--additional-config", json.dumps({**others, "trimtab": settings})]
     command += rest

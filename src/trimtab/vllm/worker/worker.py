@@ -10,7 +10,7 @@ from typing import Any
 from trimtab._version import __version__
 from trimtab.engines.fingerprint import fingerprint
 from trimtab.errors import ModelError
-from trimtab.serve.library import steering_folders
+from trimtab.steering.collection import SteeringFolder
 from trimtab.steering.steering import Steering
 from trimtab.vllm.packing import unpack_edits
 from trimtab.vllm.worker.recording import Reading, Recorder
@@ -76,6 +76,6 @@ class SteeringWorker:
 
 def hold_folder(state: SteeringState, folder: str) -> None:
     """Holds the steerings of a folder from the start; the frontend reads the same folder, and judges each."""
-    for path in steering_folders(folder):
+    for path in SteeringFolder(folder).subfolders():
         steering = Steering.load(path)
         state.table.hold(steering.digest(), steering.edits)
