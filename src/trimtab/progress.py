@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Progress", "Tell", "prefixed", "shown", "silent"]
+__all__ = ["Progress", "Tell", "part_of", "prefixed", "shown", "silent"]
 
 EVERY = 30.0
 """Seconds between two lines about the same stage, where nobody watches a bar."""
@@ -49,6 +49,15 @@ def prefixed(tell: Tell, prefix: str) -> Tell:
 
     def told(stage: str, done: int, of: int | None = None, note: str = "") -> None:
         tell(f"{prefix}: {stage}", done, of, note)
+
+    return told
+
+
+def part_of(tell: Tell, name: str, before: int = 0, total: int | None = None) -> Tell:
+    """Tells the steps of an inner piece of work as steps of the stage `name`, after the `before` that were done."""
+
+    def told(stage: str, done: int, of: int | None = None, note: str = "") -> None:
+        tell(name, before + done, of if total is None else total, note)
 
     return told
 

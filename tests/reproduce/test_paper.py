@@ -6,13 +6,8 @@ import pytest
 
 from trimtab.errors import TrimtabError
 from trimtab.reproduce import paper
-from trimtab.reproduce.results import (
-    Chart,
-    Reproduction,
-    Table,
-    bars,
-    shown,
-)
+from trimtab.reproduce.charts import Chart
+from trimtab.reproduce.results import Reproduction, Table, bars, shown
 
 
 @pytest.mark.parametrize(

@@ -112,25 +112,24 @@ def command(
     output.note(f"loading {target}")
     engine = (dataclasses.replace(loading, revision=None) if source else loading).open(output, target)
     teacher = loading.open(output, source) if source else None
+    setup = reproduce.prepare(
+        settings,
+        engine,
+        data=data,
+        source=teacher,
+        limit=limit,
+        perplexity_model=perplexity_model,
+        device=loading.device,
+        pairs=pairs,
+        validation=validation,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+    )
+    if distilled and teacher:
+        # Not `engine`: a base model without a chat template stands in the setup with one.
+        setup = dataclasses.replace(setup, made=_distilling(teacher, setup.engine))
     with output.progress() as tell:
-        setup = reproduce.prepare(
-            settings,
-            engine,
-            data=data,
-            source=teacher,
-            limit=limit,
-            perplexity_model=perplexity_model,
-            device=loading.device,
-            pairs=pairs,
-            validation=validation,
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            step=lambda what: tell(what, 0),
-        )
-        if distilled and teacher:
-            # Not `engine`: a base model without a chat template stands in the setup with one.
-            setup = dataclasses.replace(setup, made=_distilling(teacher, setup.engine))
-        result = reproduce.run(experiment, setup)
+        result = reproduce.run(experiment, setup, progress=tell)
     output.result(result)
     written = [] if out is None else save(result, out)
     for table in result.tables:

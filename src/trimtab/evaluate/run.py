@@ -18,7 +18,7 @@ from trimtab.evaluate.results import Evaluation
 from trimtab.measure.quality import FactCheck, repetition
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import CONDITIONS, Condition
-from trimtab.progress import Progress, shown
+from trimtab.progress import Progress, Tell, part_of, shown
 from trimtab.steering.collection import SteeringSet
 from trimtab.steering.steering import Steering
 
@@ -106,7 +106,7 @@ def evaluate_suite(
             max_new_tokens,
             batch_size,
             max(1, save_every),
-            lambda done, of: tell(f"answering {suite.name}", done, of),
+            part_of(tell, f"answering {suite.name}"),
         )
     answers = [_answer(job, response, facts) for job, response in zip(jobs, responses, strict=True)]
     return Evaluation(
@@ -236,7 +236,7 @@ def _responses(
     max_new_tokens: int,
     batch_size: int | None,
     save_every: int,
-    tell: Callable[[int, int], None],
+    tell: Tell,
 ) -> tuple[list[Response], int]:
     """The response to every job, and how many were generated; jobs that ask the same are answered once."""
     names = [
@@ -253,7 +253,7 @@ def _responses(
         else:
             found[name] = response
     of = len(found) + len(missing)
-    tell(len(found), of)
+    tell("", len(found), of)
     # The longest first, as the engine does within a batch: a lack of memory shows at once.
     waiting = sorted(missing.items(), key=lambda pair: -len(pair[1].prompt))
     for begin in range(0, len(waiting), save_every):
@@ -266,6 +266,7 @@ def _responses(
                 steering=[job.steering for _, job in part],
                 max_new_tokens=max_new_tokens,
                 batch_size=batch_size,
+                progress=part_of(tell, "", len(found), of),
             )
         except PromptError as error:
             raise PromptError(
@@ -276,7 +277,7 @@ def _responses(
             if job.kept:
                 cache.put(job.key, {name: getattr(response, name) for name in _KEPT})
             found[name] = response
-        tell(len(found), of)
+        tell("", len(found), of)
     return [found[name] for name in names], len(waiting)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trimtab.engines import as_engine
 from trimtab.measure.statistics import mean, rounded
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Prompt
+    from trimtab.engines import Engine, Model, Prompt
 
 FactCheck = Callable[[str, str], float | None]
 """``(query, response) -> share of true sentences``, or None where it cannot be judged."""
@@ -106,7 +107,7 @@ def negative_log_likelihoods(
 
 
 def perplexity(
-    engine: Engine,
+    model: Model,
     prompts: Sequence[Prompt],
     responses: Sequence[str | Sequence[int]],
     *,
@@ -115,7 +116,7 @@ def perplexity(
     """Geometric mean perplexity of responses under the unsteered model.
 
     Args:
-        engine: The engine; no steering is applied.
+        model: An engine, or a model of transformers and its tokenizer; no steering is applied.
         prompts: One prompt per response.
         responses: The responses, as tokens or as text.
         batch_size: Rows per forward pass; None lets the engine choose.
@@ -126,7 +127,9 @@ def perplexity(
     Raises:
         ValueError: The lengths differ.
     """
-    return perplexity_of(negative_log_likelihoods(engine, prompts, responses, batch_size=batch_size))
+    return perplexity_of(
+        negative_log_likelihoods(as_engine(model), prompts, responses, batch_size=batch_size)
+    )
 
 
 def perplexity_of(nlls: Sequence[float | None]) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trimtab.engines import Model, as_engine
 from trimtab.engines.ranks import Ranks
 from trimtab.measure.quality import (
     FactCheck,
@@ -15,11 +16,16 @@ from trimtab.measure.quality import (
     repetition,
 )
 from trimtab.measure.statistics import mean
+from trimtab.progress import Progress
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Prompt
     from trimtab.instructions import Instruction
     from trimtab.steering.steering import Steering
+
+
+Scores = dict[tuple[str, tuple[int, ...]], float | None]
+"""Nats per token of responses: by query, and the tokens of the response."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def quality_of(responses: Sequence[Response]) -> Quality:
 
 
 def respond(
-    engine: Engine,
+    model: Model,
     queries: Sequence[str],
     prompts: Sequence[str],
     *,
@@ -67,17 +73,21 @@ def respond(
     facts: FactCheck | None = None,
     max_new_tokens: int = 256,
     batch_size: int | None = None,
+    scores: Scores | None = None,
+    progress: Progress = False,
 ) -> list[Response]:
     """Generates greedily and measures the quality of every response.
 
     Args:
-        engine: The engine.
+        model: An engine, or a model of transformers and its tokenizer.
         queries: The bare query behind each prompt.
         prompts: What the model is given, one per query.
         steering: One steering for all rows, one (or None) per row, or None.
         facts: Judges the truth of a response to a query; None leaves it out.
         max_new_tokens: Longest response, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
+        scores: Likelihoods that are known; those that are not are computed once, and added.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         One response per prompt, in order.
@@ -89,12 +99,24 @@ def respond(
         raise ValueError(f"{len(queries)} queries but {len(prompts)} prompts")
     if not prompts:
         return []
+    engine = as_engine(model)
     generations = engine.generate(
-        list(prompts), steering=steering, max_new_tokens=max_new_tokens, batch_size=batch_size
+        list(prompts),
+        steering=steering,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        progress=progress,
     )
     # The very tokens that were generated: broken text would come back as other, and many more, tokens.
     written = [generation.token_ids if generation.text.strip() else () for generation in generations]
-    nlls = negative_log_likelihoods(engine, list(queries), written, batch_size=batch_size)
+    asked = list(zip(queries, written, strict=True))
+    new = asked if scores is None else [one for one in dict.fromkeys(asked) if one not in scores]
+    nlls = negative_log_likelihoods(
+        engine, [query for query, _ in new], [tokens for _, tokens in new], batch_size=batch_size
+    )
+    if scores is not None:
+        scores.update(zip(new, nlls, strict=True))
+        nlls = [scores[one] for one in asked]
     return [
         Response(
             query=query,
@@ -110,18 +132,9 @@ def respond(
     ]
 
 
-def respond_baseline(engine: Engine, queries: Sequence[str], **options: Any) -> list[Response]:
-    """The responses to bare queries: generated once, they are the baseline of every instruction.
-
-    Args:
-        engine: The engine.
-        queries: The bare queries.
-        **options: Passed to :func:`respond`.
-
-    Returns:
-        One response per query.
-    """
-    return respond(engine, queries, queries, **options)
+def respond_baseline(model: Model, queries: Sequence[str], **options: Any) -> list[Response]:
+    """The responses to bare queries, once for all instructions: their baseline; see :func:`respond`."""
+    return respond(model, queries, queries, **options)
 
 
 def follows(text: str, query: str, wanted: Sequence[Instruction]) -> bool:

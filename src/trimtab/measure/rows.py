@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab import prompts as prompt_data
+from trimtab.instructions.spelling import resolve
 from trimtab.measure.quality import (
     FactCheck,
     Quality,
@@ -25,7 +26,7 @@ from trimtab.measure.responses import Response, quality_of, respond
 from trimtab.measure.statistics import Interval, mean, wilson
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.engines import Model
     from trimtab.instructions import Instruction
     from trimtab.prompts.queries import Split
     from trimtab.steering.steering import Steering
@@ -140,8 +141,8 @@ class Row:
 
 
 def evaluate_instruction(
-    engine: Engine,
-    instruction: Instruction,
+    model: Model,
+    instruction: Instruction | str,
     steering: Steering | None,
     queries: Sequence[str],
     *,
@@ -156,8 +157,8 @@ def evaluate_instruction(
     """Measures an instruction under the four conditions.
 
     Args:
-        engine: The engine.
-        instruction: The instruction whose check judges the responses.
+        model: An engine, or a model of transformers and its tokenizer.
+        instruction: The instruction whose check judges the responses, or its spelling.
         steering: The steering of the two steered conditions; None leaves them out.
         queries: Bare queries that neither learning nor tuning has seen.
         split: Whose phrasings the instructed conditions use.
@@ -175,6 +176,7 @@ def evaluate_instruction(
     Raises:
         ValueError: There are no queries, or the baseline answers other queries.
     """
+    instruction = resolve(instruction)
     if not queries:
         raise ValueError("no queries to evaluate on")
     if baseline is not None and [response.query for response in baseline] != list(queries):
@@ -190,7 +192,7 @@ def evaluate_instruction(
 
     n = len(queries)
     responses = respond(
-        engine,
+        model,
         list(queries) * len(jobs),
         [prompt for _, prompts, _ in jobs for prompt in prompts],
         steering=[applied for _, _, applied in jobs for _ in range(n)],

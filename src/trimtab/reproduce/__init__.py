@@ -5,10 +5,11 @@ Activation Steering, ICLR 2025, arXiv 2410.12877. The settings are those of its 
 `trimtab.reproduce.paper` lists them with the file each was read in.
 """
 
+from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.material import Material
 from trimtab.reproduce.paper import MODELS, PaperModel
 from trimtab.reproduce.protocol import Setup
-from trimtab.reproduce.results import Chart, Reproduction, Table
+from trimtab.reproduce.results import Reproduction, Table
 from trimtab.reproduce.run import (
     EXPERIMENTS,
     check_data,

@@ -1,10 +1,11 @@
-"""Drawing the charts of an experiment, in the colours of the reports."""
+"""The charts of an experiment, and drawing them in the colours of the reports."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trimtab.report.plots import COLOURS
 from trimtab.report.svg import matplotlib_quietly
@@ -12,18 +13,33 @@ from trimtab.report.svg import matplotlib_quietly
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from trimtab.reproduce.results import Chart
-
 _PALETTE = (*COLOURS.values(), "#3a9d78", "#c2477f", "#b59b2a", "#5b6470")
 _INK = "#2b333c"
 
 
-def draw(chart: Chart) -> str | None:
-    """A chart as SVG; None without matplotlib.
+@dataclass(frozen=True)
+class Chart:
+    """A chart, as numbers.
 
-    Args:
-        chart: What to draw.
+    Attributes:
+        name: Part of its file name.
+        title: What it shows.
+        kind: Bars by group and series, or the distributions of the series as boxes.
+        groups: Of bars: what stands side by side, one place for each.
+        series: Of bars: a value for each group, or None. Of boxes: all the values.
+        label: What is measured.
     """
+
+    name: str
+    title: str
+    kind: Literal["bars", "boxes"]
+    series: dict[str, tuple[float | None, ...]]
+    label: str
+    groups: tuple[str, ...] = ()
+
+
+def draw(chart: Chart) -> str | None:
+    """A chart as SVG; None without matplotlib."""
     if find_spec("matplotlib") is None:
         return None
     with matplotlib_quietly():

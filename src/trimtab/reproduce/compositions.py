@@ -10,11 +10,12 @@ from trimtab import instructions as catalogue
 from trimtab.measure.statistics import mean
 from trimtab.prompts.pairs import make_pairs
 from trimtab.reproduce import formats, paper
+from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.lengths import CONCISE, length_vectors
 from trimtab.reproduce.material import group_of
 from trimtab.reproduce.paper import Addition
 from trimtab.reproduce.protocol import Setup, followed, share
-from trimtab.reproduce.results import Chart, Table, bars
+from trimtab.reproduce.results import Table, bars
 
 if TYPE_CHECKING:
     from trimtab.steering.steering import Steering

@@ -11,6 +11,7 @@ from trimtab.measure.responses import Response
 from trimtab.measure.rows import CONDITIONS
 from trimtab.measure.statistics import mean
 from trimtab.reproduce import paper
+from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.material import group_of
 from trimtab.reproduce.protocol import (
     NONE,
@@ -18,7 +19,7 @@ from trimtab.reproduce.protocol import (
     followed,
     share,
 )
-from trimtab.reproduce.results import Chart, Table, bars
+from trimtab.reproduce.results import Table, bars
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Item

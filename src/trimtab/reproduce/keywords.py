@@ -10,6 +10,7 @@ from trimtab.measure.quality import perplexity_of
 from trimtab.measure.rows import CONDITIONS
 from trimtab.prompts.pairs import make_pairs
 from trimtab.reproduce import paper
+from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.material import KEYWORDS, Keyword, word_of
 from trimtab.reproduce.paper import Addition
 from trimtab.reproduce.protocol import (
@@ -18,7 +19,7 @@ from trimtab.reproduce.protocol import (
     followed,
     share,
 )
-from trimtab.reproduce.results import Chart, Table, bars
+from trimtab.reproduce.results import Table, bars
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Item

@@ -12,14 +12,10 @@ from trimtab.instructions.splitting import count_sentences
 from trimtab.measure.statistics import mean
 from trimtab.prompts.pairs import make_pairs
 from trimtab.reproduce import paper
+from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.paper import Addition
 from trimtab.reproduce.protocol import Setup, followed, share
-from trimtab.reproduce.results import (
-    Cell,
-    Chart,
-    Table,
-    bars,
-)
+from trimtab.reproduce.results import Cell, Table, bars
 
 if TYPE_CHECKING:
     from trimtab.learn import Directions

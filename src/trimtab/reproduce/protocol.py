@@ -11,16 +11,16 @@ import copy
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from trimtab import learn
 from trimtab.measure.quality import repetition
 from trimtab.measure.responses import Response, respond
+from trimtab.progress import Tell, part_of, silent
 from trimtab.reproduce import paper
 from trimtab.reproduce.material import Material
 from trimtab.reproduce.paper import Addition, PaperModel
-from trimtab.tune.paper import PaperRule, TextPerplexity, text_perplexity
+from trimtab.tune.paper import PaperRule, text_perplexity
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -60,7 +60,7 @@ class Setup:
         facts: Judges the truth of an answer; None leaves facts out.
         source: The instruction-tuned model of the transfer experiment, `engine` being its base.
         made: Makes a steering on the source by another way, to be moved beside the vectors; None leaves it out.
-        step: Told what begins.
+        tell: Told how far the experiment is; `run` sets it.
     """
 
     engine: Engine
@@ -74,9 +74,15 @@ class Setup:
     facts: FactCheck | None = None
     source: Engine | None = None
     made: Callable[[Instruction], Steering] | None = None
-    step: Callable[[str], None] = field(default=lambda what: None)
+    tell: Tell = silent
+    _stage: list[str] = field(default_factory=lambda: ["answering"])
 
-    @cached_property
+    def step(self, what: str) -> None:
+        """Begins a stage, which all answers up to the next one belong to."""
+        self._stage[:] = [what]
+        self.tell(what, 0)
+
+    @functools.cached_property
     def continues(self) -> bool:
         """Whether the model goes on with a question of its own after its answer, as a base model does."""
         return getattr(getattr(self.engine, "tokenizer", None), "chat_template", None) == QUESTION_ANSWER
@@ -133,6 +139,7 @@ class Setup:
             facts=self.facts,
             max_new_tokens=min(most or self.max_new_tokens, self.max_new_tokens),
             batch_size=self.batch_size,
+            progress=part_of(self.tell, self._stage[0]),
         )
         if not self.continues:
             return responses
@@ -194,34 +201,19 @@ def repeats(texts: Sequence[str]) -> list[bool]:
 
 
 def unsurprising(model: str, *, device: str | None = None) -> Degenerate:
-    """Degenerate as in the paper: less perplexing than 2.5 to another model, GPT-2.
-
-    Args:
-        model: Its name or folder; loaded when the first answer is judged.
-        device: Where to put it.
-
-    Returns:
-        The judge. An answer of less than two tokens has no perplexity and is not degenerate.
-    """
+    """Degenerate as the paper has it, by another model, which is loaded when the first answer is judged."""
 
     @functools.cache
-    def perplexity() -> TextPerplexity:
+    def rule() -> PaperRule:
         import trimtab
 
-        return text_perplexity(trimtab.load(model, device=device))
+        return PaperRule(text_perplexity(trimtab.load(model, device=device)))
 
-    return PaperRule(lambda texts: perplexity()(texts)).degenerate
+    return lambda texts: rule().degenerate(texts)
 
 
 def question_answer(engine: Any) -> Any:
-    """A base model in the paper's prompt format.
-
-    Args:
-        engine: A `TransformersEngine` without a chat template.
-
-    Returns:
-        An engine over the same model; one with a template of its own comes back as it is.
-    """
+    """A base model in the paper's prompt format; one that has a chat template comes back as it is."""
     from trimtab.engines.chat import has_template
     from trimtab.engines.transformers import TransformersEngine
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from trimtab.files import write_text
+from trimtab.reproduce.charts import Chart, draw
 
 Cell = str | float | int | None
 
@@ -52,27 +53,6 @@ class Table:
             "| " + " | ".join(shown(cell).replace("|", "\\|") for cell in row) + " |" for row in self.rows
         ]
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart, as numbers.
-
-    Attributes:
-        name: Part of its file name.
-        title: What it shows.
-        kind: Bars by group and series, or the distributions of the series as boxes.
-        groups: Of bars: what stands side by side, one place for each.
-        series: Of bars: a value for each group, or None. Of boxes: all the values.
-        label: What is measured.
-    """
-
-    name: str
-    title: str
-    kind: Literal["bars", "boxes"]
-    series: dict[str, tuple[float | None, ...]]
-    label: str
-    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,11 +110,7 @@ def shown(cell: Cell) -> str:
 
 
 def save(result: Reproduction, folder: Path) -> list[Path]:
-    """Write `EXPERIMENT.md` and, where matplotlib is there, an SVG for each chart.
-
-    Args:
-        result: What was measured.
-        folder: Made when it is missing.
+    """Write `EXPERIMENT.md` and, where matplotlib is there, an SVG for each chart; the folder is made.
 
     Returns:
         The files written.
@@ -142,8 +118,6 @@ def save(result: Reproduction, folder: Path) -> list[Path]:
     Raises:
         TrimtabError: The folder cannot be written.
     """
-    from trimtab.reproduce.charts import draw
-
     written = [write_text(folder / f"{result.experiment}.md", result.to_markdown(), make_folder=True)]
     for chart in result.charts:
         picture = draw(chart)

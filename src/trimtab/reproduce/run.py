@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from trimtab import nano
+from trimtab.engines import Model, as_engine
 from trimtab.errors import TrimtabError
+from trimtab.progress import Progress, shown
 from trimtab.reproduce import (
     compositions,
     formats,
@@ -18,6 +21,7 @@ from trimtab.reproduce import (
     paper,
     transfers,
 )
+from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.paper import PaperModel
 from trimtab.reproduce.protocol import (
     Setup,
@@ -25,11 +29,8 @@ from trimtab.reproduce.protocol import (
     repeats,
     unsurprising,
 )
-from trimtab.reproduce.results import Chart, Reproduction, Table
+from trimtab.reproduce.results import Reproduction, Table
 from trimtab.tune.paper import PERPLEXITY_MODEL
-
-if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
 
 Experiment = Literal["format", "length", "keywords", "composition", "transfer"]
 EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
@@ -49,12 +50,8 @@ _NANO: dict[str, Any] = {"pairs": 64, "validation": 6, "max_new_tokens": 128}
 def check_data(model: str, data: Path | None) -> Path:
     """Refuse a model that needs the paper's prompt files and has not got them; before it is loaded.
 
-    Args:
-        model: Its name or folder; a built-in one needs no files.
-        data: The folder of the files.
-
     Returns:
-        The folder; for a built-in model whatever was given, or the current one.
+        The folder; for a built-in model, which needs no files, whatever was given, or the current one.
 
     Raises:
         TrimtabError: The folder is missing or lacks a file.
@@ -72,10 +69,10 @@ def check_data(model: str, data: Path | None) -> Path:
 
 def prepare(
     settings: PaperModel,
-    engine: Engine,
+    model: Model,
     *,
     data: Path | None = None,
-    source: Engine | None = None,
+    source: Model | None = None,
     limit: int | None = None,
     perplexity_model: str = PERPLEXITY_MODEL,
     device: str | None = None,
@@ -85,7 +82,7 @@ def prepare(
 
     Args:
         settings: The paper's settings for the model (`paper.MODELS`).
-        engine: The model; for the transfer experiment the base model.
+        model: An engine, or a model of transformers and its tokenizer; for the transfer experiment the base model.
         data: The folder with the paper's prompt files; not needed for the built-in model.
         source: The instruction-tuned model of the transfer experiment.
         limit: At most so many test prompts of a kind; None for all.
@@ -93,12 +90,10 @@ def prepare(
         device: Where to put it.
         **changes: Fields of `Setup` to set otherwise; None keeps the default.
 
-    Returns:
-        The setup.
-
     Raises:
         TrimtabError: The folder is missing or lacks a file.
     """
+    engine, source = as_engine(model), None if source is None else as_engine(source)
     kept = {name: value for name, value in changes.items() if value is not None}
     if nano.is_built_in(engine.identity.id):
         values = {**_NANO, "facts": nano.facts, **kept}
@@ -114,15 +109,13 @@ def prepare(
     )
 
 
-def run(experiment: Experiment, setup: Setup) -> Reproduction:
+def run(experiment: Experiment, setup: Setup, *, progress: Progress = False) -> Reproduction:
     """Run an experiment.
 
     Args:
         experiment: Which one.
         setup: From `prepare`.
-
-    Returns:
-        Its tables and charts.
+        progress: See `trimtab.progress.Progress`.
 
     Raises:
         TrimtabError: There is no such experiment, or the model lacks what it needs.
@@ -130,7 +123,8 @@ def run(experiment: Experiment, setup: Setup) -> Reproduction:
     if experiment not in _RUN:
         raise TrimtabError(f"there is no experiment {experiment!r}; there are {', '.join(EXPERIMENTS)}")
     start = time.perf_counter()
-    tables, charts = _RUN[experiment](setup)
+    with shown(progress) as tell:
+        tables, charts = _RUN[experiment](replace(setup, tell=tell))
     settings = {
         "settings of": setup.settings.name,
         "prompts": setup.material.name,

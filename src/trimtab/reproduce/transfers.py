@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trimtab.errors import TrimtabError
+from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.formats import Chosen, choose_blocks
 from trimtab.reproduce.material import group_of
 from trimtab.reproduce.protocol import Setup, followed, share
-from trimtab.reproduce.results import Chart, Table, bars
+from trimtab.reproduce.results import Table, bars
 from trimtab.transferring.move import move
 
 if TYPE_CHECKING:

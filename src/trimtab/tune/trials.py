@@ -12,13 +12,13 @@ import dataclasses
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from trimtab.errors import PromptError, SteeringError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import judge
-from trimtab.progress import Tell
+from trimtab.progress import Tell, part_of
 from trimtab.prompts.pairs import make_pairs
 from trimtab.steering.steering import Steering
 from trimtab.tune.guard import Guard, Reference, Scorer
@@ -26,7 +26,7 @@ from trimtab.tune.paper import PaperRule
 from trimtab.tune.tuned import Candidate, Measured, Tuned
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Generation
+    from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
 
 Key = TypeVar("Key", bound=Hashable)
@@ -119,24 +119,23 @@ class Trials(Generic[Key]):
                 f"a search needs at least one first query and one candidate to keep, not {self._first} and {keep}"
             )
         self._steerings, self._fields, self._tie, self._tell = steerings, fields, tie, tell
-        self._engine = _Asked(engine)
+        # A gentle candidate mostly writes what the model writes anyway, and scoring takes a third of the time.
         self._respond = partial(
             respond,
-            cast("Engine", self._engine),
+            engine,
             facts=facts,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
+            scores={},
         )
         self._judge = partial(judge, instruction)
         spoken = [pair.instructed for pair in make_pairs(queries, instruction, "validation", seed)]
-        stage = "answering unsteered"
+        told_of = part_of(tell, "answering unsteered")
         if baseline is None:
-            self._engine.told = partial(tell, stage, of=2 * len(queries))
-            both = self._respond(queries * 2, queries + spoken)
+            both = self._respond(queries * 2, queries + spoken, progress=told_of)
             baseline, told = both[: len(spoken)], both[len(spoken) :]
         else:
-            self._engine.told = partial(tell, stage, of=len(queries))
-            told = self._respond(queries, spoken)
+            told = self._respond(queries, spoken, progress=told_of)
         plain, instructed = self._judge("baseline", None, baseline), self._judge("instructed", None, told)
         # First those that are not followed anyway: on the others, candidates cannot show a difference.
         order = sorted(range(len(queries)), key=lambda row: plain.strict[row])
@@ -236,8 +235,9 @@ class Trials(Generic[Key]):
         rows = [(key, query) for key, queries in todo.items() for query in queries]
         if rows:
             asked, before = [query for _, query in rows], self.rows
-            self._engine.told = lambda done: self._tell("answering steered", before + done, of)
-            written = self._respond(asked, asked, steering=[self._steerings[key] for key, _ in rows])
+            told = part_of(self._tell, "answering steered", before, of)
+            steerings = [self._steerings[key] for key, _ in rows]
+            written = self._respond(asked, asked, steering=steerings, progress=told)
             judged = self._judge("steered", None, written)
             start = 0
             for key, queries in todo.items():
@@ -251,33 +251,3 @@ class Trials(Generic[Key]):
     def _ranked(self, found: Mapping[Key, Candidate]) -> dict[Key, Candidate]:
         order = sorted(found, key=lambda key: (-found[key].n, *rank(found[key]), *self._tie(key)))
         return {key: found[key] for key in order}
-
-
-class _Asked:
-    """What `respond` needs of an engine, with equal answers to equal queries scored once.
-
-    A gentle candidate mostly writes what the model writes anyway, and scoring takes a third of the time.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self.told: Callable[[int], None] = lambda done: None
-        self._engine = engine
-        self._known: dict[tuple[str, tuple[int, ...]], float] = {}
-
-    def generate(self, prompts: Sequence[str], **options: Any) -> list[Generation]:
-        def tell(stage: str, done: int, of: int | None = None, note: str = "") -> None:
-            self.told(done)
-
-        return self._engine.generate(prompts, progress=tell, **options)
-
-    def score(
-        self, prompts: Sequence[str], responses: Sequence[tuple[int, ...]], **options: Any
-    ) -> list[float]:
-        asked = list(zip(prompts, responses, strict=True))
-        new = [one for one in dict.fromkeys(asked) if one not in self._known]
-        if new:
-            scores = self._engine.score(
-                [prompt for prompt, _ in new], [tokens for _, tokens in new], **options
-            )
-            self._known.update(zip(new, scores, strict=True))
-        return [self._known[one] for one in asked]
