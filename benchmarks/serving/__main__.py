@@ -94,20 +94,12 @@ def command(
     identity = make_model(work / shape, shape)
     names = make_steerings(work / f"steerings-{shape}", identity, max(counts))
     ways = ways_of(names, counts)
-    total = 1 + len(ways) + (2 * len(ways) + 1) * rounds
-    done = 0
     with output.progress() as tell:
-        tell("starting vLLM without the plugin", done, total)
-
-        def on_run(title: str) -> None:
-            nonlocal done
-            done += 1
-            tell(title, done, total)
-
+        tell("starting vLLM without the plugin", 0)
         with Served(work / shape, load, None, work / "without.log") as plain:
-            tell("starting vLLM with the plugin", done, total)
+            tell("starting vLLM with the plugin", 0)
             with Served(work / shape, load, work / f"steerings-{shape}", work / "with.log") as steered:
-                base = measure(plain, steered, ways, rounds, on_run)
+                base = measure(plain, steered, ways, rounds, tell)
     rows = rows_of(base, ways, requests * (prompt_tokens + new_tokens))
     show(output, rows, _caption(identity.blocks, identity.width, load, rounds), markdown)
     output.result(

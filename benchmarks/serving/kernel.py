@@ -25,6 +25,7 @@ from torch.nn.functional import linear
 
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.errors import TrimtabError
+from trimtab.progress import Tell, silent
 from trimtab.vllm.worker.operation import steer
 
 KINDS = {"idle": None, "additions": 0, "1 gated edit": 1, "2 gated edits": 2}
@@ -141,20 +142,18 @@ class Blocks:
         return lambda: [call(*one) for one in zip(self.weights, self.tables, strict=True)]
 
 
-def measure(
-    blocks: Blocks, repeats: int, steps: int, on_step: Callable[[str], None] = lambda what: None
-) -> Measured:
+def measure(blocks: Blocks, repeats: int, steps: int, tell: Tell = silent) -> Measured:
     """Times everything, interleaved, after one repeat that warms up.
 
     Args:
         blocks: The model.
         repeats: How often each is measured.
         steps: Steps in one measurement.
-        on_step: Told what begins.
+        tell: Told of every repeat.
     """
     cuda = blocks.stream.device.type == "cuda"
     ready = _captured if cuda else _called
-    on_step("preparing")
+    tell("preparing", 0)
     runs: dict[tuple[str, str], Run] = {
         ("base", ""): ready(blocks.step(None, products=True, compiled=not cuda), steps)
     }
@@ -164,7 +163,7 @@ def measure(
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     with torch.inference_mode():
         for repeat in range(repeats + 1):
-            on_step(f"repeat {repeat}")
+            tell("measuring", repeat, repeats + 1)
             for key, run in runs.items():
                 seconds[key].append(run())
     kept = {key: values[1:] for key, values in seconds.items()}
@@ -256,7 +255,7 @@ def command(
     with output.progress() as tell, torch.inference_mode():
         tell("making random weights", 0)
         blocks = Blocks(name, batch, gates, _DTYPES[dtype], target)
-        measured = measure(blocks, repeats, steps, lambda what: tell(what, 0))
+        measured = measure(blocks, repeats, steps, tell)
     where = (
         torch.cuda.get_device_name(target)
         if target.type == "cuda"

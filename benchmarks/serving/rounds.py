@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Protocol
 
 from benchmarks.serving.served import Run
+
+from trimtab.progress import Tell, silent
 
 BASE = "without plugin"
 
@@ -63,7 +65,7 @@ def measure(
     steered: Server,
     ways: Sequence[Way],
     rounds: int,
-    on_run: Callable[[str], None] = lambda title: None,
+    tell: Tell = silent,
 ) -> Way:
     """Runs every way in every round, between two runs without the plugin: A B A C A D A.
 
@@ -76,15 +78,19 @@ def measure(
         steered: vLLM with it.
         ways: What `steered` is to be given; their lists are filled.
         rounds: How many count.
-        on_run: Told before each run what it is.
+        tell: Told of every run before it begins.
 
     Returns:
         The runs without the plugin.
     """
     base = Way(BASE)
+    total = 1 + len(ways) + (2 * len(ways) + 1) * rounds
+    done = 0
 
     def run(server: Server, way: Way, seed: int) -> Run:
-        on_run(way.title)
+        nonlocal done
+        tell("serving", done, total, way.title)
+        done += 1
         return server.run(seed, way.names)
 
     run(plain, base, -1)

@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """Load a server of nano with everything at once, and compare all answers with those of a quiet one."""
     output = Output(json, quiet)
-    with tempfile.TemporaryDirectory(prefix="trimtab-load-") as folder:
-        result = measure(Path(folder), requests, steerings, clients, seed, output.note)
+    with tempfile.TemporaryDirectory(prefix="trimtab-load-") as folder, output.progress() as tell:
+        result = measure(Path(folder), requests, steerings, clients, seed, tell)
     show(output, rows_of(result), _caption(result), markdown)
     output.result(result)
     for fault in (found := faults(result)):

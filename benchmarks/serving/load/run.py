@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from benchmarks.serving.load.right import references
 from benchmarks.serving.server import Server, starting
 
 import trimtab
+from trimtab.progress import Tell, silent
 
 FLAT = 0.02
 """How much larger, as a share, the memory of the last fifth of the load may be than that of the third fifth."""
@@ -27,7 +28,7 @@ def measure(
     steerings: int,
     clients: int,
     seed: int = 0,
-    on_step: Callable[[str], None] = lambda what: None,
+    tell: Tell = silent,
 ) -> dict[str, Any]:
     """The whole test.
 
@@ -37,7 +38,7 @@ def measure(
         steerings: How many there are to choose from.
         clients: Requests at once.
         seed: Of the mix.
-        on_step: Told what begins.
+        tell: Told what begins.
 
     Returns:
         `requests`, `steerings`, `clients`, `statuses` by kind, `compared`, `different answers`, `wrong` (each with what
@@ -59,15 +60,15 @@ def measure(
     changing = [folder / "quiet" / name for name in (first, second)]
     asked = asks(names, engine.identity.width, requests, seed)
     valid = [ask for ask in asked if ask.kind == "valid"]
-    on_step("starting two servers")
+    tell("starting two servers", 0)
     with _server(folder, "quiet", "--no-enable-prefix-caching") as quiet, _server(folder, "busy") as busy:
         busy.wait_until_ready()
         quiet.wait_until_ready()
-        on_step(f"{requests} requests by {clients} clients")
+        tell(f"{requests} requests by {clients} clients", 0)
         outcome = asyncio.run(play(busy, asked, flickering, changing, clients))
         held, loaded = asyncio.run(_settled(busy, steerings + 1))
         alive = busy.alive
-        on_step("the same, one after the other, at the server that is quiet")
+        tell("the same, one after the other, at the server that is quiet", 0)
         digests = {known[name].digest(): name for name in (first, second)}
         right = asyncio.run(references(quiet, valid, digests))
     wrong = [
