@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from trimtab.engines.base import Engine
+from trimtab.instructions.registry import REGISTER
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
 
@@ -54,6 +55,23 @@ def test_never_adds_up_and_measures_nothing(
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["union_followed"] is None
     assert len(Steering.load(tmp_path / "both").edits) == 2
+
+
+def test_instructions_of_a_file_are_composed(
+    run: Callable[..., Any], save: Callable[..., Path], options: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "own.toml").write_text("[terse]\nphrasings = ['Be terse.']\nregex = '.'\n")
+    folders = [save("one", ABSENT[0]), save("two", {"name": "terse", "params": {}}, 2)]
+    try:
+        command = ("compose", *folders, *options, "--out", tmp_path / "both")
+        result = run(*command, "--file", tmp_path / "own.toml")
+    finally:
+        REGISTER.remove("terse")
+    assert result.exit_code == 0, result.output
+    assert len(Steering.load(tmp_path / "both").record.instructions) == 2
+    result = run(*command)
+    assert result.exit_code == 2
+    assert "there is no instruction 'terse'" in result.stderr
 
 
 @pytest.mark.parametrize(
