@@ -183,4 +183,4 @@ def test_a_folder_of_a_local_model_says_that_the_model_must_be_named(
 ) -> None:
     result = run("tune", learned)
     assert result.exit_code == 2
-    assert "say where: --model FOLDER" in result.stderr
+    assert "say where it is: --model FOLDER" in result.stderr

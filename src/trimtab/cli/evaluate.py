@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from trimtab.cli.models import EngineChoice, ModelOption, facts_of
-from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers
+from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers, page_file
 from trimtab.cli.output import Output
 from trimtab.errors import TrimtabError
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from trimtab.evaluate.results import Evaluation
     from trimtab.instructions import Instruction
     from trimtab.steering.collection import SteeringSet
-
-
-def _report_path(value: Path | None) -> Path | None:
-    """Refuse before the work what could not be written after it."""
-    if value is not None and (value.is_dir() or not value.absolute().parent.is_dir()):
-        raise typer.BadParameter(f"{value} cannot be a file; name one in a folder that exists")
-    return value
 
 
 def command(
@@ -92,7 +85,7 @@ def command(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="HTML", callback=_report_path, help="Write a page with plots."),
+        typer.Option(metavar="HTML", callback=page_file, help="Write a page with plots."),
     ] = None,
     search: Annotated[
         list[Path] | None,
@@ -129,7 +122,6 @@ def command(
     from trimtab.instructions import spelling as specs
     from trimtab.measure import significance
     from trimtab.report import page as reports
-    from trimtab.report import pages
     from trimtab.report import search as searches
     from trimtab.steering import collection as matching
 
@@ -140,8 +132,6 @@ def command(
     if judge_url is not None and judge is None:
         raise typer.BadParameter("--judge-url names an endpoint; name the model there too: --judge NAME")
     significance.check_installed()
-    if report is not None:
-        pages.check_installed()
     found = (
         [searches.read(path) for path in (*(search or []), *searches.beside(steering or []))]
         if report

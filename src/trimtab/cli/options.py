@@ -91,6 +91,17 @@ BatchSizeOption = Annotated[
 ]
 
 
+def page_file(value: Path | None) -> Path | None:
+    """Refuse before the work what could not be written after it."""
+    if value is not None:
+        if value.is_dir() or not value.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{value} cannot be a file; name one in a folder that exists")
+        from trimtab.report import pages
+
+        pages.check_installed()
+    return value
+
+
 def instruction_named(name: str, params: str | None) -> Instruction:
     """An instruction by its spelling, or by its name and the value of `--params`.
 

@@ -19,6 +19,7 @@ from trimtab.errors import PromptError, SteeringError
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
+    from trimtab.steering.record import ModelIdentity
     from trimtab.steering.steering import Steering
 
 LoadingT = TypeVar("LoadingT", bound=Loading)
@@ -115,24 +116,30 @@ def compose(folders: Sequence[str], strength: str) -> Steering | None:
 
 
 def model_of(steering: Steering | None, model: str | None, loading: LoadingT) -> tuple[str, LoadingT]:
-    """The model to load, and how: if none was named, that of the steering, if its record says where to get it.
+    """The model to load, and how: if none was named, that of the steering; see `named_or_known`."""
+    if steering is None:
+        return model or "nano", loading
+    return named_or_known(model, steering.record.model, loading, f"the steering '{steering.name}'")
+
+
+def named_or_known(
+    model: str | None, known: ModelIdentity | None, loading: LoadingT, what: str
+) -> tuple[str, LoadingT]:
+    """The model to load, and how: if none was named, the one that `what` is for, if its record says where to get it.
 
     Raises:
-        SteeringError: It was learned on a model from a folder.
+        SteeringError: It is for a model from a folder.
     """
-    if model is not None or steering is None:
+    if model is not None or known is None:
         return model or "nano", loading
     from trimtab import nano
 
-    known = steering.record.model
     if nano.is_built_in(known.id):
         return known.id, loading
     if known.revision is not None or "/" in known.id:
         return known.id, dataclasses.replace(loading, revision=loading.revision or known.revision)
     # A model from a folder is recorded by the folder's name only: paths mean nothing on another machine.
-    raise SteeringError(
-        f"the steering '{steering.name}' is for {known}, which came from a folder; say where it is: --model FOLDER"
-    )
+    raise SteeringError(f"{what} is for {known}, which came from a folder; say where it is: --model FOLDER")
 
 
 def open_for(steering: Steering | None, model: str | None, loading: Loading, output: Output) -> Engine:

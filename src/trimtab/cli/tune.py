@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,19 +18,16 @@ from trimtab.cli.options import (
     ParamsOption,
     QueriesOption,
     numbers,
+    page_file,
     steering_folder,
 )
 from trimtab.cli.output import Output, to_json
+from trimtab.cli.steerings import named_or_known
 from trimtab.cli.tune_output import document, show
-from trimtab.cli.tune_subject import (
-    Subject,
-    model_of,
-    queries_for,
-    revision_of,
-    subject_of,
-)
+from trimtab.cli.tune_subject import Subject, subject_of
 from trimtab.errors import SteeringError
 from trimtab.files import write_text
+from trimtab.prompts.queries import draw_queries
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -132,7 +129,9 @@ def command(
     max_new_tokens: MaxNewTokensOption = 192,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="HTML", help="Write the search as a page with its heat map."),
+        typer.Option(
+            metavar="HTML", callback=page_file, help="Write the search as a page with its heat map."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Chooses queries and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,
@@ -148,13 +147,12 @@ def command(
         methods=None if apply == "both" else (apply,),
         manual_weight=manual_weight,
     )
-    _check_report(report)
     subject = subject_of(what, params, strength_only)
-    name = model or model_of(subject)
-    if not model and not loading.revision:
-        loading = replace(loading, revision=revision_of(subject))
+    name, loading = named_or_known(model, subject.model, loading, "what is to be tuned")
     engine = loading.open(output, name)
-    learning, held_out = queries_for(engine, queries, pairs, validation, seed, learns=subject.learns)
+    drawn = draw_queries(
+        engine.identity, queries, learning=pairs if subject.learns else 0, validation=validation, seed=seed
+    )
     options: dict[str, Any] = {
         "facts": facts_of(engine),
         "first": first,
@@ -165,11 +163,13 @@ def command(
     }
     paper = _paper_rule(output, rule, perplexity_model, threshold, loading.device)
     with output.progress() as tell:
-        found = _run(engine, subject, chosen, learning, held_out, paper, {**options, "progress": tell})
+        found = _run(
+            engine, subject, chosen, drawn.learning, drawn.validation, paper, {**options, "progress": tell}
+        )
     seconds = time.perf_counter() - start
     settings = {
         "model": str(engine.identity),
-        "chosen on": f"{len(held_out)} validation questions, with validation phrasings",
+        "chosen on": f"{len(drawn.validation)} validation questions, with validation phrasings",
         "rule": _rule_in_words(rule, perplexity_model, threshold),
         "steered rows": str(found.rows),
         "answers": f"greedy, at most {max_new_tokens} tokens",
@@ -198,17 +198,6 @@ class _Choice:
     strengths: Sequence[float] | None
     methods: Sequence[Any] | None
     manual_weight: float | None
-
-
-def _check_report(report: Path | None) -> None:
-    """Refuse before the work what would be refused after it."""
-    if report is None:
-        return
-    from trimtab.report import pages
-
-    pages.check_installed()
-    if report.is_dir() or not report.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--report takes the name of a file in a folder that exists, not {report}")
 
 
 def _paper_rule(

@@ -1,4 +1,4 @@
-"""What `trimtab tune` is to tune, where its model is, and which questions it is tuned on."""
+"""What `trimtab tune` is to tune."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from trimtab.cli.options import instruction_named
-from trimtab.errors import PromptError, SteeringError
+from trimtab.errors import SteeringError
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
     from trimtab.learn import Directions
     from trimtab.steering.record import ModelIdentity
@@ -83,56 +82,3 @@ def _only_instruction(steering: Steering) -> dict[str, Any]:
             "judge answers by; tune its parts, then compose them"
         )
     return known[0]
-
-
-def model_of(subject: Subject) -> str:
-    """The model to load when none was named: that of the folder, if its record says where to get it.
-
-    Raises:
-        SteeringError: The record does not say it.
-    """
-    from trimtab import nano
-
-    model = subject.model
-    if model is None:
-        return "nano"
-    if nano.is_built_in(model.id) or model.revision is not None or "/" in model.id:
-        return model.id
-    raise SteeringError(
-        f"what is to be tuned is for {model}, which came from a folder; say where: --model FOLDER"
-    )
-
-
-def revision_of(subject: Subject) -> str | None:
-    """The revision of the model that was not named."""
-    from trimtab import nano
-
-    model = subject.model
-    return None if model is None or nano.is_built_in(model.id) else model.revision
-
-
-def queries_for(
-    engine: Engine, source: str | None, pairs: int, validation: int, seed: int, *, learns: bool
-) -> tuple[list[str], list[str]]:
-    """Base queries to learn from, where something is to be learned, and others to choose on.
-
-    Raises:
-        PromptError: There are too few.
-    """
-    from trimtab import prompts
-
-    if source is None:
-        learning = prompts.default_queries(engine.identity, "learning", pairs, seed) if learns else []
-        return learning, prompts.default_queries(engine.identity, "validation", validation, seed)
-    found = prompts.load_queries(source)
-    if not learns:
-        return [], prompts.sample_queries(found, min(validation, len(found)), seed)
-    parts = prompts.split_queries(found)
-    if not parts["learning"] or not parts["validation"]:
-        raise PromptError(
-            f"{source} has too few queries ({len(found)}) to learn from some and choose on others; give more"
-        )
-    return (
-        prompts.sample_queries(parts["learning"], min(pairs, len(parts["learning"])), seed),
-        prompts.sample_queries(parts["validation"], min(validation, len(parts["validation"])), seed),
-    )
