@@ -165,7 +165,10 @@ class TestMistakes:
             ("generate hi --engine vllm --device cuda", "CUDA_VISIBLE_DEVICES"),
             ("generate hi --engine vllm --engine-options [1]", "takes a JSON object"),
             ("""generate hi --engine vllm --engine-options '{"dtype": "half"}'""", "as --dtype"),
-            ("generate hi --engine-options {}", "is for --engine vllm"),
+            (
+                """generate hi --engine-options '{"max_model_len": 3}'""",
+                "no option max_model_len for the transformers",
+            ),
             ("generate hi --engine llamacpp", "llamacpp"),
         ],
     )
