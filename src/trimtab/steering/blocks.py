@@ -58,22 +58,33 @@ def find_decoder_blocks(model: nn.Module, path: str | None = None) -> DecoderBlo
     if text is not config:  # the language model of a wrapper: its vision tower may have as many blocks
         language = model.get_decoder()  # type: ignore[operator]
         root = next((path for path, module in model.named_modules() if module is language), "")
+    hint = '; name them with decoder_blocks="model.layers" or the like'
+    return _at(model, *block_list(model, wanted, root, hint))
+
+
+def block_list(
+    model: nn.Module, count: int | None, inside: str = "", hint: str = ""
+) -> tuple[str, nn.ModuleList]:
+    """The path and the list of decoder blocks: the ModuleList of that length at the shortest path inside a module.
+
+    Raises:
+        ModelError: There is no such list, or more than one; the message ends with the hint.
+    """
     lists = [
         (path, module)
         for path, module in model.named_modules()
         if isinstance(module, nn.ModuleList)
-        and len(module) == wanted
-        and (not root or path.startswith(root + "."))
+        and len(module) == count
+        and (not inside or path.startswith(inside + "."))
     ]
     depth = min((path.count(".") for path, _ in lists), default=0)
     best = [(path, module) for path, module in lists if path.count(".") == depth]
     if len(best) != 1:
         what = f"several lists ({', '.join(path for path, _ in best)})" if best else "no list"
         raise ModelError(
-            f"{name} has {what} of {wanted} modules that could be its decoder blocks; name them with "
-            'decoder_blocks="model.layers" or the like'
+            f"{type(model).__name__} has {what} of {count} modules that could be its decoder blocks{hint}"
         )
-    return _at(model, *best[0])
+    return best[0]
 
 
 def _at(model: nn.Module, path: str, modules: nn.ModuleList) -> DecoderBlocks:

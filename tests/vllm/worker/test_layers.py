@@ -129,7 +129,9 @@ def test_only_the_language_model_of_several_towers() -> None:
 
 
 def test_no_list_or_two_are_refused() -> None:
-    with pytest.raises(ModelError, match="no list of 4 modules that could be its decoder layers"):
+    with pytest.raises(
+        ModelError, match=r"no list of 4 modules .* its decoder blocks, and cannot be steered"
+    ):
         find_layers(Model(Whole()), 4)
     model = Model(Whole(), Whole())
     model.model.other = nn.ModuleList([Whole(), Whole()])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trimtab.errors import ModelError
+from trimtab.steering.blocks import block_list
 from trimtab.vllm.residual import Stream, judged
 from trimtab.vllm.settings import SteeringSettings
 from trimtab.vllm.worker import operation
@@ -27,34 +28,15 @@ SPARE_TOKENS = 1024
 
 
 def find_layers(model: nn.Module, total: int) -> tuple[str, nn.ModuleList]:
-    """Finds the decoder layers: the ModuleList of that length at the shortest path, in the language model only.
+    """Finds the decoder layers by `block_list`, of a model with pictures or sound in its language model alone.
 
-    Of a model with pictures or sound, only what `get_language_model` gives is searched.
-
-    Returns:
-        The path inside the model, and the list; layers of other pipeline ranks are placeholders in it.
-
-    Raises:
-        ModelError: If there is no such list, or more than one.
+    Layers of other pipeline ranks are placeholders in the list.
     """
     root = model
     if callable(getattr(model, "get_language_model", None)):
         root = model.get_language_model()  # type: ignore[operator]
     inside = next((path for path, module in model.named_modules() if module is root), "")
-    lists = [
-        (path, module)
-        for path, module in root.named_modules(prefix=inside)
-        if isinstance(module, nn.ModuleList) and len(module) == total
-    ]
-    depth = min((path.count(".") for path, _ in lists), default=0)
-    best = [(path, module) for path, module in lists if path.count(".") == depth]
-    if len(best) != 1:
-        what = f"several lists ({', '.join(path for path, _ in best)})" if best else "no list"
-        raise ModelError(
-            f"{type(model).__name__} cannot be steered: it has {what} of {total} modules that could be its decoder "
-            "layers"
-        )
-    return best[0]
+    return block_list(model, total, inside, ", and cannot be steered")
 
 
 @cache
