@@ -148,8 +148,9 @@ def inputs_of(engine: Any, prompts: list[Any]) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def logits_of(engine: Any, prompts: list[Any], steering: Any = None) -> torch.Tensor:
     """The logits after the last token of each prompt, in a plain forward pass of the model itself."""
-    with engine.steered(steering):
-        return engine.model(**inputs_of(engine, prompts), use_cache=False).logits[:, -1]
+    inputs = inputs_of(engine, prompts)
+    with engine.steered(steering, inputs["attention_mask"]):
+        return engine.model(**inputs, use_cache=False).logits[:, -1]
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trimtab.learn.compose import Composed, compose
     from trimtab.steering import edits, when
     from trimtab.steering.edits import Edit
+    from trimtab.steering.held import on
     from trimtab.steering.steering import ModelIdentity, Record, Steering
     from trimtab.transferring.move import Transferred, transfer
     from trimtab.vllm.engine import VllmEngine
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "load",
+    "on",
     "follow",
     "Followed",
     "compose",
@@ -69,6 +71,7 @@ __all__ = [
 
 _HOMES = {
     "load": "trimtab.engines.loading",
+    "on": "trimtab.steering.held",
     "follow": "trimtab.following",
     "Followed": "trimtab.following",
     "compose": "trimtab.learn.compose",

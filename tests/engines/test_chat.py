@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -87,14 +86,6 @@ def test_text_that_is_not_unicode_is_refused(plain: Any, templated: Any) -> None
         for prompt in ("a\udcff", [{"role": "user", "content": "a\udcff"}]):
             with pytest.raises(PromptError, match="the prompt is not valid Unicode at character 1"):
                 chat.prompt_ids(tokenizer, prompt)
-
-
-def test_the_template_is_named_by_its_text(templated: Any, plain: Any) -> None:
-    assert chat.template_digest(plain) == "plain"
-    named = chat.template_digest(templated)
-    assert re.fullmatch(r"sha256:[0-9a-f]{64}", named)
-    assert named == chat.template_digest(tiny_tokenizer(NO_SYSTEM))
-    assert named != chat.template_digest(tiny_tokenizer(NO_SYSTEM + " "))
 
 
 def test_there_is_one_beginning_token_and_no_end_token(templated: Any) -> None:

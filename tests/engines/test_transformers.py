@@ -23,11 +23,12 @@ from tests.tiny import (
 )
 
 from trimtab.engines.base import Engine
-from trimtab.engines.chat import PLAIN, format_prompt, prompt_ids, template_digest
+from trimtab.engines.chat import format_prompt, prompt_ids
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
+from trimtab.steering.template import PLAIN, template_digest
 
 
 def _hidden_states(engine: Engine, prompt: Any) -> tuple[torch.Tensor, ...]:

@@ -7,18 +7,14 @@ tokenizer's own. `prompt_ids` does the right thing for both.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.errors import PromptError
 from trimtab.prompts.queries import refuse_broken_text
+from trimtab.steering.template import has_template
 
 Chat = Sequence[Mapping[str, str]]
-
-
-PLAIN = "plain"
 
 
 def format_prompt(tokenizer: Any, prompt: str | Chat) -> str:
@@ -52,24 +48,6 @@ def format_prompt(tokenizer: Any, prompt: str | Chat) -> str:
     if not isinstance(text, str):
         raise PromptError(f"the model's chat template gave {type(text).__name__} instead of text")
     return text
-
-
-def has_template(tokenizer: Any) -> bool:
-    """Whether the tokenizer has a chat template of its own (else the plain format is used)."""
-    return bool(getattr(tokenizer, "chat_template", None))
-
-
-def template_digest(tokenizer: Any) -> str:
-    """Name the prompt format: `"sha256:..."` of the chat template's text, or `"plain"` for a model without one.
-
-    A steering records it, because directions learned under one template do not fit another.
-    """
-    if not has_template(tokenizer):
-        return PLAIN
-    template = tokenizer.chat_template
-    if not isinstance(template, str):  # some tokenizers name several templates
-        template = json.dumps(template, sort_keys=True, ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(template.encode()).hexdigest()
 
 
 def prompt_ids(tokenizer: Any, prompt: str | Chat) -> list[int]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.engines.chat import template_digest
 from trimtab.errors import ModelError
+from trimtab.steering.template import template_digest
 
 if TYPE_CHECKING:
     from trimtab.steering.record import ModelIdentity

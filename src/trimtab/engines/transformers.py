@@ -33,7 +33,9 @@ from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress
 from trimtab.steering.blocks import find_decoder_blocks
+from trimtab.steering.held import rows_of
 from trimtab.steering.hooks import Steered, reading
+from trimtab.steering.phases import PromptLengths, row_lengths
 from trimtab.steering.weights import weights_digest
 
 if TYPE_CHECKING:
@@ -98,26 +100,22 @@ class TransformersEngine(Engine):
     def steered(
         self,
         steering: Steering | Sequence[Steering | None] | None,
-        prompt_lengths: Sequence[int] | None = None,
+        prompt_lengths: PromptLengths | None = None,
         prompts: Sequence[Prompt] | None = None,
     ) -> Steered:
-        """A context in which every forward pass of `model`, whoever runs it, is steered.
-
-        Gradients pass through the edits.
+        """A context in which every forward pass of `model`, whoever runs it, is steered; see `trimtab.on`.
 
         Args:
-            steering: What to apply to every row; with `prompts`, also one (or None) for each.
-            prompt_lengths: The prompt tokens of each row, for steerings that tell prompt and generated tokens
-                apart; None: everything is prompt.
-            prompts: The prompt of each row, by which it is decided, once and now, what acts; None where there are none.
+            steering: What to apply: one for all rows, or one (or None) for each.
+            prompt_lengths: As for `trimtab.on`.
+            prompts: The prompt of each row, on which conditions are decided, once and now; None where there are none.
 
         Raises:
-            SteeringError: If it was made for another model, or has a `when` and there are no prompts.
+            SteeringError: If it was made for another model, or has a condition and there are no prompts.
         """
-        if prompts is not None:
-            prompts = prompt_list(prompts)
-        edits = self.edits_of_rows(steering, 1 if prompts is None else len(prompts), prompts)
-        return Steered(self.decoder_blocks, edits, prompt_lengths)
+        count = len(rows_of(steering)) if prompts is None else len(prompts := prompt_list(prompts))
+        edits = self.edits_of_rows(steering, count, prompts)
+        return Steered(self.decoder_blocks, edits, row_lengths(prompt_lengths), model=self.model)
 
     def capture(
         self,

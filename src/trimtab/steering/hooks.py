@@ -2,15 +2,21 @@
 
 Hooks survive library upgrades where wrapper modules do not. A hook reads the output of its own block: what
 `output_hidden_states` calls the last one is after the final norm.
+
+All contexts that are entered on one model share its hooks: edits of one block act simultaneously, whatever context they
+came with, so nesting is the union of the edits. Each module under a hook holds what steers it; the hooks themselves are
+plain functions that look there. So code that torch.compile made while a model was steered does nothing once it isn't.
 """
 
 from __future__ import annotations
 
-import inspect
+import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,19 +25,45 @@ from torch.utils.hooks import RemovableHandle
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks, hidden_of, with_hidden
 from trimtab.steering.edits import Edit, EditTable
+from trimtab.steering.phases import TokenPhases, times
+
+_PLACE = "_trimtab_steering"  # where a module under a hook holds what steers it
+
+
+class Learning(Protocol):
+    """Edits that are being learned: they have no table, since their values change from step to step."""
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The blocks edited."""
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether some act on the prompt's or the generated tokens alone."""
+
+    def change(self, block: int, hidden: Tensor, generated: Tensor | None) -> Tensor:
+        """What they add to the output of a block, `[rows, tokens, d]` in float32 or more."""
 
 
 class Steered:
     """While entered, every forward pass of the model is steered, row by row. It can be entered again and again.
 
-    Only blocks that have something to do get a hook; an empty steering, or one of strength 0, installs none.
+    Only blocks that have something to do get a hook; an empty steering, or one of strength 0, installs none. Contexts
+    add up when they are nested; prompt lengths are then those of the innermost context that gives any. One thread at
+    a time: hooks are the model's.
 
     Args:
         place: The decoder blocks of the model.
         rows: The edits of each row of the batch. A batch of several times as many rows (beams, several samples)
             has the rows of a prompt next to each other. A single row serves all.
         prompt_lengths: How many tokens of each row (or of all) are its prompt, padding not counted; what comes
-            later counts as generated. None: everything is prompt.
+            later counts as generated. None: as the cache tells (see `trimtab.steering.phases`).
+        learning: Edits that are being learned, for all rows alike.
+        model: What is called, around the decoder; it is watched too, so that no call goes by unsteered.
+
+    Raises:
+        ModelError: If the model has no such block. While entered, a forward pass raises it if a batch or a width does
+            not fit, or if a block with edits did not pass its hook.
     """
 
     def __init__(
@@ -39,32 +71,29 @@ class Steered:
         place: DecoderBlocks,
         rows: Sequence[Sequence[Edit]],
         prompt_lengths: Sequence[int] | None = None,
+        *,
+        learning: Learning | None = None,
+        model: nn.Module | None = None,
     ) -> None:
         self._place = place
+        self._model = place.decoder if model is None else model
         shared = all(edits is rows[0] for edits in rows)
-        self._rows = list(rows[:1] if shared else rows)
-        edits = [edit for row in self._rows for edit in row if not edit.is_nothing]
-        if outside := {edit.block for edit in edits if edit.block >= len(place.blocks)}:
+        self._edits = _RowEdits(list(rows[:1] if shared else rows))
+        self._learning = learning
+        self._lengths = prompt_lengths
+        self._phases = TokenPhases(place.decoder)
+        self._blocks = {*self._edits.blocks, *(() if learning is None else learning.blocks)}
+        if outside := {block for block in self._blocks if block >= len(place.blocks)}:
             raise ModelError(f"there is no block {max(outside)}: the model has {len(place.blocks)} blocks")
-        self._blocks = sorted({edit.block for edit in edits})
-        scoped = prompt_lengths is not None and any(edit.tokens != "all" for edit in edits)
-        self._tokens = _TokenTracker(place.decoder, prompt_lengths) if scoped and prompt_lengths else None
-        self._tables: dict[tuple[int, torch.device, torch.dtype], EditTable] = {}
-        self._repeated: dict[tuple[int, int], EditTable] = {}
-        self._handles: list[RemovableHandle] = []
+        self._together: tuple[tuple[Steered, ...], _RowEdits] | None = None
 
     def __enter__(self) -> Steered:
-        try:
-            if self._tokens is not None:
-                self._tokens.restart()
-                self._handles.append(
-                    self._place.decoder.register_forward_pre_hook(self._tokens.before, with_kwargs=True)
-                )
-            for block in self._blocks:
-                self._handles.append(self._place.blocks[block].register_forward_hook(self._hook(block)))
-        except BaseException:
-            self._remove()
-            raise
+        running: _Running | None = vars(self._place.decoder).get(_PLACE)
+        if running is None:
+            if not self._blocks:
+                return self
+            running = _Running(self._place)
+        running.enter(self)
         return self
 
     def __exit__(
@@ -73,23 +102,41 @@ class Steered:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._remove()
+        running: _Running | None = vars(self._place.decoder).get(_PLACE)
+        if running is not None:
+            running.leave(self)
 
-    def _remove(self) -> None:
-        while self._handles:
-            self._handles.pop().remove()
+    def _with(self, outer: tuple[Steered, ...]) -> _RowEdits:
+        """The edits of this context and of those around it; kept, since a text may be written in many entries."""
+        if not outer:
+            return self._edits
+        if self._together is None or self._together[0] != outer:
+            united = functools.reduce(_RowEdits.union, [context._edits for context in (*outer, self)])
+            self._together = (outer, united)
+        return self._together[1]
 
-    def _hook(self, block: int) -> Callable[[nn.Module, Any, Any], Any]:
-        def edit_output(module: nn.Module, args: Any, output: Any) -> Any:
-            hidden = hidden_of(output)
-            table = self._table(block, hidden)
-            generated = None if self._tokens is None else self._tokens.generated(hidden)
-            return with_hidden(output, table.apply(hidden, generated))
 
-        return edit_output
+class _RowEdits:
+    """The edits of each row of a batch, in tables that are made at their first use."""
 
-    def _table(self, block: int, hidden: Tensor) -> EditTable:
-        # Made at the first use, since only then the device of the block's output is known for certain.
+    def __init__(self, rows: list[Sequence[Edit]]) -> None:
+        self._rows = rows
+        edits = [edit for row in rows for edit in row if not edit.is_nothing]
+        self.blocks = tuple(sorted({edit.block for edit in edits}))
+        self.is_scoped = any(edit.tokens != "all" for edit in edits)
+        self._tables: dict[tuple[int, torch.device, torch.dtype], EditTable] = {}
+        self._repeated: dict[tuple[int, int], EditTable] = {}
+
+    def union(self, other: _RowEdits) -> _RowEdits:
+        """The edits of both, row by row; where one has fewer rows, each of them serves several in a row."""
+        if not (self.blocks and other.blocks):
+            return self if self.blocks else other
+        rows = math.lcm(len(self._rows), len(other._rows))
+        mine, theirs = rows // len(self._rows), rows // len(other._rows)
+        return _RowEdits([(*self._rows[row // mine], *other._rows[row // theirs]) for row in range(rows)])
+
+    def table(self, block: int, hidden: Tensor) -> EditTable:
+        """The table for a block's output. Only then its device is known for certain."""
         dtype = torch.promote_types(hidden.dtype, torch.float32)
         key = (block, hidden.device, dtype)
         if key not in self._tables:
@@ -97,84 +144,181 @@ class Steered:
             width = next(edit.width for row in rows for edit in row)
             if width != hidden.shape[-1]:
                 raise ModelError(f"an edit of block {block} has width {width}, the model {hidden.shape[-1]}")
-            self._tables[key] = EditTable(rows, dtype=dtype, device=hidden.device)
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+            ):  # gradients may pass later, whoever uses it first
+                self._tables[key] = EditTable(rows, dtype=dtype, device=hidden.device)
         table = self._tables[key]
         if table.rows in (1, len(hidden)):
             return table
         again = (id(table), len(hidden))
         if again not in self._repeated:
-            self._repeated[again] = table.repeated(_times(len(hidden), table.rows))
+            with torch.inference_mode(False), torch.no_grad():
+                self._repeated[again] = table.repeated(times(len(hidden), table.rows))
         return self._repeated[again]
 
 
-class _TokenTracker:
-    """Tells, for each forward pass of the decoder, which of its tokens the model wrote.
+class _Running:
+    """All contexts entered on one decoder, and the hooks they need together."""
 
-    A token is generated if its position in its row is not below the row's prompt length. Positions are taken from
-    what the decoder is given: `position_ids`, else the attention mask; models that get neither are counted, for
-    which prompts must be padded on the left.
-    """
+    def __init__(self, place: DecoderBlocks) -> None:
+        self._place = place
+        self._contexts: list[Steered] = []
+        self._hooks: dict[nn.Module, _Hooked] = {}
+        self._edits = _RowEdits([])
+        self._learning: list[Learning] = []
+        self._teller: Steered | None = None
+        self._scoped = self._inside = False
+        self._wanted: set[int] = set()
+        self._ran: set[int] = set()
 
-    def __init__(self, decoder: nn.Module, prompt_lengths: Sequence[int]) -> None:
-        self._signature = inspect.signature(decoder.forward)
-        self._lengths = torch.tensor(list(prompt_lengths))
-        self._width = max(prompt_lengths)
-        self._seen = 0
-        self._mask: Tensor | None = None
+    def enter(self, context: Steered) -> None:
+        """Adds a context."""
+        self._contexts.append(context)
+        context._phases.restart()
+        try:
+            self._renew()
+        except BaseException:
+            self.leave(context)
+            raise
 
-    def restart(self) -> None:
-        """Forgets what was counted, for a new text."""
-        self._seen = 0
-        self._mask = None
+    def leave(self, context: Steered) -> None:
+        """Takes one away, the last that is this one."""
+        for number in reversed(range(len(self._contexts))):
+            if self._contexts[number] is context:
+                del self._contexts[number]
+                break
+        self._renew()
 
-    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A forward pre-hook of the decoder."""
-        given = self._signature.bind_partial(*args, **kwargs).arguments
-        given |= given.pop("kwargs", {})
-        inputs = given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"]
-        if inputs is None:
+    def _renew(self) -> None:
+        contexts = self._contexts
+        self._edits = contexts[-1]._with(tuple(contexts[:-1])) if contexts else _RowEdits([])
+        self._learning = [context._learning for context in contexts if context._learning is not None]
+        # Which tokens are which is told by the innermost context that knows, else by the outermost, which saw most.
+        known = [context for context in contexts if context._lengths is not None] or contexts[:1]
+        self._teller = known[-1] if known else None
+        self._scoped = self._edits.is_scoped or any(one.is_scoped for one in self._learning)
+        self._wanted = {block for context in contexts for block in context._blocks}
+
+        hooks: dict[nn.Module, Callable[[nn.Module], _Hooked]] = {}
+        if self._wanted:
+            for module in (*(context._model for context in contexts), self._place.decoder):
+                hooks[module] = self._watch
+        for block in self._wanted:
+            hooks[self._place.blocks[block]] = functools.partial(self._edit, block)
+        for module in [module for module in self._hooks if module not in hooks]:
+            self._hooks.pop(module).remove()
+        for module, hook in hooks.items():
+            if module not in self._hooks:
+                self._hooks[module] = hook(module)
+
+    def _watch(self, module: nn.Module) -> _Hooked:
+        vars(module)[_PLACE] = self
+        before = module.register_forward_pre_hook(_before, with_kwargs=True)
+        return _Hooked(module, type(module), (before, module.register_forward_hook(_after)))
+
+    def _edit(self, number: int, block: nn.Module) -> _Hooked:
+        kind: Any = type(block)
+        hooked = _Hooked(block, kind, (block.register_forward_hook(_edit_output),))
+        vars(block)[_PLACE] = (self, number)
+        # Compiled code does not notice new hooks, but it does notice another class.
+        block.__class__ = _class_under_a_hook(kind)
+        return hooked
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before a forward pass of the decoder, or of what is called around it."""
+        self._ran.clear()
+        if module is self._place.decoder and self._scoped and self._teller is not None:
+            self._teller._phases.begin(args, kwargs, self._teller._lengths)
+            self._inside = True
+
+    def end(self) -> None:
+        """After a forward pass."""
+        self._inside = False
+        if len(self._ran) < len(self._wanted):
+            blocks = ", ".join(str(block) for block in sorted(self._wanted - self._ran))
             raise ModelError(
-                "a decoder was run without input_ids or inputs_embeds: its tokens can't be told apart"
+                f"the model ran, but not through the hooks of block {blocks}: its output is not steered. Blocks must "
+                "be called as modules, not by .forward(); what was compiled, traced or replaced before must be made "
+                "anew inside the context"
             )
-        tokens = inputs.shape[1]
-        past = self._past(given)
-        self._seen = past + tokens
 
-        position_ids, mask = given.get("position_ids"), given.get("attention_mask")
-        if isinstance(position_ids, Tensor) and position_ids.dim() in (2, 3):
-            # Three dimensions are those of multimodal models, alike for text.
-            positions = position_ids if position_ids.dim() == 2 else position_ids[0]
-        elif isinstance(mask, Tensor) and mask.dim() == 2 and mask.shape[1] >= tokens:
-            positions = mask.long().cumsum(-1)[:, -tokens:] - 1
-        else:
-            columns = torch.arange(past, past + tokens, device=inputs.device)
-            self._mask = (columns >= self._width)[None]
-            return
-        lengths = self._lengths = self._lengths.to(positions.device)
-        if len(positions) > 1 and len(lengths) > 1:
-            lengths = lengths.repeat_interleave(_times(len(positions), len(lengths)))
-        self._mask = positions >= lengths[:, None]
-
-    def generated(self, hidden: Tensor) -> Tensor:
-        """Bool `[rows or 1, tokens]` for the forward pass under way."""
-        if self._mask is None:
-            raise ModelError("a decoder block was run outside its decoder: its tokens can't be told apart")
-        if len(self._mask) not in (1, len(hidden)):
-            self._mask = self._mask.repeat_interleave(_times(len(hidden), len(self._mask)), dim=0)
-        return self._mask.to(hidden.device)
-
-    def _past(self, given: dict[str, Any]) -> int:
-        """How many tokens came before: what the cache holds, or what was counted if the cache doesn't say."""
-        cache = given.get("past_key_values")
-        if cache is not None and hasattr(cache, "get_seq_length"):
-            return int(cache.get_seq_length())
-        return self._seen if given.get("cache_params") is not None else 0
+    def edited(self, block: int, hidden: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The output of a block after its edits, in its own dtype."""
+        self._ran.add(block)
+        generated = None
+        if self._scoped and self._teller is not None:
+            self._teller._phases.note(block, args, again=not self._inside)
+            generated = self._teller._phases.generated(hidden)
+        learning = [one for one in self._learning if block in one.blocks]
+        table = self._edits.table(block, hidden) if block in self._edits.blocks else None
+        if not learning:
+            return hidden if table is None else table.apply(hidden, generated)
+        state = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+        result = state if table is None else table.apply(state, generated)
+        for one in learning:  # all read the same state
+            result = result + one.change(block, state, generated)
+        return result.to(hidden.dtype)
 
 
-def _times(rows: int, given: int) -> int:
-    if rows % given:
-        raise ModelError(f"a batch of {rows} rows was run with steerings for {given}")
-    return rows // given
+@dataclass(frozen=True)
+class _Hooked:
+    """A module under hooks, and the class it had before."""
+
+    module: nn.Module
+    kind: Any
+    handles: tuple[RemovableHandle, ...]
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        vars(self.module).pop(_PLACE, None)
+        if type(self.module) is _class_under_a_hook(self.kind):
+            self.module.__class__ = self.kind
+
+
+@functools.cache
+def _class_under_a_hook(kind: Any) -> Any:
+    """A class like another, always the same one, so that what was compiled for it fits when it comes again."""
+    return type(kind.__name__, (kind,), {"__module__": kind.__module__, "__qualname__": kind.__qualname__})
+
+
+def _before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    (_begin_uncompiled if torch.compiler.is_compiling() else _begin)(module, args, kwargs)
+
+
+def _after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    (_end_uncompiled if torch.compiler.is_compiling() else _end)(module)
+
+
+def _edit_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    return (_edited_uncompiled if torch.compiler.is_compiling() else _edited)(module, args, output)
+
+
+def _begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if _PLACE in vars(module):
+        vars(module)[_PLACE].begin(module, args, kwargs)
+
+
+def _end(module: nn.Module) -> None:
+    if _PLACE in vars(module):
+        vars(module)[_PLACE].end()
+
+
+def _edited(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    if _PLACE not in vars(module):
+        return output
+    running, block = vars(module)[_PLACE]
+    return with_hidden(output, running.edited(block, hidden_of(output), args))
+
+
+def _uncompiled(function: Any) -> Any:
+    reason = "trimtab steers this model; compile it without fullgraph=True"
+    return torch.compiler.disable(function, reason=reason)  # type: ignore[no-untyped-call]
+
+
+_begin_uncompiled, _end_uncompiled, _edited_uncompiled = map(_uncompiled, (_begin, _end, _edited))
 
 
 class _EnoughReadError(Exception):

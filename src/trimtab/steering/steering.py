@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,6 +24,10 @@ from trimtab.steering.edits import Edit
 from trimtab.steering.record import ModelIdentity, Record
 from trimtab.steering.saving import Saved
 from trimtab.steering.when import When
+
+if TYPE_CHECKING:
+    from trimtab.steering.hooks import Steered
+    from trimtab.steering.phases import PromptLengths
 
 __all__ = ["ModelIdentity", "Record", "Steering"]
 
@@ -213,6 +217,30 @@ class Steering(Saved):
                 if tensor is not None:
                     content.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
         return "sha256:" + content.hexdigest()
+
+    def on(
+        self,
+        model: Any,
+        *,
+        prompt_lengths: PromptLengths | None = None,
+        tokenizer: Any = None,
+        decoder_blocks: str | None = None,
+        allow_other_model: bool = False,
+    ) -> Steered:
+        """A context in which a transformers model is steered, whoever runs it: `with steering.on(model): ...`.
+
+        Args and errors are those of `trimtab.on`, which also takes one steering for each row.
+        """
+        from trimtab.steering.held import on
+
+        return on(
+            model,
+            self,
+            prompt_lengths=prompt_lengths,
+            tokenizer=tokenizer,
+            decoder_blocks=decoder_blocks,
+            allow_other_model=allow_other_model,
+        )
 
     def describe(self) -> str:
         """A short card to read: what it does, for which model, how it was made, what it measured."""
