@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from benchmarks.shapes import SHAPES, random_model, random_tokenizer
 
-from trimtab.engines.names import model_identity, name_and_revision
+from trimtab.engines.names import name_and_revision
 from trimtab.steering.edits import Edit
+from trimtab.steering.identity import model_identity
 from trimtab.steering.record import ModelIdentity, Record
 from trimtab.steering.steering import Steering
 

@@ -249,8 +249,8 @@ def test_the_built_in_model_by_its_names() -> None:
 
 def test_a_folder_of_the_hubs_cache_is_called_by_its_name_on_the_hub() -> None:
     folder = Path("/cache/models--someone--some-model/snapshots/0123abc")
-    assert names._folder_id(folder) == "someone/some-model"
-    assert names._folder_id(Path("/models/mine")) == "mine"
+    assert names.folder_id(folder) == "someone/some-model"
+    assert names.folder_id(Path("/models/mine")) == "mine"
 
 
 def test_a_pair_stands_for_an_engine() -> None:

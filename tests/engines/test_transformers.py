@@ -27,8 +27,8 @@ from trimtab.engines.chat import format_prompt, prompt_ids
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.steering.edits import Edit
+from trimtab.steering.identity import PLAIN, template_digest
 from trimtab.steering.steering import Record, Steering
-from trimtab.steering.template import PLAIN, template_digest
 
 
 def _hidden_states(engine: Engine, prompt: Any) -> tuple[torch.Tensor, ...]:

@@ -7,6 +7,7 @@ import functools
 import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -490,6 +491,16 @@ class TestWhichModel:
         with pytest.raises(SteeringError, match=reason):
             trimtab.on(engine.model, [None, foreign])
 
+    def test_the_weights_are_compared_and_the_name_is_not(self, engine: Any) -> None:
+        steering = random_steering(engine)
+        engine.model.config._name_or_path = "somewhere/else"
+        steering.on(engine.model)
+        engine.model.model.layers[0].mlp.up_proj.weight.data *= 1.1
+        with pytest.raises(SteeringError, match=r"the weights differ.*allow_other_model=True"):
+            steering.on(engine.model)
+        with steering.on(engine.model, allow_other_model=True):
+            logits(engine.model)
+
     def test_the_template_is_compared_where_there_is_a_tokenizer(self, engine: Any) -> None:
         steering = random_steering(engine)
         other = tiny_tokenizer("{{ messages }}")
@@ -528,7 +539,8 @@ class _Int8(nn.Module):
 
 
 def quantise(model: nn.Module) -> None:
-    """Replaces the linear maps of all blocks."""
+    """Replaces the linear maps of all blocks, and says so as transformers does."""
+    model.hf_quantizer = SimpleNamespace(is_compileable=False)
     for name, module in list(model.model.layers.named_modules()):  # type: ignore[union-attr, operator]
         if isinstance(module, nn.Linear):
             model.model.layers.set_submodule(name, _Int8(module))  # type: ignore[union-attr, operator]

@@ -12,7 +12,7 @@ from typing import Any
 
 from trimtab.errors import PromptError
 from trimtab.prompts.queries import refuse_broken_text
-from trimtab.steering.template import has_template
+from trimtab.steering.identity import has_template
 
 Chat = Sequence[Mapping[str, str]]
 

@@ -5,56 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import ModelError
-from trimtab.steering.template import template_digest
-
-if TYPE_CHECKING:
-    from trimtab.steering.record import ModelIdentity
+from trimtab.steering.identity import folder_id
 
 _NANO = {"nano": "nano-instruct", "nano-instruct": "nano-instruct", "nano-base": "nano-base"}
 
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-
-
-def model_identity(
-    config: Any,
-    tokenizer: Any,
-    *,
-    blocks: int,
-    model_id: str | None = None,
-    revision: str | None = None,
-    weights: str | None = None,
-) -> ModelIdentity:
-    """Which model this is, the same for every engine that runs it.
-
-    Args:
-        config: Its config, as transformers reads it.
-        tokenizer: Its tokenizer.
-        blocks: How many decoder blocks it has.
-        model_id: What to call it; None calls it what `load` calls what it was loaded from.
-        revision: The commit of its repository; None takes what the config knows.
-        weights: Its `weights_digest`, if it is known.
-    """
-    from trimtab.steering.record import ModelIdentity
-
-    return ModelIdentity(
-        id=model_id or _name_of(getattr(config, "_name_or_path", "")) or config.model_type,
-        revision=revision or getattr(config, "_commit_hash", None),
-        architecture=config.model_type,
-        blocks=blocks,
-        width=int(config.get_text_config().hidden_size),
-        chat_template=template_digest(tokenizer),
-        weights=weights,
-    )
-
-
-def _name_of(loaded_from: str) -> str:
-    """What `load` calls what transformers loaded from there."""
-    folder = Path(loaded_from).expanduser()
-    return _folder_id(folder.resolve()) if loaded_from and folder.is_dir() else loaded_from
 
 
 def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[str, str | None]:
@@ -108,19 +66,12 @@ def _source(name: str | Path) -> tuple[str, str]:
             raise ModelError(
                 f"the folder {text} holds no config.json; give the folder of a transformers model"
             )
-        return str(folder), _folder_id(folder.resolve())
+        return str(folder), folder_id(folder.resolve())
     if folder.exists():
         raise ModelError(f"{text} is a file; give the folder of a transformers model")
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(text):
         raise ModelError(f"there is no folder {text}; give an existing one, a model of the Hub, or nano")
     return text, text
-
-
-def _folder_id(folder: Path) -> str:
-    """The folder's name; for one in the Hub's cache, the name on the Hub."""
-    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
-        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
-    return folder.name
 
 
 def revision_of(source: str, built_in: str | None, asked: str | None) -> str | None:

@@ -28,13 +28,13 @@ from trimtab.engines.decoding import (
     left_padded,
 )
 from trimtab.engines.encoding import Encoding, check_positions
-from trimtab.engines.names import model_identity
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress
 from trimtab.steering.blocks import find_decoder_blocks
 from trimtab.steering.held import rows_of
 from trimtab.steering.hooks import Steered, reading
+from trimtab.steering.identity import model_identity
 from trimtab.steering.phases import PromptLengths, row_lengths
 from trimtab.steering.weights import weights_digest
 

@@ -20,10 +20,11 @@ from trimtab.errors import ModelError, SteeringError
 from trimtab.steering.blocks import DecoderBlocks, find_decoder_blocks
 from trimtab.steering.edits import Edit
 from trimtab.steering.hooks import Steered
+from trimtab.steering.identity import model_identity
 from trimtab.steering.phases import PromptLengths, row_lengths
 from trimtab.steering.record import ModelIdentity
 from trimtab.steering.steering import Steering
-from trimtab.steering.template import template_digest
+from trimtab.steering.weights import weights_digest
 
 Steerings = Steering | Sequence[Steering | None] | None
 """One steering for all rows of a batch, or one (or None) for each."""
@@ -53,12 +54,13 @@ def on(
             that is true at them; or the tokenised prompts.
         tokenizer: Its tokenizer, for making sure that it has the chat template the steering was learned with.
         decoder_blocks: Where the decoder blocks are (`"model.layers"`); None searches.
-        allow_other_model: Take any model with the same number of blocks and the same width.
+        allow_other_model: Take any model with the same number of blocks and the same width; also one whose weights
+            were trained since the steering was learned.
 
     Raises:
-        SteeringError: If the model is not the steering's (by all that can be known of it: architecture, shape, chat
-            template), a steering acts only on some prompts, or the prompt lengths are none. The forward pass raises it
-            if it is not known which tokens are the prompt's.
+        SteeringError: If the model is not the steering's (by all that can be known of it: architecture, shape, weights,
+            chat template), a steering acts only on some prompts, or the prompt lengths are none. The forward pass
+            raises it if it is not known which tokens are the prompt's.
         ModelError: If it is no causal language model of transformers, or its decoder blocks are not found. The forward
             pass raises it if the batch does not fit the rows, or it went by the hooks.
     """
@@ -116,28 +118,21 @@ def edits_of(rows: Sequence[Steering | None]) -> list[Sequence[Edit]]:
 
 
 def held_identity(model: Any, tokenizer: Any = None, place: DecoderBlocks | None = None) -> ModelIdentity:
-    """What can be known of a model that somebody holds.
+    """Which model it is that somebody holds.
 
     Args:
         model: A causal language model of transformers.
-        tokenizer: Its tokenizer, if it is at hand; without one the chat template counts as plain.
+        tokenizer: Its tokenizer; without one the chat template counts as plain.
         place: Its decoder blocks, if they are known.
     """
     blocks = (place or blocks_of(model)).blocks
-    config = model.config
-    return ModelIdentity(
-        id=getattr(config, "_name_or_path", "") or config.model_type,
-        revision=getattr(config, "_commit_hash", None),
-        architecture=config.model_type,
-        blocks=len(blocks),
-        width=int(config.get_text_config().hidden_size),
-        chat_template=template_digest(tokenizer),
-    )
+    weights = weights_digest(model, blocks)
+    return model_identity(model.config, tokenizer, blocks=len(blocks), weights=weights)
 
 
 def _check(steering: Steering, held: ModelIdentity, template_known: bool, allow_other_model: bool) -> None:
     own = steering.record.model
-    # A model that is held bears the name of wherever it was loaded from: that says nothing.
+    # A model that is held bears the name of wherever it was loaded from, which says nothing: its weights do.
     comparable = dataclasses.replace(
         held,
         id=own.id,

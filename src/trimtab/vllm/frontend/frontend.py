@@ -164,7 +164,8 @@ def served_identity(model_config: Any, tokenizer: Any = None) -> ModelIdentity:
 
     A tokenizer that is None, or without chat templates of its own, is loaded.
     """
-    from trimtab.engines.names import model_identity, name_and_revision
+    from trimtab.engines.names import name_and_revision
+    from trimtab.steering.identity import model_identity
 
     if not hasattr(tokenizer, "chat_template"):
         from transformers import AutoTokenizer

@@ -1,0 +1,73 @@
+"""Which model something is learned on or applied to, the same for everything that runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from trimtab.steering.record import ModelIdentity
+
+PLAIN = "plain"
+
+
+def model_identity(
+    config: Any,
+    tokenizer: Any,
+    *,
+    blocks: int,
+    model_id: str | None = None,
+    revision: str | None = None,
+    weights: str | None = None,
+) -> ModelIdentity:
+    """Which model this is, the same for whatever runs it.
+
+    Args:
+        config: Its config, as transformers reads it.
+        tokenizer: Its tokenizer.
+        blocks: How many decoder blocks it has.
+        model_id: What to call it; None calls it what `load` calls what it was loaded from.
+        revision: The commit of its repository; None takes what the config knows.
+        weights: Its `weights_digest`, if it is known.
+    """
+    return ModelIdentity(
+        id=model_id or _name_of(getattr(config, "_name_or_path", "")) or config.model_type,
+        revision=revision or getattr(config, "_commit_hash", None),
+        architecture=config.model_type,
+        blocks=blocks,
+        width=int(config.get_text_config().hidden_size),
+        chat_template=template_digest(tokenizer),
+        weights=weights,
+    )
+
+
+def _name_of(loaded_from: str) -> str:
+    """What `load` calls what transformers loaded from there."""
+    folder = Path(loaded_from).expanduser()
+    return folder_id(folder.resolve()) if loaded_from and folder.is_dir() else loaded_from
+
+
+def folder_id(folder: Path) -> str:
+    """The folder's name; for one in the Hub's cache, the name on the Hub."""
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return folder.name
+
+
+def has_template(tokenizer: Any) -> bool:
+    """Whether the tokenizer has a chat template of its own (else the plain format is used)."""
+    return bool(getattr(tokenizer, "chat_template", None))
+
+
+def template_digest(tokenizer: Any) -> str:
+    """Name the prompt format: `"sha256:..."` of the chat template's text, or `"plain"` for a model without one.
+
+    A steering records it, because directions learned under one template do not fit another.
+    """
+    if not has_template(tokenizer):
+        return PLAIN
+    template = tokenizer.chat_template
+    if not isinstance(template, str):  # some tokenizers name several templates
+        template = json.dumps(template, sort_keys=True, ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(template.encode()).hexdigest()
