@@ -20,6 +20,7 @@ from trimtab.cli.models import EngineChoice, Loading
 from trimtab.cli.options import flat, number_or_auto, numbers, steering_folder
 from trimtab.errors import InstructionError, ModelError, SteeringError
 from trimtab.instructions.registry import REGISTER
+from trimtab.steering.steering import Steering
 
 FLOATS = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1)
 
@@ -117,6 +118,7 @@ NAMING = {
     "generate": ["Hi!", "-s", "STEERING", "-m", "nano"],
     "compose": ["STEERING", "STEERING", "--out", "OUT", "-m", "nano"],
     "transfer": ["STEERING", "--model", "nano"],
+    "push": ["STEERING", "someone/shout"],
 }
 
 
@@ -144,11 +146,12 @@ def test_instructions_of_a_file_are_known_before_anything_names_one(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def opened(loading: Loading, *arguments: object, **options: object) -> None:
+    def opened(*arguments: object, **options: object) -> None:
         raise ModelError("all was read")
 
     monkeypatch.setattr(Loading, "open", opened)
     monkeypatch.setattr(EngineChoice, "open", opened)
+    monkeypatch.setattr(Steering, "push_to_hub", opened)
     places = {"STEERING": steering_folder, "OUT": tmp_path / "out"}
     arguments = [places.get(one, one) for one in NAMING[name]]
     if "greeting" in arguments:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
 from trimtab.errors import SteeringError
 from trimtab.files import read_text
@@ -28,6 +29,7 @@ def command(
     license_name: Annotated[
         str | None, typer.Option("--license", help="The license that the card names, such as apache-2.0.")
     ] = None,
+    file: FileOption = None,
     *,
     output: Output,
 ) -> None:
