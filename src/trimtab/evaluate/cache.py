@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ContentCache:
-    """A folder of values by key.
+    """A folder of values by key, both plain JSON.
 
     Args:
         folder: Made with the first entry; None keeps the values in memory only, and forgets them with the object.
@@ -36,9 +36,6 @@ class ContentCache:
         """The value of a key, or None where there is none.
 
         An entry that is damaged, or whose key is another, counts as none; it is replaced when the value is next put.
-
-        Args:
-            key: Plain JSON.
         """
         name, text = _name(key)
         if self.folder is None:
@@ -51,10 +48,6 @@ class ContentCache:
 
     def put(self, key: Mapping[str, Any], value: Any) -> None:
         """Keeps a value, in one step.
-
-        Args:
-            key: Plain JSON.
-            value: Plain JSON, not None.
 
         Raises:
             TrimtabError: The folder cannot be written.
@@ -88,12 +81,6 @@ def model_key(engine: Engine) -> dict[str, Any]:
 
     The identity alone would not do: two checkpoints in folders of one name share it. The version of trimtab is part of
     it, since another one may generate otherwise.
-
-    Args:
-        engine: The model.
-
-    Returns:
-        Plain JSON.
     """
     from trimtab.engines.fingerprint import fingerprint
 

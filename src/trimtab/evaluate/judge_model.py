@@ -182,14 +182,6 @@ class Judge:
     def verdict(self, query: str, response: str, questions: Sequence[str] = ()) -> Verdict:
         """What the judge says of one answer. An empty answer is no to every question, without asking.
 
-        Args:
-            query: The bare query.
-            response: The answer.
-            questions: What to ask; empty lets the judge write the questions.
-
-        Returns:
-            The verdict. One that leaves a question open even when asked again is not kept.
-
         Raises:
             TrimtabError: As `score`.
         """

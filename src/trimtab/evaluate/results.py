@@ -82,12 +82,7 @@ class Evaluation:
     seconds: float = 0.0
 
     def of(self, condition: Condition, strength: float | None = None) -> list[Answer]:
-        """The answers of one condition, in the order of the items.
-
-        Args:
-            condition: Which.
-            strength: Of the steering, where it was swept; None takes the one that tables show.
-        """
+        """The answers of one condition in the order of the items, at the strength that tables show or another one."""
         wanted = None if condition in ("baseline", "instructed") else self.strengths[0]
         wanted = wanted if strength is None else strength
         return [a for a in self.answers if a.condition == condition and a.strength == wanted]
@@ -180,10 +175,7 @@ class Evaluation:
         return found
 
     def judged_by(self, scores: Sequence[float | None]) -> Evaluation:
-        """The same evaluation with a judge's scores.
-
-        Args:
-            scores: One for each answer, in their order.
+        """The same evaluation with a judge's scores, one for each answer.
 
         Raises:
             ValueError: The lengths differ.

@@ -26,7 +26,7 @@ from trimtab.prompts.queries import refuse_broken_text
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
 
-Row = tuple[str, dict[str, Any]]
+FileRow = tuple[str, dict[str, Any]]
 """Where a row stands, for messages, and its fields."""
 
 _BARE = ("query", "prompt_without_instruction")
@@ -58,11 +58,8 @@ class Item:
         return self.instructed if self.query is None else self.query
 
 
-def file_rows(path: str | Path) -> list[Row]:
+def file_rows(path: str | Path) -> list[FileRow]:
     """The objects of a JSON lines file, with where they stand.
-
-    Args:
-        path: The file, in UTF-8.
 
     Raises:
         PromptError: It cannot be read, or a line is not an object.
@@ -79,12 +76,8 @@ def file_rows(path: str | Path) -> list[Row]:
     return rows
 
 
-def dataset_rows(name: str, split: str) -> list[Row]:
+def dataset_rows(name: str, split: str) -> list[FileRow]:
     """The rows of a dataset of the Hub.
-
-    Args:
-        name: Its name.
-        split: Which part of it.
 
     Raises:
         PromptError: The extra is missing, or the dataset cannot be loaded.
@@ -106,12 +99,8 @@ def dataset_rows(name: str, split: str) -> list[Row]:
     return [(f"{name}, row {number}", dict(row)) for number, row in enumerate(rows, start=1)]
 
 
-def read_items(rows: Iterable[Row], *, seed: int = 0) -> list[Item]:
+def read_items(rows: Iterable[FileRow], *, seed: int = 0) -> list[Item]:
     """The items of rows.
-
-    Args:
-        rows: With where they stand.
-        seed: Which test phrasings are added to queries without an instructed prompt.
 
     Raises:
         PromptError: A row has not the fields it needs.
@@ -130,11 +119,7 @@ def read_items(rows: Iterable[Row], *, seed: int = 0) -> list[Item]:
 
 
 def with_queries(items: Sequence[Item], path: str | Path) -> list[Item]:
-    """Gives items their bare queries from a file.
-
-    Args:
-        items: Their own queries, where they have some, stay.
-        path: A JSON lines file of `key` and one of `query`, `prompt_without_instruction`, `model_output`.
+    """Gives items that have none their bare queries from a JSON lines file, by their keys.
 
     Raises:
         PromptError: The file cannot be read, a line lacks a field, or it has no query for any of the items.

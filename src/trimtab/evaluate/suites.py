@@ -193,7 +193,7 @@ def _sample(name: str, queries: list[str], n: int, seed: int) -> list[str]:
     return prompts.sample_queries(queries, n, seed, what=f"the suite {name}")
 
 
-def _file_rows(name: str) -> list[suite_files.Row]:
+def _file_rows(name: str) -> list[suite_files.FileRow]:
     if not Path(name).exists() and not Path(name).suffix:
         raise PromptError(
             f"there is no suite or file {name!r}; give {', '.join(BUILT_IN)}, or a .jsonl file of prompts"

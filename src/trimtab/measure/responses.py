@@ -153,20 +153,9 @@ def verdicts(
     batch_size: int | None = None,
     ranks: Ranks | None = None,
 ) -> list[bool]:
-    """Answers queries as they are, and checks the answers.
+    """Answers queries as they are, and says of each answer whether it follows all instructions.
 
-    Args:
-        engine: The model.
-        queries: Base queries.
-        wanted: The instructions; an answer must follow all.
-        prompts: What is asked for each query, where that is not the query.
-        steering: What is applied.
-        max_new_tokens: Longest answer, in tokens.
-        batch_size: Rows per batch; None lets the engine choose.
-        ranks: The processes that share the work; all get the same verdicts.
-
-    Returns:
-        One for each query, in order.
+    The processes of `ranks` share the work, and all get the same verdicts.
     """
     ranks = ranks or Ranks()
     asked = queries if prompts is None else prompts

@@ -210,12 +210,7 @@ def evaluate_instruction(
 
 
 def with_test(steering: Steering, rows: Iterable[Row]) -> Steering:
-    """The steering with what it measured on test queries in its record.
-
-    Args:
-        steering: The steering.
-        rows: Its rows, one of each condition.
-    """
+    """The steering with what it measured on test queries in its record."""
     figures = {
         row.condition: {"n": row.n, "followed": round(row.followed, 4), "quality": row.quality.to_dict()}
         for row in rows

@@ -71,14 +71,9 @@ class SearchMap:
 
 
 def svg(points: Sequence[Point], *, description: str = "Share of good answers by block and strength") -> str:
-    """Draws a search as an `<svg>` element for an HTML page.
+    """Draws a search, in any order, as an `<svg>` element for an HTML page.
 
-    Args:
-        points: The candidates, in any order; at least one.
-        description: What the map shows, read out by screen readers.
-
-    Returns:
-        The element. It has no ids and no addresses, scales with its column, and can stand in a page several times.
+    It has no ids and no addresses, scales with its column, and can stand in a page several times.
 
     Raises:
         ValueError: There are no points.

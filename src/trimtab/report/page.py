@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab._version import __version__
+from trimtab.evaluate.results import PAIRS
 from trimtab.files import write_text
 from trimtab.measure.rows import CONDITIONS, Condition, Row
 from trimtab.measure.statistics import mean
@@ -191,14 +192,10 @@ def worse_than_baseline(rows: Sequence[Row]) -> set[tuple[str, Condition]]:
         Label and condition of every steered row below the baseline, and of every instructed+steered row below the
         instructed one.
     """
-    pairs: tuple[tuple[Condition, Condition], ...] = (
-        ("steered", "baseline"),
-        ("instructed+steered", "instructed"),
-    )
     return {
         (label, condition)
         for label, found in by_instruction(rows)
-        for condition, reference in pairs
+        for reference, condition in PAIRS
         if condition in found and reference in found and found[condition].followed < found[reference].followed
     }
 

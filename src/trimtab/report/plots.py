@@ -34,14 +34,7 @@ _ORANGE = COLOURS["steered"]
 
 
 def by_instruction(rows: Sequence[Row]) -> list[tuple[str, dict[Condition, Row]]]:
-    """Groups rows that follow each other by instruction.
-
-    Args:
-        rows: Rows, those of one instruction side by side.
-
-    Returns:
-        Each instruction's label with its rows by condition.
-    """
+    """Each instruction's label with its rows by condition; those of one instruction follow each other."""
     return [
         (label, {row.condition: row for row in group})
         for label, group in groupby(rows, key=lambda row: row.label)
@@ -49,15 +42,7 @@ def by_instruction(rows: Sequence[Row]) -> list[tuple[str, dict[Condition, Row]]
 
 
 def followed_bars(rows: Sequence[Row], beside: Sequence[Row] = ()) -> Figure:
-    """Bars of the share followed, by instruction and condition, with 95 % intervals.
-
-    Args:
-        rows: At least one row.
-        beside: Steered rows of another method, drawn below `steered`.
-
-    Returns:
-        The figure.
-    """
+    """Bars of the share followed with 95 % intervals, by instruction and condition; `beside` stands below `steered`."""
     groups = by_instruction(rows)
     others = {row.label: row for row in beside}
     colours = [COLOURS[condition] for condition in CONDITIONS]
@@ -85,14 +70,7 @@ def followed_bars(rows: Sequence[Row], beside: Sequence[Row] = ()) -> Figure:
 
 
 def quality_dots(rows: Sequence[Row]) -> Figure:
-    """Dots of what following costs: perplexity, and facts where they are judged (repetition elsewhere).
-
-    Args:
-        rows: At least one row.
-
-    Returns:
-        The figure.
-    """
+    """Dots of what following costs: perplexity, and facts where they are judged (repetition elsewhere)."""
     groups = by_instruction(rows)
     judged = any(row.quality.facts is not None for row in rows)
     figure, (left, right) = new_figure(_WIDTH, 0.75 + 0.36 * len(groups), columns=2)
@@ -129,15 +107,7 @@ def new_figure(
 ) -> tuple[Figure, Any]:
     """A figure and its axes in the report's style, made without pyplot: no global state, no window system.
 
-    Args:
-        width: In inches, at 72 px each.
-        height: The same.
-        columns: Panels side by side, or
-        rows: one below the other; not both.
-        share_x: Whether all panels have one horizontal axis.
-
-    Returns:
-        The figure, and its axes or an array of them.
+    Width and height are in inches, at 72 px each. There are columns or rows of panels, not both.
     """
     from matplotlib.figure import Figure
 
@@ -180,12 +150,6 @@ def strength_curves(sweep: Sweep) -> Figure:
 
     The thick line is all prompts, with its 95 % interval; thin lines are single instructions. Dashed lines are the
     conditions without steering.
-
-    Args:
-        sweep: At least two strengths.
-
-    Returns:
-        The figure.
     """
     figure, (left, middle, right) = new_figure(_WIDE, 2.5, columns=3)
     order = sorted(range(len(sweep.steered)), key=lambda i: sweep.steered[i].strength or 0.0)
@@ -256,14 +220,7 @@ def _repetition(accuracy: Accuracy) -> float | None:
 
 
 def length_histograms(lengths: Mapping[Condition, Sequence[int]]) -> Figure:
-    """How many words the answers have: one histogram for each condition, over one axis.
-
-    Args:
-        lengths: The number of words of every answer, by condition; at least one.
-
-    Returns:
-        The figure.
-    """
+    """How many words the answers have: one histogram for each condition, over one axis."""
     # Runaway answers of a broken steering share the last bin, or they would press all others into the first.
     everything = sorted(length for values in lengths.values() for length in values)
     top = max(1, everything[min(len(everything) - 1, int(0.99 * len(everything)))])

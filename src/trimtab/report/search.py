@@ -79,10 +79,7 @@ def search_map(instruction: Instruction, found: Tuned) -> SearchMap:
 
 
 def read(path: str | Path) -> SearchMap:
-    """A search, from the document that a command wrote.
-
-    Args:
-        path: What `trimtab tune --json` or `trimtab learn --json` wrote.
+    """A search, from the document that `trimtab tune --json` or `trimtab learn --json` wrote.
 
     Raises:
         TrimtabError: The file cannot be read, or holds no search.
@@ -106,30 +103,18 @@ def read(path: str | Path) -> SearchMap:
 
 
 def beside(folders: Sequence[str | Path]) -> list[Path]:
-    """The searches that lie in the folders of steerings.
-
-    Args:
-        folders: Each the folder of a steering, or one that holds such folders.
-    """
+    """The searches that lie in the folders of steerings, or in folders that hold such folders."""
     places = [place for folder in folders for place in (Path(folder), *sorted(Path(folder).glob("*")))]
     return [place / BESIDE for place in places if (place / BESIDE).is_file()]
 
 
 def lines(found: Tuned) -> list[Line]:
-    """Every candidate, best first.
-
-    Args:
-        found: What the search found.
-    """
+    """Every candidate, best first."""
     return [_line("", one, chosen=one is found.best and not one.rejected) for one in found.candidates]
 
 
 def weights(found: Tuned) -> list[Line]:
-    """No steering, the computed, the manual and the searched weight; empty where they were not asked for.
-
-    Args:
-        found: What the search found.
-    """
+    """No steering, the computed, the manual and the searched weight; empty where they were not asked for."""
     compared = found.weights
     if compared is None:
         return []
@@ -139,11 +124,7 @@ def weights(found: Tuned) -> list[Line]:
 
 
 def summary(report: SearchReport) -> str:
-    """What came of the search, in a sentence or two.
-
-    Args:
-        report: The search.
-    """
+    """What came of the search, in a sentence or two."""
     found, label = report.found, report.instruction.label
     best = found.best
     tried = f"{len(found.candidates)} candidates were tried on up to {found.unsteered.n} validation questions"
@@ -167,12 +148,6 @@ def summary(report: SearchReport) -> str:
 
 def render(report: SearchReport) -> str:
     """Renders the page, which needs nothing from outside.
-
-    Args:
-        report: What to show.
-
-    Returns:
-        The page.
 
     Raises:
         TrimtabError: jinja2 is missing.

@@ -25,11 +25,7 @@ _REFERENCE = re.compile(r'(url\(#|href="#)')
 
 @contextmanager
 def matplotlib_quietly() -> Iterator[None]:
-    """Keeps matplotlib from remarking on its font cache, as it does where it was never used before.
-
-    Yields:
-        Nothing; its log level is what it was afterwards.
-    """
+    """Keeps matplotlib from remarking on its font cache, as it does where it was never used before."""
     logger = logging.getLogger("matplotlib")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -40,17 +36,7 @@ def matplotlib_quietly() -> Iterator[None]:
 
 
 def draw(name: str, description: str, make: Callable[[Any], Figure], data: Any) -> str | None:
-    """Draws a figure for an HTML page, if matplotlib is there to do it.
-
-    Args:
-        name: Prefix of every id inside, unique in the page.
-        description: What the figure shows, read out by screen readers.
-        make: Makes the figure.
-        data: What it is made of.
-
-    Returns:
-        The `<svg>` element, or None without matplotlib.
-    """
+    """The figure that is made of data, as an `<svg>` element (see `inline_svg`); None without matplotlib."""
     if find_spec("matplotlib") is None:
         return None
     with matplotlib_quietly():
@@ -61,15 +47,8 @@ def inline_svg(figure: Figure, *, name: str, description: str) -> str:
     """Turns a figure into an `<svg>` element for an HTML page.
 
     Text stays text (it can be selected, and takes the page's font); the element scales with its column; namespaces
-    and metadata, which carry the only external addresses, go, as HTML needs neither.
-
-    Args:
-        figure: The figure; everything in the colour :data:`INK` follows the page's text colour.
-        name: Prefix of every id inside, unique in the page.
-        description: What the figure shows, read out by screen readers.
-
-    Returns:
-        The element as text.
+    and metadata, which carry the only external addresses, go, as HTML needs neither. The name, unique in the
+    page, is the prefix of every id inside.
     """
     import matplotlib as mpl
 

@@ -25,11 +25,7 @@ COLUMNS = ("format followed", "within the limit", "both")
 
 
 def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
-    """The experiment: every format prompt with a limit of 1 to 5 sentences, drawn at random.
-
-    Returns:
-        Two tables, without and with both text instructions, and their bars.
-    """
+    """The experiment: every format prompt with a limit of 1 to 5 sentences, drawn at random."""
     chosen = formats.learn_all(setup)
     concise = length_vectors(setup, CONCISE)
     block = setup.settings.block_for_length(setup.engine.identity.blocks)

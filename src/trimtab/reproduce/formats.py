@@ -49,12 +49,7 @@ def choose_blocks(
 ) -> Chosen:
     """The block of one instruction, once for prompts without its text and once for prompts with it.
 
-    Args:
-        setup: The experiment.
-        group: The instruction.
-        items: Its test prompts, of which only the instructions are used.
-        directions: Its vectors.
-        turn: Steerings by block instead of the set projections of `directions`.
+    Tried are the set projections of its vectors, or the steerings by block in `turn`.
     """
     setup.step(f"{group}: choosing the block")
     one_language = group.startswith("language")
@@ -93,11 +88,7 @@ def learn_all(setup: Setup) -> dict[str, Chosen]:
 
 
 def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
-    """The experiment.
-
-    Returns:
-        Shares followed overall, by instruction, and the blocks; bars of the first two.
-    """
+    """The experiment: shares followed, overall and by instruction, and the chosen blocks."""
     chosen = learn_all(setup)
     items = list(setup.material.format)
     groups = [group_of(item.instructions[0]) for item in items]

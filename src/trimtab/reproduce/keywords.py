@@ -71,11 +71,7 @@ def additions(setup: Setup, kind: Keyword) -> tuple[Addition | None, Table | Non
 
 
 def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
-    """The experiment.
-
-    Returns:
-        Shares followed of both kinds under the four conditions, and the searches; bars of the first.
-    """
+    """The experiment: shares followed of both kinds under the four conditions, and the searches."""
     rows, searches, notes = [], [], []
     for kind in KEYWORDS:
         addition, search = additions(setup, kind)

@@ -42,12 +42,7 @@ def limited(queries: Sequence[str], most: int) -> list[Item]:
 
 
 def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
-    """The experiment.
-
-    Returns:
-        Lengths by weight without a text instruction, and shares within the limit with one, without and with
-        steering; boxes and bars of them.
-    """
+    """The experiment: lengths by weight without a text instruction, and shares within the limit with one."""
     block = setup.settings.block_for_length(setup.engine.identity.blocks)
     queries = list(setup.material.length)
     bare = [Item(f"{number}", query, query, ()) for number, query in enumerate(queries)]

@@ -68,13 +68,7 @@ class Material:
     def pairs(
         self, instructions: Iterable[Instruction], tested: Sequence[Item], most: int | None
     ) -> list[PromptPair]:
-        """Prompt pairs to learn a vector from: base queries, each with one of the instructions in a learning phrasing.
-
-        Args:
-            instructions: What the vector stands for; they take turns.
-            tested: Test prompts, whose own queries are left out.
-            most: At most so many pairs; None for all.
-        """
+        """Prompt pairs to learn a vector from: base queries, but none of `tested`, the instructions taking turns."""
         chosen = list(dict.fromkeys(instructions))
         taken = {item.query for item in tested}
         queries = [query for query in self.learning if query not in taken][:most]
@@ -120,12 +114,6 @@ def check_folder(folder: Path) -> None:
 
 def from_folder(folder: Path, *, validation: int, limit: int | None = None, seed: int = 42) -> Material:
     """The paper's prompts.
-
-    Args:
-        folder: With the six files named above.
-        validation: Base queries to hold out for validation.
-        limit: At most so many test prompts of each kind of instruction and in the other experiments; None for all.
-        seed: Shuffles the base queries, and draws the prompts where there is a limit.
 
     Raises:
         PromptError: A file is missing or holds something else.
@@ -179,10 +167,7 @@ NANO_INSTRUCTIONS = (
 def of_nano(*, validation: int, limit: int | None = None, seed: int = 0) -> Material:
     """The built-in model's own questions, and those of the paper's format instructions that it was taught.
 
-    Args:
-        validation: Questions to choose on.
-        limit: Test questions of each instruction and in the other experiments; 12 by default.
-        seed: Which questions.
+    The limit is of each instruction, and of the other experiments; 12 if there is none.
     """
     count = 12 if limit is None else limit
     params: dict[str, dict[str, Any]] = {

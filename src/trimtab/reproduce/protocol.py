@@ -117,13 +117,9 @@ class Setup:
         spoken: bool | Sequence[str],
         most: int | None = None,
     ) -> list[Response]:
-        """Greedy answers, one for each item, with their perplexity under the unsteered model.
+        """Greedy answers, one for each item and its steering, with their perplexity under the unsteered model.
 
-        Args:
-            items: The prompts.
-            steerings: One for each.
-            spoken: Whether the prompts have their instruction in them, or the prompts to use instead.
-            most: Longest answer; that of the setup by default.
+        Their prompts have the instruction in them where `spoken`, which may also be the prompts to use instead.
         """
         queries = [item.asked for item in items]
         prompts = (
@@ -156,15 +152,8 @@ class Setup:
     ) -> tuple[str, dict[str, float]]:
         """The first of the best candidates on validation prompts, in one batched pass.
 
-        Args:
-            items: The validation prompts.
-            candidates: By name, in the order of preference: a steering for each item.
-            spoken: Whether the prompts have their instruction in them.
-            strict: Judge by the strict check; the loose one is the code's for format instructions.
-            most: Longest answer.
-
-        Returns:
-            The name, and the share followed of every candidate: 0 where an answer was degenerate.
+        Candidates, by name and in the order of preference, are a steering for each item. Shares are by the loose
+        check, which is the code's for format instructions, unless `strict`; 0 where an answer was degenerate.
         """
         responses = self.answer(
             list(items) * len(candidates),

@@ -25,9 +25,6 @@ NO, SAME, CROSS, MADE = "no steering", "same-model vector", "cross-model vector"
 def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     """The experiment, on a base model.
 
-    Returns:
-        Shares followed without and with text instructions, by steering; by instruction; bars of the first.
-
     Raises:
         TrimtabError: The setup names no instruction-tuned model.
     """
