@@ -57,7 +57,8 @@ class Steered:
         rows: The edits of each row of the batch. A batch of several times as many rows (beams, several samples)
             has the rows of a prompt next to each other. A single row serves all.
         prompt_lengths: How many tokens of each row (or of all) are its prompt, padding not counted; what comes
-            later counts as generated. None: as the cache tells (see `trimtab.steering.phases`).
+            later counts as generated. Or bool `[rows, tokens]`, true at generated tokens. None: as the cache tells (see
+            `trimtab.steering.phases`).
         learning: Edits that are being learned, for all rows alike.
         model: What is called, around the decoder; it is watched too, so that no call goes by unsteered.
 
@@ -70,7 +71,7 @@ class Steered:
         self,
         place: DecoderBlocks,
         rows: Sequence[Sequence[Edit]],
-        prompt_lengths: Sequence[int] | None = None,
+        prompt_lengths: Sequence[int] | Tensor | None = None,
         *,
         learning: Learning | None = None,
         model: nn.Module | None = None,

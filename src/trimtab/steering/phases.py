@@ -72,17 +72,24 @@ class TokenPhases:
         self._mask: Tensor | None = None
         self._inputs: dict[int, int] = {}
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], lengths: Sequence[int] | None) -> None:
+    def begin(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], lengths: Sequence[int] | Tensor | None
+    ) -> None:
         """Looks at what the decoder is about to be run with.
 
         Args:
             args: Its arguments.
             kwargs: Its arguments by name.
-            lengths: The prompt tokens of each row; None goes by the cache.
+            lengths: The prompt tokens of each row, or a bool mask `[rows, tokens]` of the generated ones; None goes
+                by the cache.
 
         Raises:
             SteeringError: If the cache does not tell.
         """
+        self._inputs.clear()
+        if isinstance(lengths, Tensor):
+            self._mask = lengths
+            return
         if self._signature is None:
             self._signature = inspect.signature(self._decoder.forward)
         given = self._signature.bind_partial(*args, **kwargs).arguments
@@ -93,7 +100,6 @@ class TokenPhases:
                 "a decoder was run without input_ids or inputs_embeds: its tokens can't be told apart"
             )
         tokens = inputs.shape[1]
-        self._inputs.clear()
         if lengths is None:
             past = self._past(given)
             self._mask = torch.full((1, 1), self._continues(given, past, tokens), device=inputs.device)

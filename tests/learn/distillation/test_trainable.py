@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from tests.tiny import BLOCKS, WIDTH, hooks_of, random_steering
+from tests.tiny import BLOCKS, WIDTH, hooks_of, random_steering, tiny_engine
 
+from trimtab.errors import ModelError
 from trimtab.learn.distillation.trainable import FORMS, TrainableEdits
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
@@ -37,7 +38,7 @@ def made(form: Any = "gated", rank: int = 1, tokens: Any = "all", blocks: tuple[
 
 @torch.no_grad()
 def trained_logits(engine: Any, edits: TrainableEdits) -> torch.Tensor:
-    with edits.on(engine.decoder_blocks, GENERATED):
+    with edits.on(engine.decoder_blocks, generated=GENERATED):
         return engine.model(input_ids=IDS, use_cache=False).logits
 
 
@@ -115,7 +116,7 @@ def test_growing_adds_nothing_yet_what_it_added_learns(tiny_llama: Any) -> None:
         trained_logits(tiny_llama, large), trained_logits(tiny_llama, small), atol=1e-4, rtol=1e-4
     )
     assert large.size == 6
-    with large.on(tiny_llama.decoder_blocks, GENERATED):
+    with large.on(tiny_llama.decoder_blocks, generated=GENERATED):
         tiny_llama.model(input_ids=IDS, use_cache=False).logits.pow(2).sum().backward()
     for block in range(BLOCKS):
         assert bool(large.get_parameter(f"_u.{block}").grad.any(-1).all())
@@ -125,6 +126,75 @@ def test_hooks_are_gone_after_an_error(tiny_llama: Any) -> None:
     before = hooks_of(tiny_llama.model)  # transformers may have left some of its own
     edits = made()
     del edits._u["2"]  # so that the second hook fails
-    with pytest.raises(AttributeError), edits.on(tiny_llama.decoder_blocks, GENERATED):
+    with pytest.raises(AttributeError), edits.on(tiny_llama.decoder_blocks, generated=GENERATED):
         tiny_llama.model(input_ids=IDS, use_cache=False)
     assert hooks_of(tiny_llama.model) == before
+
+
+class TestInALoopOfOnesOwn:
+    """Somebody holds a model, a tokenizer and an optimiser."""
+
+    INPUTS: ClassVar[dict[str, torch.Tensor]] = {
+        "input_ids": IDS,
+        "attention_mask": (torch.arange(IDS.shape[1]) < torch.tensor([[11], [9], [7]])).long(),
+    }
+
+    @pytest.mark.parametrize("form", FORMS)
+    @pytest.mark.parametrize("checkpointing", [False, True])
+    def test_what_was_trained_is_a_steering(self, form: Any, checkpointing: bool) -> None:
+        engine = tiny_engine()
+        model = engine.model.train().requires_grad_(False)
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        edits = TrainableEdits.for_model(model, self.INPUTS, blocks=[2, 0], form=form, tokens="generated")
+        assert edits.blocks == (0, 2)
+        with torch.no_grad():
+            plain = model(**self.INPUTS, use_cache=False).logits
+            with edits.on(model, PROMPT):
+                assert torch.equal(model(**self.INPUTS, use_cache=False).logits, plain)
+        labels = torch.where(GENERATED, 77, -100)
+        optimiser = torch.optim.Adam(edits.groups(0.05, 0.01))
+        losses = []
+        for _ in range(15):
+            with edits.on(model, prompt_lengths=PROMPT):
+                loss = model(**self.INPUTS, labels=labels, use_cache=False).loss
+                optimiser.zero_grad()
+                loss.backward()
+            optimiser.step()
+            losses.append(float(loss.detach()))
+        assert losses[-1] < losses[0] - 0.5
+        model.gradient_checkpointing_disable()
+        model.eval()
+
+        steering = edits.steering("seventy-seven", model, engine.tokenizer)
+        assert steering.record.method == "trained"
+        with torch.no_grad():
+            with edits.on(model, PROMPT):
+                trained = model(**self.INPUTS, use_cache=False).logits
+            with steering.on(model, prompt_lengths=PROMPT, tokenizer=engine.tokenizer):
+                steered = model(**self.INPUTS, use_cache=False).logits
+        torch.testing.assert_close(trained, steered, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(trained, plain, atol=0.1)
+
+    def test_units_are_those_of_the_tokens_that_count(self, tiny_llama: Any) -> None:
+        edits = TrainableEdits.for_model(tiny_llama.model, self.INPUTS, blocks=range(BLOCKS))
+        lengths = (11, 9, 7)
+        rows = [
+            tiny_llama.model(IDS[row : row + 1, :length], output_hidden_states=True)
+            for row, length in enumerate(lengths)
+        ]
+        first = torch.cat([row.hidden_states[1][0] for row in rows])
+        assert edits._scales[0] == pytest.approx(float(first.detach().pow(2).mean().sqrt()), rel=1e-4)
+
+    @torch.no_grad()
+    def test_they_add_up_with_a_steering(self, tiny_llama: Any) -> None:
+        edits, steering = shaken(made(blocks=(1, 2))), random_steering(tiny_llama, strength=0.3)
+        both = (*steering.edits, *edits.edits())
+        with steering.on(tiny_llama.model), edits.on(tiny_llama.model):
+            found = tiny_llama.model(input_ids=IDS, use_cache=False).logits
+        torch.testing.assert_close(found, steered_logits(tiny_llama, both), rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("blocks", [[], [BLOCKS], [-1]])
+    def test_blocks_that_there_are_not(self, tiny_llama: Any, blocks: list[int]) -> None:
+        with pytest.raises(ModelError, match="the model has blocks 0 to 2"):
+            TrainableEdits.for_model(tiny_llama.model, self.INPUTS, blocks=blocks)

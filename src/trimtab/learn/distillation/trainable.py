@@ -10,20 +10,33 @@ Three forms of one edit per block (or `rank` of them), all of them the house's f
 
 Everything is learned in units of the residual stream, so that one learning rate suits all models and blocks: with s
 the root mean square of a block's output per coordinate, `u = s a` and `p = g / s` for parameters a and g.
+
+In a training loop of one's own:
+
+    edits = TrainableEdits.for_model(model, inputs, blocks=[4, 8])
+    optimizer = torch.optim.Adam(edits.groups(0.03, 0.003))
+    with edits.on(model):
+        model(**inputs, labels=labels).loss.backward()
+    optimizer.step()
+    steering = edits.steering("mine", model, tokenizer)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from trimtab.steering.blocks import DecoderBlocks, hidden_of, with_hidden
+from trimtab.errors import ModelError
+from trimtab.steering.blocks import DecoderBlocks
 from trimtab.steering.edits import Edit, TokenScope, change
+from trimtab.steering.held import blocks_of, held_identity
+from trimtab.steering.hooks import Steered, reading
+from trimtab.steering.phases import PromptLengths, row_lengths
+from trimtab.steering.record import Record
+from trimtab.steering.steering import Steering
 
 Form = Literal["gated", "vector", "loreft"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -71,6 +84,54 @@ class TrainableEdits(nn.Module):
                 u, p = u / u.norm(dim=-1, keepdim=True), torch.zeros(rank, width)
                 alpha[0] = norm
             self._put(block, u, p, alpha)
+
+    @classmethod
+    def for_model(
+        cls,
+        model: Any,
+        inputs: Mapping[str, Any],
+        *,
+        blocks: Sequence[int],
+        form: Form = "gated",
+        rank: int = 1,
+        tokens: TokenScope = "all",
+        seed: int = 0,
+    ) -> TrainableEdits:
+        """Edits that begin by changing nothing, for a training loop of one's own.
+
+        Args:
+            model: A causal language model of transformers.
+            inputs: Some of what it is going to read, `input_ids` and `attention_mask` `[rows, tokens]`: how large its
+                block outputs are there sets the units in which the edits are learned.
+            blocks: The 0-based blocks to edit.
+            form: What is learned; see the module.
+            rank: Edits per block.
+            tokens: Which tokens are changed.
+            seed: Draws what does not begin at zero.
+
+        Raises:
+            ModelError: The model is none, or has no such block.
+        """
+        place = blocks_of(model)
+        wanted = sorted(set(blocks))
+        if not wanted or not 0 <= wanted[0] <= wanted[-1] < len(place.blocks):
+            raise ModelError(
+                f"blocks={list(blocks)}: the model has blocks 0 to {len(place.blocks) - 1}; name one or more"
+            )
+        given = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
+        mask = given.get("attention_mask", torch.ones_like(given["input_ids"])).bool()
+        scales: dict[int, float] = {}
+        starts: dict[int, Tensor] = {}
+
+        def read(block: int, hidden: Tensor) -> None:
+            state = hidden[mask.to(hidden.device)].float()
+            scales[block] = max(float(state.pow(2).mean().sqrt()), 1e-6)
+            starts[block] = torch.zeros(hidden.shape[-1])
+
+        with torch.no_grad(), reading(place, wanted, read) as run:
+            run(**given, use_cache=False)
+        made = cls(scales, starts, form=form, rank=rank, tokens=tokens, seed=seed)
+        return made.to(mask.device)
 
     @classmethod
     def of(cls, edits: Sequence[Edit], scales: Mapping[int, float]) -> TrainableEdits:
@@ -165,38 +226,63 @@ class TrainableEdits(nn.Module):
                 found.append(Edit(block, u[row], float(alpha[row]), gate, self._scopes[block][row]))
         return tuple(found)
 
-    @contextmanager
-    def on(self, place: DecoderBlocks, generated: Tensor) -> Iterator[None]:
-        """Apply the edits to every forward pass, backward passes included, of rows padded on the right.
+    def on(
+        self,
+        model: Any,
+        prompt_lengths: PromptLengths | None = None,
+        *,
+        generated: Tensor | None = None,
+    ) -> Steered:
+        """A context in which the edits act in every forward pass, with gradients; steerings entered beside them add up.
+
+        Call `backward()` inside it if activations are computed again for it (gradient checkpointing).
 
         Args:
-            place: The model's decoder blocks.
-            generated: Bool `[rows, tokens]`, true at the tokens of the answers.
+            model: A causal language model of transformers, or its decoder blocks.
+            prompt_lengths: As for `trimtab.on`, for edits of the prompt's or the generated tokens alone.
+            generated: Instead of these, bool `[rows, tokens]`, true at the tokens that count as generated.
+
+        Raises:
+            ModelError: As `trimtab.on`.
         """
-        coefficients = {block: self._coefficients(block, generated) for block in self._scales}
+        held = isinstance(model, DecoderBlocks)
+        place = model if held else blocks_of(model)
+        lengths = row_lengths(prompt_lengths) if generated is None else generated
+        return Steered(place, [], lengths, learning=self, model=None if held else model)
 
-        def hook(block: int) -> Callable[[nn.Module, Any, Any], Any]:
-            def edit_output(module: nn.Module, args: Any, output: Any) -> Any:
-                hidden = hidden_of(output)
-                state = hidden.float()
-                u, p, alpha = self.matrices(block, hidden.device)
-                added = change(state, u, alpha, p, coefficients[block].to(hidden.device))
-                return with_hidden(output, (state + added).to(hidden.dtype))
+    def steering(self, name: str, model: Any, tokenizer: Any) -> Steering:
+        """What was learned, as a steering to keep: the edits as they are now.
 
-            return edit_output
+        Args:
+            name: What to call it.
+            model: The model they were learned on.
+            tokenizer: Its tokenizer, whose chat template the steering belongs to.
+        """
+        settings = {"form": self.form, "blocks": list(self.blocks), "edits": self.size}
+        return Steering(
+            name, self.edits(), Record(held_identity(model, tokenizer), method="trained", settings=settings)
+        )
 
-        handles: list[RemovableHandle] = []
-        try:
-            handles.extend(place.blocks[block].register_forward_hook(hook(block)) for block in self._scales)
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    @property
+    def is_scoped(self) -> bool:
+        """Whether some edits act on the prompt's or the generated tokens alone."""
+        return any(scope != "all" for scopes in self._scopes.values() for scope in scopes)
 
-    def _coefficients(self, block: int, generated: Tensor) -> Tensor:
+    def change(self, block: int, hidden: Tensor, generated: Tensor | None) -> Tensor:
+        """What the edits add to the output of a block.
+
+        Args:
+            block: The block.
+            hidden: `[rows, tokens, d]` float32.
+            generated: Bool, broadcastable to `[rows, tokens]`; needed if they are scoped.
+        """
+        u, p, alpha = self.matrices(block, hidden.device)
+        return change(hidden, u, alpha, p, self._coefficients(block, generated).to(hidden.device))
+
+    def _coefficients(self, block: int, generated: Tensor | None) -> Tensor:
         """`[rows, tokens, k]`, or `[1]` where every edit acts on every token."""
         scopes = self._scopes[block]
-        if all(scope == "all" for scope in scopes):
+        if generated is None or all(scope == "all" for scope in scopes):
             return torch.ones(1)
         acts = {"all": torch.ones_like(generated), "prompt": ~generated, "generated": generated}
         return torch.stack([acts[scope] for scope in scopes], dim=-1).float()

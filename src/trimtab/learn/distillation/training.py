@@ -176,7 +176,7 @@ class Course:
         for start in range(0, len(batch), at_once):
             part = batch[start : start + at_once]
             rows = self._rows_of(part)
-            with self.edits.on(self.engine.decoder_blocks, rows.generated):
+            with self.edits.on(self.engine.decoder_blocks, generated=rows.generated):
                 share = (
                     divergence(answer_log_probs(self.engine, rows), [self.targets[one] for one in part])
                     / tokens
@@ -196,7 +196,10 @@ class Course:
             for start in range(0, len(mine), at_once):
                 batch = mine[start : start + at_once]
                 rows = self._rows_of(batch)
-                with torch.inference_mode(), self.edits.on(self.engine.decoder_blocks, rows.generated):
+                with (
+                    torch.inference_mode(),
+                    self.edits.on(self.engine.decoder_blocks, generated=rows.generated),
+                ):
                     total += float(
                         divergence(answer_log_probs(self.engine, rows), [self.targets[one] for one in batch])
                     )
