@@ -180,7 +180,7 @@ def test_a_steering_that_cannot_be_fitted_or_measured_is_named_before_a_model_is
 ) -> None:
     other = steering_folder.parent / "whisper"
     steering = Steering.load(steering_folder)
-    elsewhere = replace(steering.record, model=replace(steering.record.model, id="another"))
+    elsewhere = replace(steering.record, model=replace(steering.record.model, id="another", blocks=7))
     replace(steering, record=elsewhere).save(other)
     named(other, *instructions)
     result = run("transfer", steering_folder.parent, "-m", "nano", *SMALL, *options)

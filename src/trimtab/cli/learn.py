@@ -10,7 +10,7 @@ import typer
 
 from trimtab import instructions
 from trimtab.cli.learning import TRAINING, OutOption, SeedOption, learn_steering, one_voice
-from trimtab.cli.learning_vectors import APPLICATIONS, Search, learn_vector
+from trimtab.cli.learning_vectors import learn_vector
 from trimtab.cli.models import EngineChoice, ModelOption
 from trimtab.cli.options import (
     FileOption,
@@ -165,29 +165,34 @@ def command(
             )
         chosen = None if blocks == "auto" else numbers(blocks, "--blocks", int, takes=_BLOCKS)
         one_strength = number_or_auto(strength, "--strength", float)
-        search = Search(
-            blocks=chosen,
-            strengths=None if one_strength is None else [one_strength],
-            methods=tuple(way for way in APPLICATIONS if apply in (None, "auto", way)),
-            tokens=tokens,
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            seed=seed,
-        )
+        grid: dict[str, Any] = {
+            "blocks": chosen,
+            "strengths": None if one_strength is None else [one_strength],
+            "methods": None if apply in (None, "auto") else [apply],
+        }
+        common = {
+            "tokens": tokens,
+            "max_new_tokens": max_new_tokens,
+            "batch_size": batch_size,
+            "seed": seed,
+        }
         edits_per_block = number_or_auto(rank, "--rank", int)
         wanted = _instructions(name, params, way)
         start = time.perf_counter()
         engine = loading.open(output, model)
         if way.gives == "directions":
+            is_settled = all(choice is not None and len(choice) == 1 for choice in grid.values())
             drawn = prompts.draw_queries(
                 engine.identity,
                 queries,
                 learning=pairs,
-                validation=0 if search.is_settled else validation or 12,
+                validation=0 if is_settled else validation or 12,
                 seed=seed,
                 otherwise=", or name --block, --strength and --apply yourself",
             )
-            found = learn_vector(output, engine, wanted[0], method, drawn.learning, drawn.validation, search)
+            found = learn_vector(
+                output, engine, wanted[0], method, drawn.learning, drawn.validation, {**grid, **common}
+            )
         else:
             if way.takes("schedule"):
                 schedule["batch_size"] = batch_size
@@ -202,12 +207,9 @@ def command(
                 "pool": drawn.pool and drawn.pool[:512],
                 "blocks": chosen,
                 "rank": edits_per_block,
-                "tokens": tokens,
                 "schedule": learn.Schedule(**{key: one for key, one in schedule.items() if one is not None}),
-                "max_new_tokens": max_new_tokens,
-                "batch_size": batch_size,
                 "checkpoint": out / TRAINING,
-                "seed": seed,
+                **common,
             }
             found = learn_steering(output, engine, way, drawn.learning, wanted, settings)
         found.hand_over(output, out, model, start)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,24 +16,24 @@ from trimtab.cli.options import (
     MaxNewTokensOption,
     ParamsOption,
     QueriesOption,
+    instruction_named,
     numbers,
-    page_file,
     steering_folder,
 )
 from trimtab.cli.output import Output, to_json
 from trimtab.cli.steerings import named_or_known
 from trimtab.cli.tune_output import document, show
-from trimtab.cli.tune_subject import Subject, subject_of
 from trimtab.errors import SteeringError
 from trimtab.files import write_text
 from trimtab.prompts.queries import draw_queries
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    from trimtab.instructions import Instruction
+    from trimtab.learn import Directions
+    from trimtab.steering.record import ModelIdentity
+    from trimtab.steering.steering import Steering
     from trimtab.tune.paper import PaperRule
-    from trimtab.tune.tuned import Tuned
 
-_THRESHOLD = 2.5
 Rule = Literal["guard", "paper"]
 
 
@@ -111,7 +110,7 @@ def command(
         typer.Option(
             min=1.0,
             help="For --rule paper: a lower perplexity is degenerate.",
-            show_default=f"{_THRESHOLD:g}",
+            show_default="2.5",
         ),
     ] = None,
     queries: QueriesOption = None,
@@ -141,36 +140,76 @@ def command(
 ) -> None:
     """Choose where and how strongly to steer, on validation questions, with a guard on quality."""
     start = time.perf_counter()
-    chosen = _Choice(
-        blocks=None if blocks is None else numbers(blocks, "--blocks", int),
-        strengths=None if strengths is None else numbers(strengths, "--strengths", float),
-        methods=None if apply == "both" else (apply,),
-        manual_weight=manual_weight,
-    )
-    subject = subject_of(what, params, strength_only)
+    tried = None if strengths is None else numbers(strengths, "--strengths", float)
+    grid: dict[str, Any] = {
+        "blocks": None if blocks is None else numbers(blocks, "--blocks", int),
+        "methods": None if apply == "both" else (apply,),
+        "manual_weight": manual_weight,
+    }
+    if rule == "guard" and (perplexity_model is not None or threshold is not None):
+        given = "--threshold" if perplexity_model is None else "--perplexity-model"
+        raise typer.BadParameter(f"{given} is for --rule paper")
+    subject = _subject(what, params, strength_only)
+    if subject.steering is not None and (
+        rule == "paper" or any(value is not None for value in grid.values())
+    ):
+        raise SteeringError(
+            f"'{subject.steering.name}' is a finished steering: only its strength can be tuned; leave out --rule, "
+            "--blocks, --apply and --manual-weight, or give a folder with directions"
+        )
     name, loading = named_or_known(model, subject.model, loading, "what is to be tuned")
     engine = loading.open(output, name)
+
+    from trimtab import tune
+
+    learns = subject.directions is None and subject.steering is None
     drawn = draw_queries(
-        engine.identity, queries, learning=pairs if subject.learns else 0, validation=validation, seed=seed
+        engine.identity, queries, learning=pairs if learns else 0, validation=validation, seed=seed
     )
-    options: dict[str, Any] = {
-        "facts": facts_of(engine),
-        "first": first,
-        "keep": keep,
-        "max_new_tokens": max_new_tokens,
-        "batch_size": batch_size,
-        "seed": seed,
-    }
-    paper = _paper_rule(output, rule, perplexity_model, threshold, loading.device)
+    paper = _paper_rule(output, perplexity_model, threshold, loading) if rule == "paper" else None
+    directions = subject.directions
     with output.progress() as tell:
-        found = _run(
-            engine, subject, chosen, drawn.learning, drawn.validation, paper, {**options, "progress": tell}
-        )
+        common: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": tell}
+        options = {
+            "facts": facts_of(engine),
+            "first": first,
+            "keep": keep,
+            "max_new_tokens": max_new_tokens,
+            **common,
+        }
+        if subject.steering is not None:
+            found = tune.refit_strength(
+                engine,
+                subject.steering,
+                subject.instruction,
+                drawn.validation,
+                strengths=tune.FACTORS if tried is None else tried,
+                **options,
+            )
+        else:
+            if grid["blocks"] is not None:
+                grid["blocks"] = engine.block_numbers(grid["blocks"])
+            if directions is None:
+                directions = tune.learn_directions(engine, subject.instruction, drawn.learning, **common)
+            found = tune.search(
+                engine,
+                directions,
+                subject.instruction,
+                drawn.validation,
+                strengths=tried,
+                rule=paper,
+                weights=True,
+                **grid,
+                **options,
+            )
     seconds = time.perf_counter() - start
     settings = {
         "model": str(engine.identity),
         "chosen on": f"{len(drawn.validation)} validation questions, with validation phrasings",
-        "rule": _rule_in_words(rule, perplexity_model, threshold),
+        "rule": "the guard on quality"
+        if paper is None
+        else f"the paper's: no text of perplexity below {paper.threshold:g} under "
+        f"{perplexity_model or 'the unsteered model'}",
         "steered rows": str(found.rows),
         "answers": f"greedy, at most {max_new_tokens} tokens",
         "seed": str(seed),
@@ -178,8 +217,8 @@ def command(
     result = document(subject.instruction, found, out, settings, seconds)
     if out is not None:
         found.steering.save_pretrained(out)
-        if subject.directions is not None:
-            subject.directions.save(out)
+        if directions is not None:
+            directions.save(out)
         write_text(out / "search.json", to_json(result, indent=2) + "\n")
     if report is not None:
         from trimtab.report import search as search_report
@@ -191,83 +230,68 @@ def command(
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """What is left to choose from."""
+class _Subject:
+    """What is tuned: directions, a finished steering, or an instruction that is learned first."""
 
-    blocks: Sequence[int] | None
-    strengths: Sequence[float] | None
-    methods: Sequence[Any] | None
-    manual_weight: float | None
+    instruction: Instruction
+    directions: Directions | None = None
+    steering: Steering | None = None
+
+    @property
+    def model(self) -> ModelIdentity | None:
+        """The model it was made on, if it was made."""
+        if self.directions is not None:
+            return self.directions.model
+        return None if self.steering is None else self.steering.record.model
 
 
-def _paper_rule(
-    output: Output, rule: Rule, model: str | None, threshold: float | None, device: str | None
-) -> PaperRule | None:
-    if rule == "guard":
-        if model is not None:
-            raise typer.BadParameter("--perplexity-model is for --rule paper")
-        if threshold is not None:
-            raise typer.BadParameter("--threshold is for --rule paper")
-        return None
-    threshold = _THRESHOLD if threshold is None else threshold
-    from trimtab.tune.paper import PaperRule, text_perplexity
+def _subject(what: str, params: str | None, strength_only: bool) -> _Subject:
+    """Tell a folder from the name of an instruction, and read what it holds."""
+    from trimtab import instructions
+    from trimtab.learn import Directions
+    from trimtab.steering.collection import SteeringFolder
+    from trimtab.steering.steering import Steering
 
+    folder = SteeringFolder.found(what).path
+    if not folder.is_dir():
+        if strength_only:
+            raise SteeringError(
+                f"--strength-only needs a folder with a steering, and there is no folder {what}"
+            )
+        return _Subject(instruction_named(what, params))
+    if params is not None:
+        raise typer.BadParameter("--params is for an instruction to be learned; a folder says its own")
+    if (folder / "directions.json").exists() and not strength_only:
+        directions = Directions.load(folder)
+        wanted = directions.instruction
+        if (folder / "steering.json").exists():
+            # An exclusion is learned from its inclusion: only the steering says what it stands for.
+            wanted = _only_instruction(Steering.load(folder))
+        if wanted is None:
+            raise SteeringError(
+                f"the directions in {what} stand for no instruction, so nothing can judge answers; apply them in Python"
+            )
+        return _Subject(instructions.from_dict(wanted), directions=directions)
+    steering = Steering.load(folder)
+    return _Subject(instructions.from_dict(_only_instruction(steering)), steering=steering)
+
+
+def _only_instruction(steering: Steering) -> dict[str, Any]:
+    known = steering.record.instructions
+    if len(known) != 1:
+        raise SteeringError(
+            f"the steering '{steering.name}' stands for {len(known)} instructions, and a search needs exactly one to "
+            "judge answers by; tune its parts, then compose them"
+        )
+    return known[0]
+
+
+def _paper_rule(output: Output, model: str | None, threshold: float | None, loading: Loading) -> PaperRule:
+    from trimtab.tune.paper import THRESHOLD, PaperRule, text_perplexity
+
+    perplexity = None
     if model is None:
         output.note("no --perplexity-model: the unsteered model stands in for the paper's GPT-2")
-        return PaperRule(threshold=threshold)
-    return PaperRule(text_perplexity(Loading(device=device).open(output, model)), threshold)
-
-
-def _rule_in_words(rule: Rule, model: str | None, threshold: float | None) -> str:
-    if rule == "guard":
-        return "the guard on quality"
-    lowest = _THRESHOLD if threshold is None else threshold
-    return f"the paper's: no text of perplexity below {lowest:g} under {model or 'the unsteered model'}"
-
-
-def _run(
-    engine: Engine,
-    subject: Subject,
-    chosen: _Choice,
-    learning: Sequence[str],
-    held_out: Sequence[str],
-    rule: PaperRule | None,
-    options: dict[str, Any],
-) -> Tuned:
-    from trimtab import tune
-
-    instruction = subject.instruction
-    if subject.steering is not None:
-        if rule is not None or any(
-            one is not None for one in (chosen.blocks, chosen.methods, chosen.manual_weight)
-        ):
-            raise SteeringError(
-                f"'{subject.steering.name}' is a finished steering: only its strength can be tuned; leave out --rule, "
-                "--blocks, --apply and --manual-weight, or give a folder with directions"
-            )
-        strengths = tune.FACTORS if chosen.strengths is None else chosen.strengths
-        return tune.refit_strength(
-            engine, subject.steering, instruction, held_out, strengths=strengths, **options
-        )
-    if subject.directions is None:
-        from trimtab.tune.vector import learn_directions
-
-        subject.directions = learn_directions(
-            engine,
-            instruction,
-            learning,
-            **{name: options[name] for name in ("batch_size", "seed", "progress")},
-        )
-    return tune.search(
-        engine,
-        subject.directions,
-        instruction,
-        held_out,
-        blocks=None if chosen.blocks is None else engine.block_numbers(chosen.blocks),
-        strengths=chosen.strengths,
-        methods=chosen.methods,
-        rule=rule,
-        weights=True,
-        manual_weight=chosen.manual_weight,
-        **options,
-    )
+    else:
+        perplexity = text_perplexity(Loading(device=loading.device).open(output, model))
+    return PaperRule(perplexity, THRESHOLD if threshold is None else threshold)

@@ -28,17 +28,17 @@ def show(
     model: str,
     seconds: float,
 ) -> None:
-    """Print what a search found."""
+    """Print what a search found, and what was written; `model` is named in the command to try next."""
     from trimtab.report import search as search_report
 
     output.print(search_report.summary(search_report.SearchReport(instruction, found)))
     output.print()
     compared = search_report.weights(found)
     if compared:
-        output.print(_table("computed, manual and searched weight", compared, named=True))
+        output.print(candidates_table("computed, manual and searched weight", compared, named=True))
         output.print()
     lines = search_report.lines(found)
-    output.print(_table(f"best of {len(lines)} candidates", lines[:_SHOWN]))
+    output.print(candidates_table(f"best of {len(lines)} candidates", lines))
     output.print()
     output.print(f"{seconds:.0f} seconds, {found.rows} steered answers")
     if report is not None:
@@ -53,8 +53,8 @@ def show(
         )
 
 
-def _table(title: str, lines: Sequence[Line], *, named: bool = False) -> Table:
-    """One line for each candidate, also in a narrow terminal; the rest is in the page and in the JSON."""
+def candidates_table(title: str, lines: Sequence[Line], *, named: bool = False) -> Table:
+    """One line for each of the first candidates, also in a narrow terminal; the rest is in the page and in the JSON."""
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
@@ -67,7 +67,7 @@ def _table(title: str, lines: Sequence[Line], *, named: bool = False) -> Table:
     for heading in ("strength", *(["weight"] if placed else []), "n", "followed", "score", "perplexity"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("objections")
-    for line in lines:
+    for line in lines[:_SHOWN]:
         one = line.measured
         table.add_row(
             *([line.name] if named else []),
