@@ -18,6 +18,7 @@ from trimtab.cli.options import (
     QueriesOption,
     instruction_named,
     numbers,
+    page_file,
     steering_folder,
 )
 from trimtab.cli.output import Output, to_json
