@@ -263,3 +263,18 @@ def test_the_same_seed_gives_the_same_answers_on_a_real_engine(tiny_llama: Any) 
 
     assert tried(1) == tried(1)
     assert any(attempt.sampled for attempt in tried(1))
+
+
+def test_the_beginning_of_an_answer_is_part_of_what_is_checked() -> None:
+    """The words of an instruction go behind what is asked, not behind what is begun."""
+    engine = Scripted(lambda call: "two.")
+    begun = {"role": "assistant", "content": "One,"}
+    asked = [{"role": "user", "content": [{"type": "text", "text": "cats"}]}, begun]
+    [result] = trimtab.follow(engine, [asked], PLAIN, budget=2)
+    assert (result.text, result.verified) == ("two.", False)
+    plain, told = (call[0].prompt for call in engine.calls)
+    assert plain == asked
+    assert told[-1] == begun
+    assert told[0]["content"].startswith("cats ")
+    [result] = trimtab.follow(engine, [[asked[0], {"role": "assistant", "content": "One and"}]], PLAIN)
+    assert result.verified

@@ -8,7 +8,7 @@ in the prompt, sampling. An answer is called verified if it was checked, as it i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ from trimtab.engines.base import Generation, Model, prompt_list
 from trimtab.errors import InstructionError, PromptError, SteeringError
 from trimtab.instructions import Instruction, from_dict, resolve_all
 from trimtab.progress import Progress, prefixed, shown
-from trimtab.steering.when import prompt_text
+from trimtab.steering.when.base import content_text, prompt_text
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Prompt
@@ -310,8 +310,10 @@ class _Row:
 
     def take(self, step: _Step, answer: Generation, accept: Accept | None) -> None:
         """Check an answer and keep what came of it."""
-        followed = tuple(one.check(answer.text) for one in self.wanted)
-        accepted = accept is None or not all(followed) or bool(accept(prompt_text(self.prompt), answer.text))
+        # What is checked is what a reader gets: the beginning that the prompt gave, and the rest.
+        whole = _begun(self.prompt) + answer.text
+        followed = tuple(one.check(whole) for one in self.wanted)
+        accepted = accept is None or not all(followed) or bool(accept(prompt_text(self.prompt), whole))
         attempt = Attempt(
             condition=step.condition,
             strength=step.strength,
@@ -337,9 +339,16 @@ def _best(attempts: Sequence[Attempt]) -> Attempt:
 
 
 def _with_words(prompt: Prompt, words: str) -> Prompt:
-    """A prompt with the instructions said behind it; in a chat, behind its last message."""
+    """A prompt with the instructions said behind it; in a chat, behind what is asked last."""
     if isinstance(prompt, str):
         return f"{prompt} {words}".rstrip()
-    *before, last = prompt
-    told: Mapping[str, str] = {**last, "content": f"{last['content']} {words}".rstrip()}
-    return [*before, told]
+    asked = len(prompt) - (2 if _begun(prompt) else 1)
+    told = {**prompt[asked], "content": f"{content_text(prompt[asked]['content'])} {words}".rstrip()}
+    return [*prompt[:asked], told, *prompt[asked + 1 :]]
+
+
+def _begun(prompt: Prompt) -> str:
+    """The beginning of the answer that a chat ends with."""
+    if isinstance(prompt, str) or len(prompt) < 2 or prompt[-1]["role"] != "assistant":
+        return ""
+    return content_text(prompt[-1]["content"])

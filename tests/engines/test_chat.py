@@ -67,7 +67,13 @@ def test_a_broken_template_is_an_error_of_ours() -> None:
         ([{"role": "user"}], "needs 'role' and 'content'"),
         ([{"role": "user", "content": None}], "needs 'role' and 'content'"),
         ([{"content": "Hello"}], "needs 'role' and 'content'"),
-        (CHAT[:2], "last message of a chat must be the user's, not the assistant's"),
+        ([*CHAT, SYSTEM], "last message of a chat must be the user's, or .* not the system's"),
+        ([{"role": "user", "content": 3}], "a list of text parts"),
+        ([{"role": "user", "content": ["Hello"]}], "a part that is not .*: 'Hello'; only text goes in"),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
+            "message 0 of the chat has a part that is not .*image_url",
+        ),
     ],
 )
 def test_malformed_chats_are_named(plain: Any, messages: Any, message: str) -> None:
@@ -108,3 +114,49 @@ def test_there_is_one_beginning_token_and_no_end_token(templated: Any) -> None:
 def test_a_prompt_without_tokens_is_refused() -> None:
     with pytest.raises(PromptError, match="empty after tokenising"):
         chat.prompt_ids(tiny_tokenizer("{{ '' }}"), "Hello")
+
+
+def _parts(*texts: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text} for text in texts]
+
+
+def test_content_may_come_in_parts(plain: Any, templated: Any) -> None:
+    for tokenizer in (plain, templated):
+        whole = [{**message, "content": _parts(message["content"])} for message in CHAT]
+        assert chat.format_prompt(tokenizer, whole) == chat.format_prompt(tokenizer, CHAT)
+        split = [{"role": "user", "content": _parts("One.", "Two.")}]
+        assert chat.format_prompt(tokenizer, split) == chat.format_prompt(tokenizer, "One.\nTwo.")
+
+
+def test_an_answer_that_is_begun_goes_on(plain: Any, templated: Any) -> None:
+    begun = [*CHAT, {"role": "assistant", "content": "I am"}]
+    assert chat.format_prompt(templated, begun) == (
+        "<s>[user]Hello[assistant]Hi![user]Who are you?[assistant]I am"
+    )
+    assert chat.format_prompt(plain, begun).endswith("Question: Who are you?\nAnswer: I am")
+    assert chat.format_prompt(plain, [*CHAT, {"role": "assistant", "content": "I am "}]).endswith("I am ")
+    for nothing in ("", " \n"):
+        empty = [*CHAT, {"role": "assistant", "content": nothing}]
+        for tokenizer in (plain, templated):
+            assert chat.format_prompt(tokenizer, empty) == chat.format_prompt(tokenizer, CHAT)
+
+
+def test_raw_text_goes_in_as_it_is() -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny_tokenizer(NO_SYSTEM)
+    bare = chat.prompt_ids(tokenizer, "Hello", raw=True)
+    assert tokenizer.decode(bare) == "Hello"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    assert chat.prompt_ids(tokenizer, "Hello", raw=True) == [1, *bare]
+    assert chat.prompt_ids(tokenizer, "<s>Hello", raw=True) == [1, *bare]
+    assert chat.prompt_ids(tokenizer, chat.format_prompt(tokenizer, "Hello"), raw=True) == chat.prompt_ids(
+        tokenizer, "Hello"
+    )
+    assert chat.prompt_ids(tokenizer, "a</s>", raw=True)[-1] == 2
+    with pytest.raises(PromptError, match="a raw prompt is text, not list; leave raw out for a chat"):
+        chat.prompt_ids(tokenizer, CHAT, raw=True)
+    with pytest.raises(PromptError, match="not valid Unicode"):
+        chat.prompt_ids(tokenizer, "a\udcff", raw=True)

@@ -178,6 +178,36 @@ def test_the_digest_is_of_what_the_model_is_asked() -> None:
     assert len({prompts.digest(item) for item in (pairs, pairs[::-1], pairs[:1])}) == 3
 
 
+def test_pairs_of_the_users_own_prompts() -> None:
+    told = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
+    plain = [{"role": "user", "content": "Hello"}]
+    [chats, texts] = prompts.pairs_from([told, "Hello, friend"], [plain, "Hello"])
+    assert (chats.plain, chats.instructed, chats.query, chats.phrasing) == (plain, told, "Hello", "")
+    assert (texts.plain, texts.instructed, texts.query) == ("Hello", "Hello, friend", "Hello")
+    assert prompts.digest([chats]) != prompts.digest([texts])
+
+
+@pytest.mark.parametrize(
+    ("sides", "words"),
+    [
+        (([], []), "no prompts to make pairs of"),
+        ((["a"], ["b", "c"]), "1 prompts with and 2 without"),
+        ((["b", "a"], ["c", "a"]), "prompt 1 is the same with and without"),
+        (("abc", ["abc"]), "must be lists"),
+    ],
+)
+def test_prompts_that_are_no_pairs(sides: Any, words: str) -> None:
+    with pytest.raises(PromptError, match=words):
+        prompts.pairs_from(*sides)
+
+
+def test_an_instruction_may_be_spelled() -> None:
+    short = instructions.get("sentences", at_most=2)
+    assert prompts.make_pairs(["Why?"], "sentences(at_most=2)", "test") == prompts.make_pairs(
+        ["Why?"], short, "test"
+    )
+
+
 # --- the user's own --------------------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,9 @@ def command(
     ] = None,
     top_k: Annotated[int | None, typer.Option(min=0, help="Sample from so many likeliest tokens.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The prompts go in as they are, without the model's chat template.")
+    ] = False,
     batch_size: BatchSizeOption = None,
     file: FileOption = None,
     *,
@@ -72,8 +75,9 @@ def command(
         "top_p": top_p,
         "top_k": top_k,
         "seed": seed,
+        "raw": raw,
     }
-    acting = engine.decided(steered, asked, batch_size=batch_size)
+    acting = engine.decided(steered, asked, batch_size=batch_size, raw=raw)
     if len(asked) == 1 and output.json is None and not compare:
         if steered is not None and steered.whens and acting[0] is None:
             output.note("the steering does not act on this prompt: it is answered unsteered")

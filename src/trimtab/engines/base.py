@@ -9,19 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
 
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.progress import Progress
+from trimtab.steering.when.base import Prompt as Prompt
 
 if TYPE_CHECKING:
     from trimtab.steering.edits import Edit
     from trimtab.steering.steering import ModelIdentity, Steering
-
-Prompt = str | Sequence[Mapping[str, str]]
-"""A user message, or a chat: `{"role": ..., "content": ...}` messages."""
 
 Positions = Literal["last", "all", "mean"] | int
 """Which tokens of the formatted prompt are read: the last, all, their mean, or one counted from either end."""
@@ -52,7 +51,7 @@ class Generation:
     """One response.
 
     Attributes:
-        text: The response without special tokens.
+        text: The response without special tokens; of one that the prompt began, the rest.
         token_ids: Its tokens, without the end token and without padding.
         prompt_index: Which of the prompts given it answers.
         finished: Whether the model ended it; False if it ran into `max_new_tokens`.
@@ -89,12 +88,13 @@ class Engine(ABC):
         directions: Tensor | None = None,
         keep: bool = False,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
     ) -> Capture:
         """Reads block outputs of formatted prompts in one pass; memory does not grow with their number.
 
         Args:
-            prompts: User messages or chats.
+            prompts: See `Prompt`.
             blocks: The 0-based blocks to read; None for all. Negative numbers count from the last block.
             positions: The tokens to read. A number counts tokens of the formatted prompt from 0, or from the end
                 if negative. `mean` reads one mean vector per prompt, `all` each token on its own.
@@ -102,6 +102,7 @@ class Engine(ABC):
                 block of the model or for every block read, in ascending order.
             keep: Whether to keep the raw activations too; memory then grows with the number of prompts.
             batch_size: Prompts per forward pass; None chooses by length and memory.
+            raw: Whether the prompts are texts that go in as they are, without the chat template.
             progress: See `trimtab.progress.Progress`.
 
         Raises:
@@ -124,12 +125,13 @@ class Engine(ABC):
         num_return_sequences: int = 1,
         seed: int | None = None,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
     ) -> list[Generation]:
         """Answers prompts, in their order; several responses of one prompt stand together.
 
         Args:
-            prompts: User messages or chats.
+            prompts: See `Prompt`.
             steering: One for all prompts, one (or None) per prompt, or None. One with a `when` acts on the prompts
                 for which it holds; see `decided`.
             max_new_tokens: The longest response, in tokens.
@@ -143,6 +145,7 @@ class Engine(ABC):
                 state of torch's generators. A sampled response does depend on what else is in its batch; a
                 greedy one does not.
             batch_size: Prompts per batch; None chooses by length and memory.
+            raw: Whether the prompts are texts that go in as they are, without the chat template.
             progress: See `trimtab.progress.Progress`.
 
         Raises:
@@ -164,6 +167,7 @@ class Engine(ABC):
         top_p: float | None = None,
         top_k: int | None = None,
         seed: int | None = None,
+        raw: bool = False,
     ) -> Iterator[str]:
         """Answers one prompt in pieces of text that together are what `generate` gives.
 
@@ -180,15 +184,17 @@ class Engine(ABC):
         *,
         steering: Steering | Sequence[Steering | None] | None = None,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
     ) -> list[float]:
         """How unlikely the model finds each response to its prompt.
 
         Args:
-            prompts: User messages or chats.
+            prompts: See `Prompt`.
             responses: One per prompt, as text or as token ids. Text is tokenised on its own, as it was generated.
             steering: As in `generate`; the tokens of the response count as generated.
             batch_size: Prompts per forward pass; None chooses by length and memory.
+            raw: Whether the prompts are texts that go in as they are, without the chat template.
             progress: See `trimtab.progress.Progress`.
 
         Returns:
@@ -206,6 +212,7 @@ class Engine(ABC):
         prompts: Sequence[Prompt],
         *,
         batch_size: int | None = None,
+        raw: bool = False,
     ) -> list[Steering | None]:
         """What acts on each prompt: its steering, less the edits that do not act on it.
 
@@ -217,6 +224,7 @@ class Engine(ABC):
             steering: As in `generate`.
             prompts: The prompts.
             batch_size: Prompts per forward pass; None chooses by length and memory.
+            raw: As in `generate`.
 
         Returns:
             One for each prompt, all decided; None where nothing acts.
@@ -227,9 +235,10 @@ class Engine(ABC):
         from trimtab.engines.deciding import decide
 
         rows = self.steerings_of_rows(steering, len(prompts))
+        capture = partial(self.capture, raw=True) if raw else self.capture
         return [
             one if one is not None and one.edits else None
-            for one in decide(self.capture, rows, prompts, batch_size)
+            for one in decide(capture, rows, prompts, batch_size)
         ]
 
     def edits_of_rows(
@@ -239,6 +248,7 @@ class Engine(ABC):
         prompts: Sequence[Prompt] | None = None,
         *,
         batch_size: int | None = None,
+        raw: bool = False,
     ) -> list[Sequence[Edit]]:
         """The edits that act on each of `count` rows, after checking every steering against this model.
 
@@ -247,6 +257,7 @@ class Engine(ABC):
             count: How many rows there are.
             prompts: Their prompts, for steerings with a `when`.
             batch_size: Of the reading that a learned `when` needs.
+            raw: As in `generate`.
 
         Raises:
             SteeringError: If one was made for another model, their number is not `count`, or one has a `when` and
@@ -260,7 +271,7 @@ class Engine(ABC):
                     f"the steering '{conditional.name}' acts only if {conditional.whens[0].describe()}; give the "
                     "prompt of each row to decide that on, or apply steering.always()"
                 )
-            rows = self.decided(rows, prompts, batch_size=batch_size)
+            rows = self.decided(rows, prompts, batch_size=batch_size, raw=raw)
         return [() if one is None else one.edits for one in rows]
 
     def steerings_of_rows(

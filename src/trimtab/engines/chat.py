@@ -13,12 +13,10 @@ from typing import Any
 from trimtab.errors import PromptError
 from trimtab.prompts.queries import refuse_broken_text
 from trimtab.steering.identity import has_template
+from trimtab.steering.when.base import Prompt, content_text
 
-Chat = Sequence[Mapping[str, str]]
-
-
-def format_prompt(tokenizer: Any, prompt: str | Chat) -> str:
-    """Write a prompt the way the model expects it, ready for the answer to begin.
+def format_prompt(tokenizer: Any, prompt: Prompt) -> str:
+    """Write a prompt the way the model expects it, ready for the answer to begin, or to go on where the chat ends.
 
     Uses the tokenizer's own chat template with its generation prompt. A tokenizer without a template (a base model)
     gets the plain format: `Question: ...` and `Answer:` on lines of their own, turns separated by an empty line, a
@@ -26,7 +24,7 @@ def format_prompt(tokenizer: Any, prompt: str | Chat) -> str:
 
     Args:
         tokenizer: A transformers tokenizer (only `chat_template` and `apply_chat_template` are used).
-        prompt: A user message, or a chat: `{"role": ..., "content": ...}` messages, the last one the user's.
+        prompt: See `Prompt`.
 
     Returns:
         The text. Tokenise it with `prompt_ids`, or with `add_special_tokens=not has_template(tokenizer)`.
@@ -37,8 +35,11 @@ def format_prompt(tokenizer: Any, prompt: str | Chat) -> str:
     messages = _messages(prompt)
     if not has_template(tokenizer):
         return _plain_text(messages)
+    begun = messages[-1]["role"] == "assistant"
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+        )
     except Exception as error:  # a template is the model author's program: it can raise anything
         roles = ", ".join(message["role"] for message in messages)
         raise PromptError(
@@ -50,42 +51,67 @@ def format_prompt(tokenizer: Any, prompt: str | Chat) -> str:
     return text
 
 
-def prompt_ids(tokenizer: Any, prompt: str | Chat) -> list[int]:
+def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False) -> list[int]:
     """Token ids of a formatted prompt: no doubled beginning token, no end token behind it.
 
     Args:
         tokenizer: A transformers tokenizer.
-        prompt: As for `format_prompt`.
+        prompt: See `Prompt`.
+        raw: Whether it is text that goes in as it is, without template or plain format.
 
     Raises:
-        PromptError: As for `format_prompt`, or when the prompt has no tokens at all.
+        PromptError: As for `format_prompt`, or when the prompt has no tokens at all, or is raw and no text.
     """
-    text = format_prompt(tokenizer, prompt)
-    ids = list(tokenizer(text, add_special_tokens=not has_template(tokenizer))["input_ids"])
+    if raw and not isinstance(prompt, str):
+        raise PromptError(f"a raw prompt is text, not {type(prompt).__name__}; leave raw out for a chat")
+    if raw:
+        refuse_broken_text(str(prompt), "the prompt")
+    text = str(prompt) if raw else format_prompt(tokenizer, prompt)
+    bare = raw or not has_template(tokenizer)
+    ids = list(tokenizer(text, add_special_tokens=bare)["input_ids"])
     # A few tokenizers close every text with the end token; the model would then answer after the end.
-    if not has_template(tokenizer) and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
+    if bare and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id and not text.endswith(tokenizer.eos_token):
         ids.pop()
+    if raw and len(ids) > 1 and ids[0] == ids[1] == tokenizer.bos_token_id:  # the text begins with it already
+        ids.pop(0)
     if not ids:
         raise PromptError("the prompt is empty after tokenising; give the model at least one word")
     return ids
 
 
-def _messages(prompt: str | Chat) -> list[dict[str, str]]:
+def _messages(prompt: Prompt) -> list[dict[str, str]]:
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
     if not isinstance(prompt, Sequence) or not prompt:
         raise PromptError("a prompt is a text or a non-empty list of {'role': ..., 'content': ...} messages")
     messages = []
     for position, message in enumerate(prompt):
+        where = f"message {position} of the chat"
         if not isinstance(message, Mapping):
-            raise PromptError(f"message {position} of the chat is {type(message).__name__}, not a mapping")
+            raise PromptError(f"{where} is {type(message).__name__}, not a mapping")
         role, content = message.get("role"), message.get("content")
-        if not isinstance(role, str) or not isinstance(content, str):
-            raise PromptError(f"message {position} of the chat needs 'role' and 'content', both text")
-        refuse_broken_text(content, "the prompt")
-        messages.append({"role": role, "content": content})
-    if messages[-1]["role"] != "user":
-        raise PromptError(f"the last message of a chat must be the user's, not the {messages[-1]['role']}'s")
+        if not isinstance(role, str) or not isinstance(content, str | list | tuple):
+            raise PromptError(
+                f"{where} needs 'role' and 'content', both text, or a list of text parts as content"
+            )
+        for part in () if isinstance(content, str) else content:
+            if (
+                not isinstance(part, Mapping)
+                or part.get("type") != "text"
+                or not isinstance(part.get("text"), str)
+            ):
+                raise PromptError(
+                    f"{where} has a part that is not {{'type': 'text', 'text': ...}}: {part!r:.60}; only text goes in"
+                )
+        messages.append({"role": role, "content": content_text(content)})
+        refuse_broken_text(messages[-1]["content"], "the prompt")
+    if len(messages) > 1 and messages[-1]["role"] == "assistant" and not messages[-1]["content"].strip():
+        messages.pop()  # nothing of the answer is there yet
+    if messages[-1]["role"] not in ("user", "assistant"):
+        raise PromptError(
+            "the last message of a chat must be the user's, or the assistant's as the beginning of the answer, not "
+            f"the {messages[-1]['role']}'s"
+        )
     return messages
 
 
@@ -97,7 +123,9 @@ def _plain_text(messages: list[dict[str, str]]) -> str:
             text += f"Question: {content}\nAnswer:"
         elif role == "assistant":
             opened = position > 0 and messages[position - 1]["role"] == "user"
-            text += f"{' ' if opened else 'Answer: '}{content}\n\n"
+            begun = position + 1 == len(messages)
+            text += f"{' ' if opened else 'Answer: '}{message['content'].lstrip() if begun else content}"
+            text += "" if begun else "\n\n"
         elif role == "system" and position == 0:
             text += f"{content}\n\n"
         else:

@@ -24,17 +24,20 @@ class Encoding:
         self._model = model
         self._limit = limit
 
-    def prompts(self, prompts: Sequence[Prompt], new_tokens: int = 0) -> list[list[int]]:
+    def prompts(
+        self, prompts: Sequence[Prompt], new_tokens: int = 0, *, raw: bool = False
+    ) -> list[list[int]]:
         """The token ids of prompts, in the model's chat template.
 
         Args:
-            prompts: User messages or chats.
+            prompts: See `Prompt`.
             new_tokens: How many tokens are to follow.
+            raw: Whether they are texts that go in without the template.
 
         Raises:
             PromptError: There is none, or one is too long.
         """
-        rows = [prompt_ids(self.tokenizer, prompt) for prompt in prompt_list(prompts)]
+        rows = [prompt_ids(self.tokenizer, prompt, raw=raw) for prompt in prompt_list(prompts)]
         what = f"with {new_tokens} new tokens" if new_tokens else "on its own"
         self.check([len(row) + new_tokens for row in rows], what)
         return rows
@@ -59,18 +62,19 @@ class Encoding:
             )
 
     def responses(
-        self, prompts: Sequence[Prompt], responses: Sequence[str | Sequence[int]]
+        self, prompts: Sequence[Prompt], responses: Sequence[str | Sequence[int]], *, raw: bool = False
     ) -> tuple[list[list[int]], list[list[int]]]:
         """The token ids of prompts and of a response to each; text is tokenised on its own, as it was generated.
 
         Args:
-            prompts: User messages or chats.
+            prompts: See `Prompt`.
             responses: Text or token ids.
+            raw: As for `prompts`.
 
         Raises:
             PromptError: Their numbers differ, or one is too long with its response.
         """
-        starts = self.prompts(prompts)
+        starts = self.prompts(prompts, raw=raw)
         if isinstance(responses, str) or len(responses) != len(starts):
             raise PromptError(
                 f"there are {len(responses)} responses to {len(starts)} prompts; give one for each"

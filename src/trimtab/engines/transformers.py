@@ -126,10 +126,11 @@ class TransformersEngine(Engine):
         directions: Tensor | None = None,
         keep: bool = False,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
     ) -> Capture:
         """Reads block outputs; see `Engine.capture`. Blocks above the highest wanted one are not run."""
-        rows = self._encoding.prompts(prompts)
+        rows = self._encoding.prompts(prompts, raw=raw)
         wanted = self.block_numbers(blocks)
         check_positions(positions, rows)
         statistics = CaptureStatistics(wanted, self.identity.blocks, self._width, directions, keep)
@@ -172,6 +173,7 @@ class TransformersEngine(Engine):
         num_return_sequences: int = 1,
         seed: int | None = None,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
         use_cache: bool = True,
     ) -> list[Generation]:
@@ -182,8 +184,8 @@ class TransformersEngine(Engine):
         settings = Settings(
             max_new_tokens, do_sample, temperature, top_p, top_k, num_beams, num_return_sequences, use_cache
         )
-        rows = self._encoding.prompts(prompts, max_new_tokens)
-        edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size)
+        rows = self._encoding.prompts(prompts, max_new_tokens, raw=raw)
+        edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
         random = Randomness(seed, self._devices)
 
@@ -219,11 +221,12 @@ class TransformersEngine(Engine):
         top_p: float | None = None,
         top_k: int | None = None,
         seed: int | None = None,
+        raw: bool = False,
     ) -> Iterator[str]:
         """Answers one prompt piece by piece; see `Engine.stream`."""
         settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
-        [row] = self._encoding.prompts([prompt], max_new_tokens)
-        [edits] = self.edits_of_rows(steering, 1, [prompt])
+        [row] = self._encoding.prompts([prompt], max_new_tokens, raw=raw)
+        [edits] = self.edits_of_rows(steering, 1, [prompt], raw=raw)
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
         random = Randomness(seed, self._devices)
         return self._encoding.pieces(writer.tokens(row, edits, settings, random, self._lock))
@@ -235,11 +238,12 @@ class TransformersEngine(Engine):
         *,
         steering: Steering | Sequence[Steering | None] | None = None,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
     ) -> list[float]:
         """How unlikely responses are; see `Engine.score`. The head is run on the responses only where it can be."""
-        starts, answers = self._encoding.responses(prompts, responses)
-        edits = self.edits_of_rows(steering, len(starts), prompts, batch_size=batch_size)
+        starts, answers = self._encoding.responses(prompts, responses, raw=raw)
+        edits = self.edits_of_rows(steering, len(starts), prompts, batch_size=batch_size, raw=raw)
         rows = [start + answer for start, answer in zip(starts, answers, strict=True)]
         results = [math.nan] * len(rows)
         scored = [row for row, answer in enumerate(answers) if answer]

@@ -1,6 +1,6 @@
 """Prompts: base queries with their splits, and pairs of a query without and with an instruction."""
 
-from trimtab.prompts.pairs import PromptPair, digest, make_pairs
+from trimtab.prompts.pairs import PromptPair, digest, make_pairs, pairs_from
 from trimtab.prompts.queries import (
     SPLITS,
     Drawn,
@@ -24,6 +24,7 @@ __all__ = [
     "draw_queries",
     "load_queries",
     "make_pairs",
+    "pairs_from",
     "sample_queries",
     "split_queries",
 ]

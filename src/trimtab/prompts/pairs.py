@@ -1,6 +1,6 @@
 """Prompt pairs: the same base query without and with the phrasing of an instruction.
 
-Both sides are plain user text here; the engine puts them into the model's own chat template.
+Both sides are user text (or chats) here; the engine puts them into the model's own chat template.
 """
 
 from __future__ import annotations
@@ -10,17 +10,14 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trimtab.errors import PromptError
+from trimtab.instructions import Instruction, resolve
 from trimtab.prompts.queries import Split, checked_split
-from trimtab.steering.when import prompt_text
+from trimtab.steering.when.base import Prompt, prompt_text
 
-if TYPE_CHECKING:
-    from trimtab.instructions import Instruction
-
-
-__all__ = ["PromptPair", "digest", "make_pairs"]
+__all__ = ["PromptPair", "digest", "make_pairs", "pairs_from"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class PromptPair:
 
 
 def make_pairs(
-    queries: Iterable[str], instruction: Instruction, split: Split, seed: int = 0
+    queries: Iterable[str], instruction: Instruction | str, split: Split, seed: int = 0
 ) -> list[PromptPair]:
     """Pair every query with a phrasing of the instruction from the same split.
 
@@ -54,14 +51,14 @@ def make_pairs(
 
     Args:
         queries: Base queries.
-        instruction: What to add to them.
+        instruction: What to add to them, or its spelling.
         split: Whose phrasings to use: learning never sees those of validation or test.
         seed: Which phrasing meets which query. The same arguments always give the same pairs.
 
     Raises:
         PromptError: There is no query, or the instruction has no phrasing in the split.
     """
-    split = checked_split(split)
+    instruction, split = resolve(instruction), checked_split(split)
     rng = random.Random(f"{seed}/{split}/{instruction.name}")
     deck: list[int] = []
     pairs = []
@@ -78,6 +75,34 @@ def make_pairs(
     if not pairs:
         raise PromptError("there are no queries to make prompt pairs of; give at least one")
     return pairs
+
+
+def pairs_from(with_: Sequence[Prompt], without: Sequence[Prompt]) -> list[PromptPair]:
+    """Pairs of the user's own prompts, to learn from without an instruction.
+
+    What tells the two sides apart is what is learned: a system message, a way to ask, the beginning of an answer.
+
+    Args:
+        with_: Prompts that have it, as engines take them.
+        without: The same prompts without it, in the same order.
+
+    Raises:
+        PromptError: There is none, their numbers differ, or both sides of a pair are the same.
+    """
+    if isinstance(with_, str) or isinstance(without, str):
+        raise PromptError("prompts must be lists of prompts; put a single one into a list")
+    if len(with_) != len(without):
+        raise PromptError(
+            f"there are {len(with_)} prompts with and {len(without)} without; give one for each"
+        )
+    if not with_:
+        raise PromptError("there are no prompts to make pairs of; give at least one of each")
+    for number, (told, plain) in enumerate(zip(with_, without, strict=True)):
+        if told == plain:
+            raise PromptError(
+                f"prompt {number} is the same with and without; there is nothing to learn from it"
+            )
+    return [PromptPair(plain, told) for told, plain in zip(with_, without, strict=True)]
 
 
 def digest(pairs: Sequence[PromptPair]) -> str:

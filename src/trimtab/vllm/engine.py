@@ -108,6 +108,7 @@ class VllmEngine(Engine):
         directions: Tensor | None = None,
         keep: bool = False,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
     ) -> Capture:
         """Reads block outputs; see `Engine.capture`. All blocks are run, and one token is written and dropped.
@@ -115,7 +116,7 @@ class VllmEngine(Engine):
         Raises:
             ModelError: Also if the engine was made with `record=False`.
         """
-        rows = self._encoding.prompts(prompts)
+        rows = self._encoding.prompts(prompts, raw=raw)
         numbers = self.block_numbers(blocks)
         check_positions(positions, rows)
         check_batch_size(batch_size)
@@ -160,6 +161,7 @@ class VllmEngine(Engine):
         num_return_sequences: int = 1,
         seed: int | None = None,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
     ) -> list[Generation]:
         """Answers prompts; see `Engine.generate`.
@@ -176,8 +178,8 @@ class VllmEngine(Engine):
         sampling.check(settings)
         check_batch_size(batch_size)
         Randomness(seed)  # refuses a seed that is too large
-        rows = self._encoding.prompts(prompts, max_new_tokens)
-        acting = self._acting(steering, prompts, batch_size)
+        rows = self._encoding.prompts(prompts, max_new_tokens, raw=raw)
+        acting = self._acting(steering, prompts, batch_size, raw)
         samples = num_return_sequences
         results: list[Generation | None] = [None] * (len(rows) * samples)
         with self._steerings.held(acting) as compositions, shown(progress) as tell:
@@ -211,13 +213,14 @@ class VllmEngine(Engine):
         top_p: float | None = None,
         top_k: int | None = None,
         seed: int | None = None,
+        raw: bool = False,
     ) -> Iterator[str]:
         """Answers one prompt piece by piece; see `Engine.stream`. Leaving it early ends the request."""
         settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
         sampling.check(settings)
         Randomness(seed)
-        [row] = self._encoding.prompts([prompt], max_new_tokens)
-        acting = self._acting(steering, [prompt], None)
+        [row] = self._encoding.prompts([prompt], max_new_tokens, raw=raw)
+        acting = self._acting(steering, [prompt], None, raw)
         return self._encoding.pieces(self._tokens(row, acting, settings, sampling.seed_of(seed, 0, 0)))
 
     def _tokens(
@@ -241,12 +244,13 @@ class VllmEngine(Engine):
         *,
         steering: Steering | Sequence[Steering | None] | None = None,
         batch_size: int | None = None,
+        raw: bool = False,
         progress: Progress = False,
     ) -> list[float]:
         """How unlikely responses are; see `Engine.score`."""
-        starts, answers = self._encoding.responses(prompts, responses)
+        starts, answers = self._encoding.responses(prompts, responses, raw=raw)
         check_batch_size(batch_size)
-        acting = self._acting(steering, prompts, batch_size)
+        acting = self._acting(steering, prompts, batch_size, raw)
         results = [math.nan] * len(starts)
         scored = [row for row, answer in enumerate(answers) if answer]
         with self._steerings.held(acting) as compositions, shown(progress) as tell:
@@ -279,9 +283,10 @@ class VllmEngine(Engine):
         steering: Steering | Sequence[Steering | None] | None,
         prompts: Sequence[Prompt],
         batch_size: int | None,
+        raw: bool,
     ) -> list[Steering | None]:
         self._running()
-        acting = self.decided(steering, prompts, batch_size=batch_size)
+        acting = self.decided(steering, prompts, batch_size=batch_size, raw=raw)
         self._steerings.check(acting)
         return acting
 

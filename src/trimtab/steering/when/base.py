@@ -14,7 +14,10 @@ from torch import Tensor
 from trimtab.errors import SteeringError
 from trimtab.steering.record import ModelIdentity
 
-Prompt = str | Sequence[Mapping[str, str]]
+Prompt = str | Sequence[Mapping[str, Any]]
+"""A user message, or a chat: `{"role": ..., "content": ...}` messages, whose content is text or a list of text parts,
+`{"type": "text", "text": ...}`. The last message is the user's, or the assistant's: the beginning of the answer."""
+
 ReadTokens = Literal["last", "mean"]
 """Which tokens of the formatted prompt a learned `when` reads: the last, or the mean of all."""
 
@@ -210,8 +213,16 @@ class Not(Parts):
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """What a plain rule looks at: the prompt, or the content of a chat's last message."""
-    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
+    """What a plain rule looks at: the prompt, or what a chat asks last."""
+    if isinstance(prompt, str):
+        return prompt
+    asked = [message for message in prompt if message["role"] != "assistant"] or prompt
+    return content_text(asked[-1]["content"])
+
+
+def content_text(content: str | Sequence[Mapping[str, Any]]) -> str:
+    """The text of a message's content; of several parts, each begins a line."""
+    return content if isinstance(content, str) else "\n".join(str(part["text"]) for part in content)
 
 
 def digest_of(tensor: Tensor) -> str:
