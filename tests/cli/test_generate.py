@@ -140,6 +140,15 @@ def test_a_file_of_prompts_gives_an_answer_each(
     assert shown.index(f"> {prompts[0]}") < shown.index(f"> {prompts[1]}")
 
 
+def test_a_raw_prompt_goes_in_without_the_template(
+    run: Callable[..., Any], model_folder: Path, engine: Engine
+) -> None:
+    options = ("--model", model_folder, "--max-new-tokens", 6)
+    [expected] = engine.generate([PROMPT], max_new_tokens=6, raw=True)
+    assert run("generate", PROMPT, "--raw", *options).stdout == expected.text + "\n"
+    assert expected != engine.generate([PROMPT], max_new_tokens=6)[0]
+
+
 def test_a_seed_repeats_a_sample(run: Callable[..., Any], model_folder: Path) -> None:
     options = ("--model", model_folder, "--temperature", 5, "--seed", 3, "--max-new-tokens", 8)
     first, second = (run("generate", PROMPT, *options).stdout for _ in range(2))

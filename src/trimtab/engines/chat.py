@@ -15,6 +15,7 @@ from trimtab.prompts.queries import refuse_broken_text
 from trimtab.steering.identity import has_template
 from trimtab.steering.when.base import Prompt, content_text
 
+
 def format_prompt(tokenizer: Any, prompt: Prompt) -> str:
     """Write a prompt the way the model expects it, ready for the answer to begin, or to go on where the chat ends.
 
