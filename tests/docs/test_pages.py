@@ -96,7 +96,7 @@ def run_blocks(page: Path) -> None:
             Path(block.title).write_text(block.text, encoding="utf-8")
     namespace: dict[str, object] = {"__name__": page.stem}
     for block in found:
-        if block.language == "python":
+        if block.language == "python" and not block.title:
             code = "\n" * (block.line - 1) + block.text  # so that a traceback names the line of the page
             exec(compile(code, str(page), "exec"), namespace)
         elif block.language == "console":

@@ -133,7 +133,10 @@ def test_a_comparison_has_four_conditions_and_two_of_its_own(tiny_llama: Any, ba
     ]
     assert found.followed("steered") == found.rows[2].followed
     assert found.followed("baseline", here=True) is None
-    written = with_test(moved.steering, found.rows).record.measurements["test"]
+    recorded = with_test(moved.steering, found.rows).record.measurements
+    written, samples = recorded["test"], recorded["samples"]
+    assert [set(one) for one in samples] == [{"query", "baseline", "steered"}] * 2
+    assert samples[0]["steered"] == found.rows[2].responses[0].text
     assert written["steered"]["n"] == 3
     assert set(written) == {row.condition for row in found.rows}
     assert len(found.to_dict()["here"]) == 2

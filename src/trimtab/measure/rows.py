@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab import prompts as prompt_data
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 Condition = Literal["baseline", "instructed", "steered", "instructed+steered"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+
+SAMPLES = 2
+"""How many answers a steering's record keeps, for people to look at."""
 
 
 @dataclass(frozen=True)
@@ -210,14 +214,23 @@ def evaluate_instruction(
 
 
 def with_test(steering: Steering, rows: Iterable[Row]) -> Steering:
-    """The steering with what it measured on test queries in its record."""
+    """The steering with what it measured on test queries in its record, and its first answers beside unsteered ones."""
+    rows = list(rows)
     figures = {
         row.condition: {"n": row.n, "followed": round(row.followed, 4), "quality": row.quality.to_dict()}
         for row in rows
     }
+    shown = [row for row in rows if row.condition in ("baseline", "steered")]
+    samples = [
+        {
+            "query": answers[0].query,
+            **{row.condition: one.text for row, one in zip(shown, answers, strict=True)},
+        }
+        for answers in islice(zip(*(row.responses for row in shown), strict=True), SAMPLES)
+    ]
     record = steering.record
-    record = replace(record, measurements={**record.measurements, "test": figures})
-    return replace(steering, record=record)
+    measurements = {**record.measurements, "test": figures, "samples": samples}
+    return replace(steering, record=replace(record, measurements=measurements))
 
 
 def judge(

@@ -45,8 +45,8 @@ def describe(steering: Steering) -> str:
         rows.append((label, when.describe()))
     if record.settings:
         rows.append(("settings", _values(record.settings)))
-    if record.measurements:
-        rows.append(("measured", _values(record.measurements)))
+    if measured := {name: value for name, value in record.measurements.items() if name != "samples"}:
+        rows.append(("measured", _values(measured)))
     rows.append(("made by", f"trimtab {record.version}" + (f", {record.created}" if record.created else "")))
     rows.append(("digest", _digest(steering)))
     width = max(len(label) for label, _ in rows)
