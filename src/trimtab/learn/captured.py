@@ -102,20 +102,8 @@ def directions_by(
 ) -> Directions:
     """Read both sides of prompt pairs, find a direction in each block, and say where both sides lie on it.
 
-    Args:
-        find: Gives the directions, `[L, d]` of any norm and sign, and more to record.
-        model: See `engines.as_engine`.
-        pairs: What to learn from.
-        instruction: What the pairs add to their queries, if it has a name.
-        method: The method's name.
-        blocks: Which blocks; None for all.
-        keep: Whether `find` needs the difference of each pair.
-        batch_size: Prompts per batch.
-        progress: See `trimtab.progress.Progress`.
-
-    Raises:
-        PromptError: There are no pairs.
-        ModelError: There is no such block, or the model's activations are not finite.
+    All else is as in `mean_difference`; `find` gives the directions, `[L, d]` of any norm and sign, and more to record,
+    and `keep` says whether it needs the difference of each pair.
     """
     engine = as_engine(model)
     wanted = None if instruction is None else instructions.resolve(instruction)

@@ -152,10 +152,6 @@ def compose(
 def union_of(steerings: Sequence[Steering], fit: Fit = "auto") -> Steering:
     """The plain union of steerings that can go together; what `compose` begins with, and needs no model for.
 
-    Args:
-        steerings: Two or more.
-        fit: As of `compose`.
-
     Raises:
         SteeringError: As of `compose`.
     """

@@ -81,10 +81,7 @@ class Directions:
     def add(self, block: int, strength: float = 1.0, tokens: TokenScope = "all") -> Steering:
         """A steering that adds `strength` times what the instruction adds along the direction on average.
 
-        Args:
-            block: Where.
-            strength: 1 is the instruction's own effect; negative turns it round.
-            tokens: Which tokens.
+        1 is the instruction's own effect; a negative strength turns it round.
 
         Raises:
             SteeringError: There is no direction for the block, or the strength is not finite.
@@ -97,10 +94,7 @@ class Directions:
     def set_projection(self, block: int, strength: float = 1.0, tokens: TokenScope = "all") -> Steering:
         """A steering that sets every token's projection to `plain + strength * (instructed - plain)`.
 
-        Args:
-            block: Where.
-            strength: 1 puts tokens where instructed prompts are on average, 0 where plain ones are, negative beyond.
-            tokens: Which tokens.
+        1 puts tokens where instructed prompts are on average, 0 where plain ones are, a negative strength beyond.
 
         Raises:
             SteeringError: There is no direction for the block, or the strength is not finite.
@@ -126,12 +120,7 @@ class Directions:
         raise SteeringError(f"a direction is applied by {' or '.join(APPLICATIONS)}, not by {application!r}")
 
     def standing_for(self, name: str, instruction: Mapping[str, Any]) -> Directions:
-        """The same directions for another instruction: an exclusion learned from its inclusion, say.
-
-        Args:
-            name: What its steerings shall be called.
-            instruction: `{"name": ..., "params": {...}}` of what they shall stand for.
-        """
+        """The same directions for another instruction, as its `to_dict` is: an exclusion learned from its inclusion."""
         if dict(instruction) == self.instruction:
             return self
         settings = {**self.settings, "learned_from": self.instruction}
@@ -157,11 +146,7 @@ class Directions:
 
     @classmethod
     def load(cls, folder: str | Path, model: ModelIdentity | None = None) -> Directions:
-        """Read saved directions.
-
-        Args:
-            folder: Where they were saved.
-            model: The model they are meant for; None takes them whatever their model.
+        """Read saved directions; without a model to use them on, whatever theirs is.
 
         Raises:
             SteeringError: The folder is missing, holds no directions, is damaged, of a newer format, or for
@@ -210,18 +195,20 @@ class Directions:
         return result
 
     def _document(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "method": self.method,
-            "instruction": self.instruction,
-            "model": self.model.to_dict(),
-            "blocks": list(self.blocks),
-            "prompts": self.prompts,
-            "pairs": self.pairs,
-            "settings": self.settings,
-            "version": self.version,
-            "created": self.created,
-        }
+        names = (
+            "name",
+            "method",
+            "instruction",
+            "model",
+            "blocks",
+            "prompts",
+            "pairs",
+            "settings",
+            "version",
+            "created",
+        )
+        document = {name: getattr(self, name) for name in names}
+        return {**document, "model": self.model.to_dict(), "blocks": list(self.blocks)}
 
     def _tensors(self) -> dict[str, Tensor]:
         names = ("directions", "instructed", "plain", "difference_norm")
@@ -267,14 +254,9 @@ class Directions:
 
 
 def oriented(directions: Tensor, difference: Tensor) -> Tensor:
-    """Unit directions that point where the instruction moves: each row's sign is that of its mean difference.
+    """Unit directions that point where the instruction moves, `[L, d]` in the dtype given.
 
-    Args:
-        directions: `[L, d]`, any norm.
-        difference: `[L, d]`, mean of instructed minus plain.
-
-    Returns:
-        `[L, d]` in the dtype given; rows of zeros stay zeros.
+    Each row's sign is that of its mean difference, a row of the second `[L, d]`; rows of zeros stay zeros.
     """
     norms = torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
     unit = torch.where(norms > 0, directions / norms.clamp_min(torch.finfo(directions.dtype).tiny), 0.0)

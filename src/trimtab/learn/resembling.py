@@ -27,16 +27,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from trimtab.engines import as_engine
 from trimtab.engines.base import prompt_list
 from trimtab.engines.deciding import holds
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.learn.directions import oriented
 from trimtab.learn.pca import first_component
+from trimtab.progress import Progress, Tell, shown
 from trimtab.steering.when import ReadTokens, Resembles
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Prompt
-    from trimtab.progress import Progress
+    from trimtab.engines.base import Engine, Model, Prompt
     from trimtab.steering.when import When
 
 Method = Literal["mean_difference", "pca", "discriminant"]
@@ -76,19 +77,14 @@ class Verdicts:
 
 
 class Examples(NamedTuple):
-    """Prompts of both kinds.
-
-    Attributes:
-        steer: Prompts that shall be steered.
-        leave: Prompts that shall not.
-    """
+    """Prompts of both kinds: to be steered, and to be left alone."""
 
     steer: Sequence[Prompt]
     leave: Sequence[Prompt]
 
 
 def when(
-    engine: Engine,
+    model: Model,
     steer: Sequence[Prompt],
     leave: Sequence[Prompt],
     *,
@@ -106,7 +102,7 @@ def when(
     `N * L * d` float32 numbers for `N` prompts and `L` blocks.
 
     Args:
-        engine: The model.
+        model: An engine, or a model of transformers with its tokenizer: `(model, tokenizer)`.
         steer: Prompts that shall be steered.
         leave: Prompts that shall not; the more like those to steer in all else, the better.
         validation: Prompts of both kinds (`steer`, `leave`) to choose and fit on. None holds a third of each kind back.
@@ -126,12 +122,14 @@ def when(
         ModelError: There is no such block, or activations are not finite.
         SteeringError: No block tells the two kinds apart any better than always steering.
     """
+    engine = as_engine(model)
     learning, held_out = _divided(Examples(prompt_list(steer), prompt_list(leave)), validation, seed)
     best: _Candidate | None = None
     for reading in READ_TOKENS if tokens is None else (tokens,):
-        sides = [
-            _read(engine, side, blocks, reading, batch_size, progress) for side in (*learning, *held_out)
-        ]
+        with shown(progress) as tell:
+            sides = [
+                _read(engine, side, blocks, reading, batch_size, tell) for side in (*learning, *held_out)
+            ]
         numbers = engine.block_numbers(blocks)
         for row, block in enumerate(numbers):
             to_steer, to_leave, *check = (side[:, row].double() for side in sides)
@@ -151,9 +149,7 @@ def when(
             "examples that differ in what matters, or use a regular expression"
         )
     measurements: dict[str, Any] = {
-        "f1": round(best.verdicts.f1, 4),
-        "precision": round(best.verdicts.precision, 4),
-        "recall": round(best.verdicts.recall, 4),
+        **{key: round(getattr(best.verdicts, key), 4) for key in ("f1", "precision", "recall")},
         "always_f1": round(always.f1, 4),
         "validation": [len(held_out.steer), len(held_out.leave)],
         "learning": [len(learning.steer), len(learning.leave)],
@@ -165,27 +161,20 @@ def when(
 
 
 def judge_when(
-    engine: Engine,
+    model: Model,
     when: When,
     steer: Sequence[Prompt],
     leave: Sequence[Prompt],
     *,
     batch_size: int | None = None,
 ) -> Verdicts:
-    """Measure any `when`, learned or not, on prompts it was not made from.
-
-    Args:
-        engine: The model.
-        when: What is measured.
-        steer: Prompts for which it should hold.
-        leave: Prompts for which it should not.
-        batch_size: Prompts per forward pass.
+    """Measure any `when`, learned or not, on prompts it was not made from: for which it should hold, and should not.
 
     Raises:
         PromptError: There is no prompt of a kind.
         SteeringError: It cannot be decided on this model.
     """
-    steer, leave = prompt_list(steer), prompt_list(leave)
+    engine, steer, leave = as_engine(model), prompt_list(steer), prompt_list(leave)
     reason = when.refusal(engine.identity)
     if reason is not None:
         raise SteeringError(f"what was learned is not for {engine.identity}: {reason}")
@@ -239,11 +228,11 @@ def _read(
     blocks: Sequence[int] | None,
     tokens: ReadTokens,
     batch_size: int | None,
-    progress: Progress,
+    tell: Tell,
 ) -> Tensor:
     """`[N, L, d]`, the outputs of the blocks for each prompt."""
     capture = engine.capture(
-        prompts, blocks=blocks, positions=tokens, keep=True, batch_size=batch_size, progress=progress
+        prompts, blocks=blocks, positions=tokens, keep=True, batch_size=batch_size, progress=tell
     )
     if capture.activations is None:
         raise ModelError(f"the engine of {engine.identity.id} keeps no activations to learn from")

@@ -156,7 +156,7 @@ def distill(
     what = [engine.identity, wanted, learning, pool, held_out, phrasings, instructed, others, other]
     what += [max_new_tokens, seed, None if start is None else start.digest()]
 
-    with shown(progress) as tell:
+    with shown(progress if progress is not True else ranks.is_first) as tell:
         tell = prefixed(tell, name_of(wanted))
         answered = partial(verdicts, engine, wanted=wanted, max_new_tokens=max_new_tokens, ranks=ranks)
         if pool:
@@ -205,7 +205,7 @@ def distill(
             )
             course.run(
                 tell,
-                f"learning edits in {len(size.blocks)} blocks",
+                f"learning {edits.size} edits in {len(size.blocks)} blocks",
                 folder=folder and folder / str(number),
                 checkpointing=gradient_checkpointing,
             )
@@ -222,9 +222,7 @@ def distill(
             trials.append(Trial(size, tuple(course.history), held_out_loss, followed))
             if followed is None or followed >= examples.first_time - _TOLERANCE:
                 break
-    best = max(
-        range(len(trials)), key=lambda one: (trials[one].followed or 0.0, -(trials[one].held_out or 0.0))
-    )
+    best = max(range(len(trials)), key=lambda one: trials[one].merit)
     steering = made_steering(
         engine.identity,
         wanted,

@@ -38,6 +38,11 @@ class Trial:
     held_out: float | None
     followed: float | None
 
+    @property
+    def merit(self) -> tuple[float, float]:
+        """The better the greater: how often it follows, then how low its loss is."""
+        return self.followed or 0.0, -(self.held_out or 0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """The trial as JSON, without its history."""
         return {

@@ -22,11 +22,8 @@ def kept_lessons(
 ) -> Lessons:
     """Lessons from a file if it holds those that are meant; otherwise gathered, and kept there.
 
-    Args:
-        path: The file; None keeps nothing. Its folder is made when it is missing.
-        what: All that decides which lessons come out: JSON, instructions, and what has a `to_dict` or fields.
-        ranks: The processes that share the work; the first one reads and writes.
-        gather: Gathers them.
+    Without a path nothing is kept. `what` is all that decides which lessons come out: JSON, instructions, and what has
+    a `to_dict` or fields. Of several processes the first one reads and writes.
     """
     return _kept(path, what, ranks, gather, dataclasses.asdict, _lessons)
 

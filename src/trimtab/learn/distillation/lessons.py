@@ -131,21 +131,13 @@ def gather(
 ) -> Lessons:
     """Have the instructed model answer, and keep what follows.
 
-    Args:
-        engine: The model.
+    Args that `distill` does not have, or that mean more here:
         queries: Base queries; or prompt pairs, which say in their own words what is to be learned.
         instructions: What the answers shall follow, all at once; without any, every answer that ends is kept.
         split: Whose phrasings say so.
-        phrasings: In how many wordings every query is asked.
-        instructed: How many `instructed` lessons for each plain one.
-        others: Instructions that may stand in the prompts of `other` lessons; none with prompt pairs.
-        other: For what share of the queries there shall be one more question, with another instruction.
         helper: A steering under which the teacher answers when it fails otherwise: told and steered, it may manage
             what it does not when told only.
-        max_new_tokens: Longest answer, in tokens.
         least: Fewer plain lessons than this are an error.
-        seed: Chooses wordings and samples.
-        ranks: The processes that share the work.
         tell: Told how many queries are answered, after each round.
 
     Raises:

@@ -16,8 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimtab import instructions
 from trimtab.engines import as_engine
@@ -29,12 +28,11 @@ from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.targets import AtOnce, Targets, teacher_targets
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
-from trimtab.progress import Progress, Tell, prefixed, shown
+from trimtab.progress import Progress, prefixed, shown
 from trimtab.steering.edits import Edit
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Model
-    from trimtab.engines.transformers import TransformersEngine
     from trimtab.instructions import Instruction
     from trimtab.prompts.queries import Split
     from trimtab.steering.steering import Steering
@@ -94,7 +92,17 @@ def relearn(
     schedule = dataclasses.replace(schedule or Schedule(steps=_STEPS), seed=seed)
     with shown(progress) as tell:
         tell = prefixed(tell, wanted.label)
-        gathered = partial(_lessons, teacher, student, wanted, max_new_tokens, seed, tell)
+
+        def gathered(asked: Sequence[str], split: Split, least: int) -> list[Lesson]:
+            """The teacher's answers, each with the student's own prompt for the bare query."""
+            options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "least": least, "seed": seed}
+            found = gather(teacher, asked, [wanted], split, tell=tell, **options)
+            prompts = {
+                tuple(prompt_ids(teacher.tokenizer, query)): tuple(prompt_ids(student.tokenizer, query))
+                for query in asked
+            }
+            return [dataclasses.replace(one, student=prompts[one.student]) for one in found.lessons]
+
         lessons, held_out = gathered(queries, "learning", 8), gathered(validation, "validation", 0)
         everything = [*lessons, *held_out]
         targets = teacher_targets(
@@ -122,35 +130,6 @@ def relearn(
         measurements={},
     )
     return dataclasses.replace(steering, edits=edits.edits(), record=record)
-
-
-def _lessons(
-    source: TransformersEngine,
-    target: TransformersEngine,
-    instruction: Instruction,
-    max_new_tokens: int,
-    seed: int,
-    tell: Tell,
-    queries: Sequence[str],
-    split: Split,
-    least: int,
-) -> list[Lesson]:
-    """The source's answers, each with the target's own prompt for the bare query."""
-    found = gather(
-        source,
-        queries,
-        [instruction],
-        split,
-        max_new_tokens=max_new_tokens,
-        least=least,
-        seed=seed,
-        tell=tell,
-    )
-    students = {
-        tuple(prompt_ids(source.tokenizer, query)): tuple(prompt_ids(target.tokenizer, query))
-        for query in queries
-    }
-    return [dataclasses.replace(lesson, student=students[lesson.student]) for lesson in found.lessons]
 
 
 def _end_with(targets: Targets, token: int) -> None:

@@ -130,18 +130,15 @@ def teacher_targets(
     top: int,
     answer_weight: float,
 ) -> dict[int, Targets]:
-    """What the student shall expect, computed once by the unsteered model.
+    """What the student shall expect, computed once by the unsteered model: by the place of each lesson, on the CPU.
 
     Args:
         engine: The model.
         lessons: The lessons.
         order: The places of those that are wanted, in the order in which they go through the model.
         at_once: How many go through it together.
-        top: How many tokens to keep; all if the vocabulary is no larger.
-        answer_weight: The weight w of the answer's own tokens, where they are also the teacher's first choice.
-
-    Returns:
-        Their targets by place, on the CPU.
+        top: As in `Schedule`; all tokens are kept if the vocabulary is no larger.
+        answer_weight: As in `Schedule`, the weight w where the answer's token is also the teacher's first choice.
     """
 
     def taught(count: int) -> dict[int, Targets]:
@@ -165,14 +162,9 @@ def teacher_targets(
 
 
 def mixed(log_probs: Tensor, answers: Sequence[Sequence[int]], weight: float) -> Tensor:
-    """The target distributions q, `[tokens, vocabulary]`.
+    """The target distributions q from the teacher's, both `[tokens, vocabulary]`, answer after answer.
 
-    The end of an answer is left to the teacher, as several tokens may stand for it.
-
-    Args:
-        log_probs: `[tokens, vocabulary]`, the teacher's, answer after answer.
-        answers: The answers' tokens, each with its end token.
-        weight: Of an answer's token that is also the teacher's first choice.
+    Each answer has its end token, which is left to the teacher, as several tokens may stand for it.
     """
     said = torch.tensor([token for answer in answers for token in answer], device=log_probs.device)
     ends = torch.tensor([place == len(answer) - 1 for answer in answers for place in range(len(answer))])

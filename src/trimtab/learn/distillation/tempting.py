@@ -21,17 +21,10 @@ def tempting_queries(
     share: float = 0.5,
     seed: int = 0,
 ) -> list[str]:
-    """The queries, part of them exchanged for tempting ones where the model mostly follows by itself.
+    """The queries, a share of them exchanged for tempting ones of the pool where the model mostly follows by itself.
 
-    Args:
-        queries: Base queries.
-        pool: More of them, to look for tempting ones in; none leaves the queries as they are.
-        verdicts: Says of queries whether the model follows when it answers them.
-        share: How many of the queries may be exchanged, as a share.
-        seed: Chooses which queries stay.
-
-    Returns:
-        As many queries as were given; those from the pool first.
+    `verdicts` says of queries whether the model follows when it answers them. Those from the pool come first; the seed
+    chooses which others stay.
     """
 
     def failing(asked: Sequence[str]) -> list[str]:
