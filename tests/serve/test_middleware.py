@@ -179,18 +179,18 @@ def test_a_long_composition_has_a_short_header(echo: Echo) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"nonsense", b"[1]", b'"text"', b"null", b"\xff\xfe", b"[" * 5000, b'{"model":1}']
 )
-def test_what_is_no_request_is_left_to_vllm(server: Serving, echo: Echo, body: bytes) -> None:
+def test_what_is_no_request_is_left_to_the_server(server: Serving, echo: Echo, body: bytes) -> None:
     assert post(echo, server, body).status == 200
     assert echo.bodies == [body]
 
 
 @pytest.mark.parametrize("xargs", [None, 3, "text", [1]])
-def test_arguments_of_another_kind_are_left_to_vllm(server: Serving, echo: Echo, xargs: Any) -> None:
+def test_arguments_of_another_kind_are_left_to_the_server(server: Serving, echo: Echo, xargs: Any) -> None:
     post(echo, server, {"model": "tiny", "vllm_xargs": xargs})
     assert json.loads(echo.bodies[0])["vllm_xargs"] == xargs
 
 
-def test_an_unknown_model_is_left_to_vllm(server: Serving, echo: Echo) -> None:
+def test_an_unknown_model_is_left_to_the_server(server: Serving, echo: Echo) -> None:
     post(echo, server, {"model": "other:json"})
     assert json.loads(echo.bodies[0]) == {"model": "other:json"}
 
@@ -320,7 +320,7 @@ def test_a_name_that_is_gone_is_refused_and_so_is_its_digest(server: Serving, ec
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-def test_what_vllm_refuses_is_not_steered(server: Serving, status: int) -> None:
+def test_what_the_server_refuses_is_not_steered(server: Serving, status: int) -> None:
     answer = post(Echo(status), server, {"model": "tiny:json"})
     assert answer.status == status
     assert "x-trimtab-steering" not in answer.headers
@@ -371,7 +371,7 @@ def test_a_stream_is_not_held_back(server: Serving) -> None:
     asyncio.run(scenario())
 
 
-def test_a_hang_up_is_told_to_vllm(server: Serving) -> None:
+def test_a_hang_up_is_told_to_the_server(server: Serving) -> None:
     seen = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -29,7 +29,7 @@ _SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SteeringChoice:
     """What steers a request, and the body to be passed on in place of its own; None where nothing has to be changed."""
 
     body: dict[str, Any] | None = None
@@ -49,7 +49,7 @@ def choose(
     library: SteeringLibrary,
     *,
     discreet: bool = False,
-) -> Chosen:
+) -> SteeringChoice:
     """Read what a request asks for, and put it into a form that no later change to the library touches.
 
     Where it is `discreet`, which steerings there are is not told.
@@ -70,7 +70,7 @@ def choose(
     both = {"model": named, field: arguments.get(STEERING_KEY)}
     given = {parameter: value for parameter, value in both.items() if value is not None}
     if not given:
-        return Chosen()
+        return SteeringChoice()
     requests = [_parse(value, parameter) for parameter, value in given.items()]
     request = SteeringRequest(
         tuple(part for one in requests for part in one.parts),
@@ -79,7 +79,7 @@ def choose(
     resolved = _resolve(request, library, next(iter(given)), discreet=discreet)
     changed = dict(body) if named is None else {**body, "model": base}
     if path not in interface.generating:
-        return Chosen(changed, resolved.composition)
+        return SteeringChoice(changed, resolved.composition)
     if resolved.composition:
         interface.refuse(path, body)
     passed = {key: value for key, value in arguments.items() if key != STEERING_KEY}
@@ -87,7 +87,7 @@ def choose(
         passed[STEERING_KEY] = _pinned(request, resolved)
     if passed or arguments:
         changed[field] = passed or None
-    return Chosen(changed, resolved.composition)
+    return SteeringChoice(changed, resolved.composition)
 
 
 def check_elsewhere(

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from trimtab.serve.choosing import Chosen, check_elsewhere, choose
+from trimtab.serve.choosing import SteeringChoice, check_elsewhere, choose
 from trimtab.serve.refusal import RefusedError
 
 if TYPE_CHECKING:
@@ -128,19 +128,19 @@ def _serving(scope: Scope) -> Serving | None:
     return getattr(getattr(scope.get("app"), "state", None), "trimtab", None)
 
 
-def _choose(path: str, content: bytes, serving: Serving, discreet: bool) -> Chosen:
+def _choose(path: str, content: bytes, serving: Serving, discreet: bool) -> SteeringChoice:
     """What a body asks for; one that is no JSON object is left to the server, which says what is wrong with it."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
-        return Chosen()
+        return SteeringChoice()
     if not isinstance(body, dict):
-        return Chosen()
+        return SteeringChoice()
     interface, served = serving.backend.interface, serving.backend.served()
     if path in interface.generating | interface.naming:
         return choose(path, body, interface, served, serving.library, discreet=discreet)
     check_elsewhere(path, body, interface, served)
-    return Chosen()
+    return SteeringChoice()
 
 
 async def _read(scope: Scope, receive: Receive, most: int) -> tuple[bytes, bool, bool] | None:
