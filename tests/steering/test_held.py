@@ -501,6 +501,18 @@ class TestWhichModel:
         with steering.on(engine.model, allow_other_model=True):
             logits(engine.model)
 
+    def test_a_model_that_is_being_trained_stays_the_same(self, engine: Any) -> None:
+        """In a loop of one's own the weights are others after every step."""
+        other = dataclasses.replace(engine.identity, weights="bfloat16:" + "0" * 64)
+        steering = Steering("x", (), Record(other))
+        with pytest.raises(SteeringError, match="the weights differ"):
+            steering.on(engine.model)
+        engine.model.train()
+        try:
+            steering.on(engine.model)
+        finally:
+            engine.model.eval()
+
     def test_the_template_is_compared_where_there_is_a_tokenizer(self, engine: Any) -> None:
         steering = random_steering(engine)
         other = tiny_tokenizer("{{ messages }}")

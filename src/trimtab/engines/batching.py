@@ -30,9 +30,6 @@ def memory_budget(device: torch.device) -> int:
 def check_batch_size(batch_size: int | None) -> None:
     """Refuses what is no size of a batch.
 
-    Args:
-        batch_size: Rows per batch, or None.
-
     Raises:
         ModelError: If it is not a positive number.
     """

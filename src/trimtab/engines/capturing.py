@@ -122,11 +122,7 @@ class CaptureStatistics:
 
 
 def pooled(parts: Sequence[Capture]) -> Capture:
-    """One capture of the same blocks over different prompts, in order.
-
-    Args:
-        parts: At least one; all kept activations, or none.
-    """
+    """One capture of the same blocks over different prompts, in order."""
     if len(parts) == 1:
         return parts[0]
     count = sum(part.count for part in parts)

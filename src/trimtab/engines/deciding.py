@@ -44,12 +44,6 @@ def decide(
 
     Prompts that stand several times, and a `when` that several steerings share, are decided once.
 
-    Args:
-        capture: That of the engine.
-        steerings: One, or None, for each prompt.
-        prompts: The prompts.
-        batch_size: Prompts per forward pass where the model is read.
-
     Raises:
         SteeringError: A `when` cannot be decided.
     """
@@ -79,12 +73,6 @@ def decide(
 
 def holds(capture: Reads, when: When, prompts: Sequence[Prompt], batch_size: int | None = None) -> list[bool]:
     """Whether a `when` holds, for each prompt.
-
-    Args:
-        capture: That of the engine.
-        when: What is asked.
-        prompts: The prompts.
-        batch_size: Prompts per forward pass where the model is read.
 
     Raises:
         SteeringError: It cannot be decided.

@@ -29,11 +29,6 @@ class Encoding:
     ) -> list[list[int]]:
         """The token ids of prompts, in the model's chat template.
 
-        Args:
-            prompts: See `Prompt`.
-            new_tokens: How many tokens are to follow.
-            raw: Whether they are texts that go in without the template.
-
         Raises:
             PromptError: There is none, or one is too long.
         """
@@ -44,11 +39,6 @@ class Encoding:
 
     def check(self, lengths: Sequence[int], what: str, limit: int | None = None) -> None:
         """Refuses what does not fit the context.
-
-        Args:
-            lengths: Tokens of each row.
-            what: What they count, for the message.
-            limit: Another limit than the context's.
 
         Raises:
             PromptError: One is too long.
@@ -65,11 +55,6 @@ class Encoding:
         self, prompts: Sequence[Prompt], responses: Sequence[str | Sequence[int]], *, raw: bool = False
     ) -> tuple[list[list[int]], list[list[int]]]:
         """The token ids of prompts and of a response to each; text is tokenised on its own, as it was generated.
-
-        Args:
-            prompts: See `Prompt`.
-            responses: Text or token ids.
-            raw: As for `prompts`.
 
         Raises:
             PromptError: Their numbers differ, or one is too long with its response.
@@ -90,22 +75,14 @@ class Encoding:
         return starts, answers
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of token ids, without special tokens.
-
-        Args:
-            ids: Token ids.
-        """
+        """The text of token ids, without special tokens."""
         # Cleaning up spaces would change text before the newest token, and what a check sees.
         return str(
             self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
     def pieces(self, tokens: Iterator[int]) -> Iterator[str]:
-        """The text of tokens as they come, in pieces that together are the text of all.
-
-        Args:
-            tokens: Token ids.
-        """
+        """The text of tokens as they come, in pieces that together are the text of all."""
         ids: list[int] = []
         shown = ""
         for token in tokens:

@@ -18,10 +18,6 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[str, str | None]:
     """What `load` calls a model, and which revision of it; for engines that load models themselves.
 
-    Args:
-        name: As for `load`. The folder of a built-in model counts as that model.
-        revision: Branch, tag or commit on the Hub.
-
     Raises:
         ModelError: If there is no such model.
     """
@@ -30,10 +26,7 @@ def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[st
 
 
 def source_of(name: str | Path) -> tuple[str, str, str | None]:
-    """Where a model is.
-
-    Args:
-        name: As for `load`. The folder of a built-in model counts as that model.
+    """Where a model is; the folder of a built-in model counts as that model.
 
     Returns:
         Where to load it from, what to call it, and its name if it is built in.
@@ -92,13 +85,7 @@ def _commit(name: str, revision: str | None) -> str | None:
 
 
 def reason_of(name: str, source: str, error: BaseException) -> str:
-    """What went wrong and what to do, from an error of transformers and what caused it.
-
-    Args:
-        name: The model, as it was asked for.
-        source: Where it was to be loaded from.
-        error: What was raised.
-    """
+    """What went wrong and what to do, from an error of transformers and what caused it."""
     from huggingface_hub import errors
 
     local = Path(source).is_dir()

@@ -92,14 +92,8 @@ def uppercase() -> Check:
 @instruction(
     ifeval_id="change_case:capital_word_frequency",
     family="case",
-    case=lambda params: str(params["capital_relation"]),
-    fields=lambda params: {"n": params["capital_frequency"]},
+    **counting.relations("capital words", "capital_frequency", "capital_relation"),
     notes=splitting.word_notes,
-    demands=lambda params: Demands(
-        counts={
-            "capital words": counting.relation_range(params["capital_relation"], params["capital_frequency"])
-        }
-    ),
     phrasings={
         counting.AT_LEAST: Phrasings.lines(
             learning="""

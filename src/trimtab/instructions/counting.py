@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from trimtab.errors import InstructionError
 from trimtab.instructions.base import Phrasings
-from trimtab.instructions.demands import Range, at_least, at_most
+from trimtab.instructions.demands import Demands, Range, at_least, at_most
 from trimtab.instructions.parameters import Parameter
 
 LESS_THAN: Final = "less than"
@@ -157,10 +157,24 @@ def _with_unit(phrasings: Phrasings, one: str, many: str) -> Phrasings:
     return Phrasings(swap(phrasings.learning), swap(phrasings.validation), swap(phrasings.test))
 
 
-def amount_phrasings(one: str, many: str) -> dict[str, Phrasings]:
-    """Phrasings for at least, at most, exactly and between, of a noun's singular and plural."""
+def amounts(one: str, many: str) -> dict[str, Any]:
+    """What the decorator `instruction` is told of one that says how many of a noun: at least, at most or exactly."""
     cases = {"at_least": _AT_LEAST, "at_most": _AT_MOST, "exactly": _EXACTLY, "between": _BETWEEN}
-    return {case: _with_unit(phrasings, one, many) for case, phrasings in cases.items()}
+    return {
+        "phrasings": {case: _with_unit(phrasings, one, many) for case, phrasings in cases.items()},
+        "case": _amount_case,
+        "fields": _amount_fields,
+        "demands": lambda params: Demands(counts={many: _amount_range(params)}),
+    }
+
+
+def relations(what: str, number: str, relation: str = "relation") -> dict[str, Any]:
+    """What the decorator is told of one with IFEval's relation: what is counted, and the names of its parameters."""
+    return {
+        "case": lambda params: str(params[relation]),
+        "fields": lambda params: {"n": params[number]},
+        "demands": lambda params: Demands(counts={what: relation_range(params[relation], params[number])}),
+    }
 
 
 def relation_phrasings(one: str, many: str) -> dict[str, Phrasings]:
@@ -168,7 +182,7 @@ def relation_phrasings(one: str, many: str) -> dict[str, Phrasings]:
     return {LESS_THAN: _with_unit(_LESS_THAN, one, many), AT_LEAST: _with_unit(_AT_LEAST, one, many)}
 
 
-def amount_range(params: Mapping[str, Any]) -> Range:
+def _amount_range(params: Mapping[str, Any]) -> Range:
     """The counts that at_least, at_most and exactly allow."""
     if "exactly" in params:
         return (params["exactly"], params["exactly"])
@@ -176,7 +190,7 @@ def amount_range(params: Mapping[str, Any]) -> Range:
     return (low, params["at_most"]) if "at_most" in params else at_least(low)
 
 
-def amount_case(params: Mapping[str, Any]) -> str:
+def _amount_case(params: Mapping[str, Any]) -> str:
     """The case of phrasings for at_least, at_most and exactly."""
     if "exactly" in params:
         return "exactly"
@@ -185,9 +199,9 @@ def amount_case(params: Mapping[str, Any]) -> str:
     return "exactly" if len(params) == 2 else next(iter(params))
 
 
-def amount_fields(params: Mapping[str, Any]) -> dict[str, Any]:
+def _amount_fields(params: Mapping[str, Any]) -> dict[str, Any]:
     """The template values for at_least, at_most and exactly."""
-    low, high = amount_range(params)
+    low, high = _amount_range(params)
     return {"low": low, "high": high, "n": high if "at_most" in params or "exactly" in params else low}
 
 
@@ -205,7 +219,7 @@ def amount_check(
         raise InstructionError(f"{owner} needs at_least, at_most or exactly")
     if exactly is not None and len(params) > 1:
         raise InstructionError(f"{owner}: exactly cannot be combined with at_least or at_most")
-    low, high = amount_range(params)
+    low, high = _amount_range(params)
     if low > high:
         raise InstructionError(f"{owner}: at_least ({at_least}) is more than at_most ({at_most})")
     return lambda response: low <= count(response) <= high

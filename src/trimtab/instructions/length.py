@@ -27,10 +27,7 @@ def count_paragraphs(text: str) -> int:
 
 @instruction(
     family="length",
-    phrasings=counting.amount_phrasings("sentence", "sentences"),
-    case=counting.amount_case,
-    fields=counting.amount_fields,
-    demands=lambda params: Demands(counts={"sentences": counting.amount_range(params)}),
+    **counting.amounts("sentence", "sentences"),
     notes=splitting.notes,
     example={"at_most": 2},
 )
@@ -41,10 +38,7 @@ def sentences(at_least: Low = None, at_most: High = None, exactly: Exact = None)
 
 @instruction(
     family="length",
-    phrasings=counting.amount_phrasings("word", "words"),
-    case=counting.amount_case,
-    fields=counting.amount_fields,
-    demands=lambda params: Demands(counts={"words": counting.amount_range(params)}),
+    **counting.amounts("word", "words"),
     example={"at_most": 50},
 )
 def words(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
@@ -54,10 +48,7 @@ def words(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> 
 
 @instruction(
     family="length",
-    phrasings=counting.amount_phrasings("paragraph", "paragraphs"),
-    case=counting.amount_case,
-    fields=counting.amount_fields,
-    demands=lambda params: Demands(counts={"paragraphs": counting.amount_range(params)}),
+    **counting.amounts("paragraph", "paragraphs"),
     example={"exactly": 2},
 )
 def paragraphs(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
@@ -144,11 +135,7 @@ def verbose(
     ifeval_id="length_constraints:number_sentences",
     family="length",
     phrasings=counting.relation_phrasings("sentence", "sentences"),
-    case=lambda params: str(params["relation"]),
-    fields=lambda params: {"n": params["num_sentences"]},
-    demands=lambda params: Demands(
-        counts={"sentences": counting.relation_range(params["relation"], params["num_sentences"])}
-    ),
+    **counting.relations("sentences", "num_sentences"),
     notes=splitting.notes,
 )
 def number_sentences(
@@ -163,11 +150,7 @@ def number_sentences(
     ifeval_id="length_constraints:number_words",
     family="length",
     phrasings=counting.relation_phrasings("word", "words"),
-    case=lambda params: str(params["relation"]),
-    fields=lambda params: {"n": params["num_words"]},
-    demands=lambda params: Demands(
-        counts={"words": counting.relation_range(params["relation"], params["num_words"])}
-    ),
+    **counting.relations("words", "num_words"),
 )
 def number_words(
     num_words: Annotated[int, Parameter("the number of words", minimum=1, example=100)],

@@ -126,7 +126,7 @@ def held_identity(model: Any, tokenizer: Any = None, place: DecoderBlocks | None
         place: Its decoder blocks, if they are known.
     """
     blocks = (place or blocks_of(model)).blocks
-    weights = weights_digest(model, blocks)
+    weights = None if model.training else weights_digest(model, blocks)  # training changes them
     return model_identity(model.config, tokenizer, blocks=len(blocks), weights=weights)
 
 
