@@ -26,7 +26,6 @@ from trimtab.cli.steerings import named_or_known
 from trimtab.cli.tune_output import document, show
 from trimtab.errors import SteeringError
 from trimtab.files import write_text
-from trimtab.prompts.queries import draw_queries
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
@@ -162,6 +161,7 @@ def command(
     engine = loading.open(output, name)
 
     from trimtab import tune
+    from trimtab.prompts.queries import draw_queries
 
     learns = subject.directions is None and subject.steering is None
     drawn = draw_queries(
