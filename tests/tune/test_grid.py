@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trimtab import instructions, learn, tune
 from trimtab.engines.base import Engine, Generation
-from trimtab.errors import ModelError, PromptError, SteeringError
+from trimtab.errors import InstructionError, ModelError, PromptError, SteeringError
 from trimtab.evaluate import respond_baseline
 from trimtab.instructions.base import InstructionType, Phrasings
 from trimtab.instructions.loose import variants
@@ -460,6 +460,28 @@ def test_mistakes_are_named(options: dict[str, Any], error: type[Exception], mes
     queries = options.pop("queries", QUERIES)
     with pytest.raises(error, match=message):
         tune.search(FakeEngine(works_at("add", 1, 1.0)), directions(), LOWER, queries, **options)
+
+
+def test_an_instruction_without_a_check_is_refused_before_anything_is_answered() -> None:
+    kind = InstructionType("polite", lambda: None, {"": Phrasings.divide(["Be polite."] * 3)})
+    engine = FakeEngine(works_at("add", 1, 1.0))
+    with pytest.raises(InstructionError, match="polite has no check"):
+        tune.search(engine, directions(), kind(), QUERIES)
+    assert engine.rows == []
+
+
+def test_an_instruction_may_be_named_by_its_spelling() -> None:
+    result = tune.search(FakeEngine(works_at("add", 1, 2.0)), directions(), "lowercase", QUERIES)
+    assert result.steering.record.instructions == (LOWER.to_dict(),)
+
+
+def test_a_pair_of_transformers_stands_for_an_engine(tiny_llama: Any) -> None:
+    pair = (tiny_llama.model, tiny_llama.tokenizer)
+    queries, options = ["What is tea?", "Name a river."], {"max_new_tokens": 4, "strengths": [1]}
+    learned = tune.learn_directions(pair, "no_commas", queries)
+    result = tune.search(pair, learned, "no_commas", queries, **options)
+    again = tune.refit_strength(pair, result.steering, "no_commas", queries, **options)
+    assert again.best.strength == 1.0
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from trimtab.errors import PromptError, SteeringError
+from trimtab.errors import InstructionError, PromptError, SteeringError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import judge
@@ -82,6 +82,7 @@ class Trials(Generic[Key]):
 
     Raises:
         PromptError: There are no queries, or the baseline answers others.
+        InstructionError: The instruction has no check.
         SteeringError: Nothing is to be tried first, or to be kept.
         ModelError: The rule needs a perplexity this engine cannot give.
     """
@@ -109,6 +110,11 @@ class Trials(Generic[Key]):
         queries = list(queries)
         if not queries:
             raise PromptError("there are no validation queries to search with; give at least one")
+        if not instruction.can_check:
+            raise InstructionError(
+                f"{instruction.label} has no check, so nothing can tell which candidate follows it; give it a regex, a "
+                "json_schema or a decorated function"
+            )
         if baseline is not None and [response.query for response in baseline] != queries:
             raise PromptError("the baseline responses answer other queries than the ones to search with")
         # The paper tries everything on every query.
