@@ -491,6 +491,11 @@ class TestWhichModel:
         with pytest.raises(SteeringError, match=reason):
             trimtab.on(engine.model, [None, foreign])
 
+    def test_it_is_told_as_by_an_engine(self, engine: Any) -> None:
+        told = trimtab.ModelIdentity.of(engine.model, engine.tokenizer)
+        assert dataclasses.replace(told, id=engine.identity.id) == engine.identity
+        assert told.weights == engine.identity.weights
+
     def test_the_weights_are_compared_and_the_name_is_not(self, engine: Any) -> None:
         steering = random_steering(engine)
         engine.model.config._name_or_path = "somewhere/else"

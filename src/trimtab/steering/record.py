@@ -45,6 +45,21 @@ class ModelIdentity:
     chat_template: str
     weights: str | None = field(default=None, compare=False)
 
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any = None) -> ModelIdentity:
+        """Which model it is that you hold.
+
+        Args:
+            model: A causal language model of transformers.
+            tokenizer: Its tokenizer; without one the chat template counts as plain.
+
+        Raises:
+            ModelError: It is none.
+        """
+        from trimtab.steering.held import held_identity
+
+        return held_identity(model, tokenizer)
+
     def to_dict(self) -> dict[str, Any]:
         """The identity as plain JSON."""
         values = dataclasses.asdict(self)
