@@ -138,6 +138,7 @@ JSON = {"name": "json", "params": {}}
         (["--strengths", "1,inf"], "--strengths takes numbers"),
         (["--strengths", "1", "--refit", "none"], "--strengths is for --refit strength"),
         (["--source", "nano"], "--source is for --refit edits and --map"),
+        (["--refit", "edits"], "say where it is: --source FOLDER"),
         (["--refit", "all"], "none"),
         (["--out", "{file}"], "is a file"),
         (["--out", "{file}/moved"], "is a file"),

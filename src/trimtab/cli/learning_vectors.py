@@ -24,20 +24,7 @@ def learn_vector(
     held_out: list[str],
     options: Mapping[str, Any],
 ) -> Found:
-    """Learn a direction, and find the best steering made of it.
-
-    Args:
-        output: Where progress is shown.
-        engine: The model.
-        instruction: What shall be followed.
-        method: How the direction is found.
-        learning: Queries to learn from.
-        held_out: Queries to choose on; none where there is nothing to choose.
-        options: Of `tune.make_vector`.
-
-    Returns:
-        The steering, the directions of all blocks, and what was tried: nothing, where there was no choice.
-    """
+    """Learn a direction, and find the best steering made of it; `options` are those of `tune.make_vector`."""
     from trimtab.report.search import lines
     from trimtab.tune.vector import make_vector
 

@@ -123,7 +123,7 @@ def model_of(steering: Steering | None, model: str | None, loading: LoadingT) ->
 
 
 def named_or_known(
-    model: str | None, known: ModelIdentity | None, loading: LoadingT, what: str
+    model: str | None, known: ModelIdentity | None, loading: LoadingT, what: str, option: str = "--model"
 ) -> tuple[str, LoadingT]:
     """The model to load, and how: if none was named, the one that `what` is for, if its record says where to get it.
 
@@ -139,7 +139,7 @@ def named_or_known(
     if known.revision is not None or "/" in known.id:
         return known.id, dataclasses.replace(loading, revision=loading.revision or known.revision)
     # A model from a folder is recorded by the folder's name only: paths mean nothing on another machine.
-    raise SteeringError(f"{what} is for {known}, which came from a folder; say where it is: --model FOLDER")
+    raise SteeringError(f"{what} is for {known}, which came from a folder; say where it is: {option} FOLDER")
 
 
 def open_for(steering: Steering | None, model: str | None, loading: Loading, output: Output) -> Engine:

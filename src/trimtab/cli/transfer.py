@@ -19,7 +19,7 @@ from trimtab.cli.options import (
     steering_folder,
 )
 from trimtab.cli.output import Output
-from trimtab.cli.steerings import model_of
+from trimtab.cli.steerings import named_or_known
 from trimtab.errors import SteeringError
 from trimtab.measure.statistics import mean
 from trimtab.progress import Tell, prefixed
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
 
 Refit = Literal["none", "strength", "edits"]
-_CONDITIONS = ("baseline", "instructed", "steered", "instructed+steered")
+_COLUMNS = {
+    "baseline": "baseline",
+    "instructed": "instructed",
+    "steered": "moved",
+    "instructed+steered": "moved\n+instr.",
+    "here, steered": "made here",
+    "here, instructed+steered": "made here\n+instr.",
+}
 
 
 def command(
@@ -113,7 +120,14 @@ def command(
     for place in places.values():
         steering_folder(place)
     wanted = _checked(found, refit, measured=test > 0, factors=factors, source=source, mapped=use_map)
-    made_on = next(iter(found.values())).record.model
+    made_on, needs_source = next(iter(found.values())).record.model, use_map or refit == "edits"
+    origin, at_origin = named_or_known(
+        source if needs_source else model,
+        made_on,
+        dataclasses.replace(loading, revision=None),
+        "what is to be moved",
+        "--source",
+    )
     parts: dict[str, Any] = {"learning": pairs, "validation": validation, "test": test, "seed": seed}
     own = queries and prompts.draw_queries(made_on, queries, **parts)
     output.note(f"loading {model}")
@@ -122,10 +136,8 @@ def command(
         check_move(one, engine.identity, mapped=use_map)
     drawn = own or prompts.draw_queries(engine.identity, **parts)
     mapped = teacher = None
-    if use_map or refit == "edits":
-        unversioned = dataclasses.replace(loading, revision=None)
-        first, at_source = model_of(next(iter(found.values())), source, unversioned)
-        teacher = at_source.open(output, first)
+    if needs_source:
+        teacher = at_origin.open(output, origin)
         for one in found.values():
             one.check_model(teacher.identity)
     shared: dict[str, Any] = {
@@ -227,26 +239,27 @@ def _map(
     asked = list(queries)
     for number, instruction in enumerate(named):
         part = queries[1 + 2 * number :: 2 * len(named)]
-        spoken: dict[str, str] = (
-            {pair.plain: pair.instructed for pair in prompts.make_pairs(part, instruction, "learning")}
-            if part
-            else {}
-        )
+        pairs = prompts.make_pairs(part, instruction, "learning") if part else []
+        spoken = {pair.plain: pair.instructed for pair in pairs}
         asked = [spoken.get(query, query) for query in asked]
     blocks = sorted({block for one in steerings.values() for block in one.blocks})
     progress = prefixed(tell, "linear map")
     return linear_map.fit(source, target, asked, blocks=blocks, batch_size=batch_size, progress=progress)
 
 
+def _shares(compared: Compared | None) -> dict[str, float]:
+    """The share followed by condition; of the steering that was made on the new model under `here`."""
+    if compared is None:
+        return {}
+    own = {f"here, {row.condition}": row.followed for row in compared.here}
+    return {row.condition: row.followed for row in compared.rows} | own
+
+
 def _means(results: list[tuple[Transferred, Compared | None]]) -> dict[str, float]:
-    """The share followed by condition, mean over the steerings; those made on the new model under `here`."""
-    found: dict[str, float] = {}
-    for here in (False, True):
-        for condition in _CONDITIONS:
-            value = mean(one.followed(condition, here=here) for _, one in results if one is not None)
-            if value is not None:
-                found[f"here, {condition}" if here else condition] = round(value, 4)
-    return found
+    """The shares, mean over the steerings."""
+    shares = [_shares(compared) for _, compared in results]
+    found = {key: mean(one.get(key) for one in shares) for key in _COLUMNS}
+    return {key: round(value, 4) for key, value in found.items() if value is not None}
 
 
 def _show(
@@ -259,30 +272,17 @@ def _show(
 ) -> None:
     table = Table(title=f"in {engine.identity}", title_justify="left", box=None, pad_edge=False)
     table.add_column("steering", overflow="fold")
-    headings = (
-        "strength",
-        "baseline",
-        "instructed",
-        "moved",
-        "moved\n+instr.",
-        "made here",
-        "made here\n+instr.",
-    )
-    for heading in headings:
+    for heading in ("strength", *_COLUMNS.values()):
         table.add_column(heading, justify="right")
+
+    def line(name: str, strength: str, shares: dict[str, float]) -> None:
+        table.add_row(name, strength, *(f"{shares[key]:.2f}" if key in shares else "-" for key in _COLUMNS))
+
     for name, (moved, compared) in zip(names, results, strict=True):
-        shares = (
-            [None] * 6
-            if compared is None
-            else [compared.followed(condition) for condition in _CONDITIONS]
-            + [compared.followed(condition, here=True) for condition in _CONDITIONS[2:]]
-        )
-        table.add_row(name, f"{moved.strength:g}", *("-" if one is None else f"{one:.2f}" for one in shares))
-    means = _means(results)
-    if means and len(results) > 1:
+        line(name, f"{moved.strength:g}", _shares(compared))
+    if len(results) > 1 and (means := _means(results)):
         table.add_section()
-        keys = (*_CONDITIONS, *(f"here, {condition}" for condition in _CONDITIONS[2:]))
-        table.add_row("mean", "", *(f"{means[key]:.2f}" if key in means else "-" for key in keys))
+        line("mean", "", means)
     output.print(table)
     for name, (moved, _) in zip(names, results, strict=True):
         if moved.improved is False:
