@@ -58,12 +58,6 @@ def read_edits(
 ) -> tuple[Edit, ...]:
     """Read what `edits_document` and `edits_tensors` gave.
 
-    Args:
-        document: The whole document of the steering.
-        tensors: All its tensors.
-        model: The model of the steering.
-        where: For messages.
-
     Raises:
         SteeringError: An edit or a `when` is damaged, or does not fit the model.
     """
@@ -87,14 +81,6 @@ def read_edit(
     whens: Sequence[When] = (),
 ) -> Edit:
     """Read one edit of those that `edits_document` and `edits_tensors` gave.
-
-    Args:
-        values: Its object in the document.
-        number: Its place among the edits, which names its tensors.
-        tensors: All tensors.
-        shape: How many blocks the model has, and its width.
-        where: For messages.
-        whens: Those that the document lists.
 
     Raises:
         SteeringError: The edit is damaged, or does not fit the shape.

@@ -77,15 +77,9 @@ def write_folder(
     """Write a document and its tensors into a folder, atomically.
 
     The folder is made when it is missing. One that already holds a document of this project is written over (other
-    files in it stay); one that holds anything else is left alone.
-
-    Args:
-        folder: Where to write.
-        kind: What is written.
-        document: What to say about it; plain JSON values.
-        tensors: By name; stored as contiguous float32.
-        version: The oldest format version whose readers understand the document. Steerings with conditions have 2:
-            an older trimtab refuses them, where it would otherwise steer every prompt.
+    files in it stay); one that holds anything else is left alone. Tensors are stored as contiguous float32. `version`:
+    the oldest format version whose readers understand the document: steerings with conditions have 2, so that
+    an older trimtab refuses them, where it would otherwise steer every prompt.
 
     Returns:
         The folder.
@@ -129,10 +123,6 @@ def write_folder(
 def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
     """Read what `write_folder` wrote.
 
-    Args:
-        folder: Where it is.
-        kind: What should be there.
-
     Returns:
         The document (without its format and checksum keys), the tensors by name, and None or the reason why a checksum
         does not fit. The caller looks at the content first, because "block 99 of 32" helps more than "was changed",
@@ -169,10 +159,6 @@ def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dic
 def read_tensors(content: bytes, where: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file, by name.
 
-    Args:
-        content: The whole file.
-        where: For the message: which file it is.
-
     Raises:
         SteeringError: It is damaged or cut off.
     """
@@ -192,11 +178,7 @@ def read_tensors(content: bytes, where: str | Path) -> dict[str, Tensor]:
 
 
 def read_metadata(content: bytes) -> dict[str, str]:
-    """What a safetensors file says of itself; its own library tells it of files on a disk only.
-
-    Args:
-        content: The whole file, which `read_tensors` found sound.
-    """
+    """What a safetensors file says of itself; its own library tells it of files on a disk only."""
     length = int.from_bytes(content[:8], "little")  # of the header, which follows
     metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     return metadata

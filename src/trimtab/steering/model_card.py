@@ -26,12 +26,7 @@ _QUESTION = "Tell me about the tides."
 
 
 def write_card(steering: Steering, folder: Path, license_name: str | None = None) -> None:
-    """Write the card beside a steering's files, unless somebody wrote one of their own.
-
-    Args:
-        steering: What it is about.
-        folder: Where.
-        license_name: The license to name; None for the one that an older card of ours names, or none.
+    """Write the card beside a steering's files, unless somebody wrote one of their own; one of ours keeps its license.
 
     Raises:
         TrimtabError: It cannot be written.
@@ -54,13 +49,7 @@ def is_ours(card: str) -> bool:
 
 
 def model_card(steering: Steering, place: str | Path, license_name: str | None = None) -> str:
-    """The card: YAML for the Hub, then Markdown.
-
-    Args:
-        steering: What it is about.
-        place: The repository of the Hub, or the folder, that it lies in.
-        license_name: Named in the YAML if given.
-    """
+    """The card: YAML for the Hub, then Markdown. The place is a repository of the Hub, or (a `Path`) a folder."""
     from huggingface_hub import ModelCard, ModelCardData
 
     model, wanted = steering.record.model, _wanted(steering)

@@ -68,14 +68,6 @@ def read_when(
 ) -> When:
     """Read what `when_document` and `when_tensors` gave.
 
-    Args:
-        values: The JSON object.
-        name: What the names of its tensors begin with.
-        tensors: All tensors of the file.
-        model: The model of the steering.
-        where: For messages.
-        depth: How many others it lies inside.
-
     Raises:
         SteeringError: It is damaged, of an unknown kind, or does not fit the model.
     """
