@@ -294,3 +294,28 @@ def test_steerings_may_be_given_alone_in_a_list_or_by_instruction() -> None:
     assert [answer.condition for answer in together.answers] == list(CONDITIONS)
     with pytest.raises(TrimtabError, match="has a steering for all of its instructions"):
         evaluate_suite(FakeEngine(), both, {LOWERCASE: steering()})
+
+
+def test_a_model_of_transformers_and_spellings_will_do() -> None:
+    from tests.tiny import random_steering, tiny_engine
+
+    engine = tiny_engine("llama")
+    pair = (engine.model, engine.tokenizer)
+    suite = suites.from_queries("pair", ["River?"], "lowercase,json")
+    steerings = {one: random_steering(engine) for one in suite.instructions}
+    measured = evaluate_suite(pair, suite, steerings, max_new_tokens=4, conditions=("baseline", "steered"))
+    assert measured.conditions == ("baseline", "steered")
+    assert [row.label for row in measured.rows()] == ["lowercase", "lowercase", "json", "json"]
+    rows = evaluate_instruction(pair, "lowercase", random_steering(engine), ["River?"], max_new_tokens=4)
+    assert [row.condition for row in rows] == list(CONDITIONS)
+
+
+def test_progress_counts_every_answer_and_is_a_line_where_nobody_watches(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    measure(progress=lambda stage, done, of=None, note="": told.append((stage, done, of)))
+    assert told[0] == ("answering river", 0, 12)
+    assert told[-1] == ("answering river", 12, 12)
+    measure(progress=True)
+    assert "answering river" in capsys.readouterr().err

@@ -11,16 +11,17 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trimtab import instructions as catalogue
 from trimtab import nano, prompts
 from trimtab.errors import PromptError
 from trimtab.evaluate import suite_files
 from trimtab.evaluate.suite_files import Item
+from trimtab.instructions import Instruction
+from trimtab.instructions.spelling import resolve_all
 
-if TYPE_CHECKING:
-    from trimtab.instructions import Instruction
+Wanted = Instruction | str | Sequence[Instruction | str]
+"""Instructions, or spellings such as `"json,sentences(at_most=2)"`."""
 
 BUILT_IN = ("nano", "base", "ifeval")
 IFEVAL_DATASET = "google/IFEval"
@@ -93,7 +94,7 @@ class Suite:
 def load(
     source: str | Path,
     *,
-    instructions: Sequence[Instruction] | None = None,
+    instructions: Wanted | None = None,
     bare: str | Path | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -104,8 +105,8 @@ def load(
         source: `nano` (the built-in model's test questions), `base` (the project's own test questions, for any other
             model), `ifeval` (the dataset google/IFEval of the Hub; needs the extra `datasets`), or a JSONL file, in the
             form of IFEval or in this project's own (see `suite_files`).
-        instructions: For `nano` and `base`, what to add to the questions; None takes one of every kind that `nano` was
-            taught. In the other suites only these are kept: items with no other instruction.
+        instructions: For `nano` and `base`, what to add to the questions, or spellings of it; None takes one of every
+            kind that `nano` was taught. In the other suites only these are kept: items with no other instruction.
         bare: A JSONL file of bare queries by `key`, for suites which have the instruction only inside the prompt.
         limit: For `nano` and `base` questions per instruction, else items; None for 24, or for all of a file.
         seed: Which questions, which phrasings, and which items where there is a limit.
@@ -115,12 +116,13 @@ def load(
         InstructionError: It names an instruction or a parameter that does not exist.
     """
     name = str(source)
+    wanted = None if instructions is None else resolve_all(instructions)
     if name in ("nano", "base"):
         if bare is not None:
             raise PromptError(f"the suite {name} has bare queries already; leave the file {bare} out")
         n = QUESTIONS if limit is None else limit
         known = list(nano.queries("test")) if name == "nano" else prompts.base_queries("test")
-        chosen = _taught() if instructions is None else instructions
+        chosen = _taught() if wanted is None else wanted
         suite = from_queries(name, _sample(name, known, n, seed), chosen, seed=seed)
         what = "built-in model's" if name == "nano" else "project's own"
         return replace(suite, source=f"{n} of the {what} test questions", about_nano=name == "nano")
@@ -128,11 +130,10 @@ def load(
     items = suite_files.read_items(rows, seed=seed)
     if bare is not None:
         items = suite_files.with_queries(items, bare)
-    if instructions is not None:
-        wanted = set(instructions)
-        items = [item for item in items if set(item.instructions) <= wanted]
+    if wanted is not None:
+        items = [item for item in items if set(item.instructions) <= set(wanted)]
         if not items:
-            listed = ", ".join(one.label for one in instructions)
+            listed = ", ".join(one.label for one in wanted)
             raise PromptError(f"no item of {name} has only instructions of these: {listed}")
     shown = name if name == "ifeval" else Path(name).stem
     where = f"the dataset {IFEVAL_DATASET}" if name == "ifeval" else f"the file {Path(name).name}"
@@ -155,9 +156,7 @@ def read(rows: Sequence[Mapping[str, object]], *, name: str = "rows", seed: int 
     return Suite(name, tuple(suite_files.read_items(numbered, seed=seed)), "rows in memory")
 
 
-def from_queries(
-    name: str, queries: Sequence[str], instructions: Sequence[Instruction], *, seed: int = 0
-) -> Suite:
+def from_queries(name: str, queries: Sequence[str], instructions: Wanted, *, seed: int = 0) -> Suite:
     """Every query with every instruction, in test phrasings.
 
     The queries are the same for all instructions, so that one baseline answer serves them all.
@@ -165,7 +164,7 @@ def from_queries(
     Args:
         name: What to call the suite.
         queries: Bare queries that neither learning nor tuning has seen.
-        instructions: What to add to them, one at a time.
+        instructions: What to add to them, one at a time, or spellings of it.
         seed: Which phrasing meets which query.
 
     Raises:
@@ -178,7 +177,7 @@ def from_queries(
             instructed=pair.instructed,
             instructions=(instruction,),
         )
-        for instruction in dict.fromkeys(instructions)
+        for instruction in dict.fromkeys(resolve_all(instructions))
         for number, pair in enumerate(prompts.make_pairs(queries, instruction, "test", seed=seed))
     ]
     return Suite(name, tuple(items), f"{len(queries)} queries", by_label=True)

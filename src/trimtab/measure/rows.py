@@ -234,9 +234,10 @@ def with_test(steering: Steering, rows: Iterable[Row]) -> Steering:
 
 
 def judge(
-    instruction: Instruction, condition: Condition, method: str | None, responses: Sequence[Response]
+    instruction: Instruction | str, condition: Condition, method: str | None, responses: Sequence[Response]
 ) -> Row:
     """Judges responses by an instruction's check, with `method` how their steering was learned, if they have one."""
+    instruction = resolve(instruction)
     judgements = [instruction.for_query(response.query).judge(response.text) for response in responses]
     return Row(
         instruction=instruction,
