@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab._version import __version__
 
 if TYPE_CHECKING:
-    from trimtab import engines, evaluate, instructions, learn, measure, nano, prompts, reproduce, tune
+    from trimtab import demo, engines, evaluate, instructions, learn, measure, nano, prompts, reproduce, tune
     from trimtab.engines.base import Capture, Engine, Generation
     from trimtab.engines.loading import load
     from trimtab.engines.transformers import TransformersEngine
@@ -55,6 +55,7 @@ __all__ = [
     "ModelError",
     "PromptError",
     "SteeringError",
+    "demo",
     "edits",
     "engines",
     "evaluate",
@@ -100,6 +101,7 @@ _MODULES = {
     **{
         name: f"trimtab.{name}"
         for name in (
+            "demo",
             "engines",
             "evaluate",
             "instructions",
