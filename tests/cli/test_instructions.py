@@ -33,6 +33,11 @@ def test_lists_as_json(run: Run) -> None:
     assert "json" in bullets["conflicts"]
 
 
+def test_a_spelling_is_explained_as_its_instruction(run: Run) -> None:
+    spelled = run("instructions", "sentences(at_most=2)", "--json", "-").stdout
+    assert spelled == run("instructions", "sentences", "--json", "-").stdout
+
+
 @pytest.mark.parametrize("name", instructions.names())
 def test_a_card_for_each(run: Run, name: str) -> None:
     kind = instructions.get_type(name)

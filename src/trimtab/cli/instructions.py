@@ -33,7 +33,7 @@ def command(
         output.print(_table(listed))
         output.print("`trimtab instructions NAME` shows parameters, phrasings and conflicts of one.")
     else:
-        kind = instructions.get_type(name)
+        kind = instructions.get_type(name.partition("(")[0])  # of a spelling, whatever its parameters
         output.result(describe(kind, phrasings=True))
         output.print(_card(kind))
 
