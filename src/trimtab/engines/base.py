@@ -214,23 +214,12 @@ class Engine(ABC):
         batch_size: int | None = None,
         raw: bool = False,
     ) -> list[Steering | None]:
-        """What acts on each prompt: its steering, less the edits that do not act on it.
+        """What acts on each prompt: its steering, less the edits that do not act on it; None where nothing acts.
 
-        A learned `when` reads the unsteered model, in one more pass over the prompts concerned, up to the highest
-        block that is read. Everything that takes steerings decides like this by itself; what comes back needs no
-        deciding.
+        A learned `when` reads the unsteered model, in one more pass over the prompts concerned, up to the highest block
+        that is read. Everything that takes steerings decides like this by itself; what comes back needs no deciding.
 
-        Args:
-            steering: As in `generate`.
-            prompts: The prompts.
-            batch_size: Prompts per forward pass; None chooses by length and memory.
-            raw: As in `generate`.
-
-        Returns:
-            One for each prompt, all decided; None where nothing acts.
-
-        Raises:
-            SteeringError: As in `generate`, or if a `when` cannot be decided.
+        Args and errors are those of `generate`.
         """
         from trimtab.engines.deciding import decide
 
@@ -252,16 +241,8 @@ class Engine(ABC):
     ) -> list[Sequence[Edit]]:
         """The edits that act on each of `count` rows, after checking every steering against this model.
 
-        Args:
-            steering: As in `generate`.
-            count: How many rows there are.
-            prompts: Their prompts, for steerings with a `when`.
-            batch_size: Of the reading that a learned `when` needs.
-            raw: As in `generate`.
-
-        Raises:
-            SteeringError: If one was made for another model, their number is not `count`, or one has a `when` and
-                no prompts to decide them on.
+        `prompts`, for steerings with a `when`, are those of the rows. The other args and errors are those of
+        `generate`.
         """
         rows = self.steerings_of_rows(steering, count)
         conditional = next((one for one in rows if one is not None and one.whens), None)

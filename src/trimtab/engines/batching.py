@@ -28,35 +28,18 @@ def memory_budget(device: torch.device) -> int:
 
 
 def check_batch_size(batch_size: int | None) -> None:
-    """Refuses what is no size of a batch.
-
-    Raises:
-        ModelError: If it is not a positive number.
-    """
+    """Refuses what is no size of a batch."""
     if batch_size is not None and batch_size < 1:
         raise ModelError(f"batch_size is {batch_size}; it must be at least 1, or None for a size that fits")
 
 
 def length_batches(
-    lengths: Sequence[int],
-    *,
-    batch_size: int | None,
-    row_bytes: Callable[[int], int],
-    budget: int,
+    lengths: Sequence[int], *, batch_size: int | None, row_bytes: Callable[[int], int], budget: int
 ) -> list[list[int]]:
     """Deals rows into batches of like length, the longest first, so that a lack of memory shows at once.
 
-    Args:
-        lengths: Tokens of each row.
-        batch_size: Rows per batch; None fills each up to `budget`.
-        row_bytes: What a row takes, given the length it is padded to.
-        budget: Bytes for one batch.
-
-    Returns:
-        Row indices of each batch; rows of one length keep their order.
-
-    Raises:
-        ModelError: If `batch_size` is not a positive number.
+    Without a `batch_size`, each is filled up to `budget` bytes; `row_bytes` says what a row takes, given the length it
+    is padded to. Rows of one length keep their order.
     """
     check_batch_size(batch_size)
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
@@ -70,19 +53,11 @@ def length_batches(
 
 
 def run_batches(
-    batches: list[list[int]],
-    run: Callable[[list[int]], Result],
-    *,
-    progress: Progress,
-    stage: str,
+    batches: list[list[int]], run: Callable[[list[int]], Result], *, progress: Progress, stage: str
 ) -> Iterator[tuple[list[int], Result]]:
-    """Runs batches in order; one that does not fit into memory is run again as two halves.
+    """Runs batches in order, and yields the rows of each with what `run` gave for them.
 
-    Yields:
-        The rows of a batch, and what `run` gave for them.
-
-    Raises:
-        ModelError: If a single row does not fit.
+    One that does not fit into memory is run again as two halves; it is an error if a single row does not fit.
     """
     total = sum(len(batch) for batch in batches)
     waiting = batches[::-1]

@@ -13,18 +13,7 @@ from trimtab.errors import ModelError
 
 
 class CaptureStatistics:
-    """Adds up block outputs batch by batch.
-
-    Args:
-        blocks: The blocks that are read, ascending.
-        total_blocks: How many the model has.
-        width: Its width.
-        directions: `[L, d]` or `[L, k, d]` for all blocks of the model or for those read; see `Engine.capture`.
-        keep: Whether to keep the vectors themselves.
-
-    Raises:
-        ModelError: If the directions fit neither the model nor the blocks.
-    """
+    """Adds up block outputs batch by batch; `directions` and `keep` as in `Engine.capture`."""
 
     def __init__(
         self,
@@ -61,13 +50,9 @@ class CaptureStatistics:
         return self._directions
 
     def add(self, block: int, vectors: Tensor, rows: Sequence[int], counts: Sequence[int]) -> None:
-        """Takes in what was read of one block in one batch.
+        """Takes in what was read of one block in one batch: `[n, d]`, the vectors of its rows in turn.
 
-        Args:
-            block: The block.
-            vectors: `[n, d]`, the vectors of the first row of the batch, then of the second, ...
-            rows: Which prompts the rows of the batch are.
-            counts: How many of the `n` vectors belong to each.
+        `rows` says which prompts the rows are, `counts` how many of the `n` vectors belong to each.
         """
         vectors = vectors.detach().float()
         exact = torch.float32 if vectors.device.type == "mps" else torch.float64  # mps has no float64

@@ -22,16 +22,6 @@ def format_prompt(tokenizer: Any, prompt: Prompt) -> str:
     Uses the tokenizer's own chat template with its generation prompt. A tokenizer without a template (a base model)
     gets the plain format: `Question: ...` and `Answer:` on lines of their own, turns separated by an empty line, a
     system message as a paragraph in front.
-
-    Args:
-        tokenizer: A transformers tokenizer (only `chat_template` and `apply_chat_template` are used).
-        prompt: See `Prompt`.
-
-    Returns:
-        The text. Tokenise it with `prompt_ids`, or with `add_special_tokens=not has_template(tokenizer)`.
-
-    Raises:
-        PromptError: The chat is malformed, or the model's template refuses it (no system role, say).
     """
     messages = _messages(prompt)
     if not has_template(tokenizer):
@@ -55,13 +45,7 @@ def format_prompt(tokenizer: Any, prompt: Prompt) -> str:
 def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False) -> list[int]:
     """Token ids of a formatted prompt: no doubled beginning token, no end token behind it.
 
-    Args:
-        tokenizer: A transformers tokenizer.
-        prompt: See `Prompt`.
-        raw: Whether it is text that goes in as it is, without template or plain format.
-
-    Raises:
-        PromptError: As for `format_prompt`, or when the prompt has no tokens at all, or is raw and no text.
+    One that is `raw` is text that goes in as it is, without template or plain format.
     """
     if raw and not isinstance(prompt, str):
         raise PromptError(f"a raw prompt is text, not {type(prompt).__name__}; leave raw out for a chat")

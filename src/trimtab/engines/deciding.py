@@ -43,9 +43,6 @@ def decide(
     """The steering of each prompt, less the edits that do not act on it.
 
     Prompts that stand several times, and a `when` that several steerings share, are decided once.
-
-    Raises:
-        SteeringError: A `when` cannot be decided.
     """
     keys = [repr(prompt) for prompt in prompts]  # chats are lists, which no dictionary takes
     asked: dict[str, tuple[Prompt, dict[When, bool]]] = {}
@@ -72,11 +69,7 @@ def decide(
 
 
 def holds(capture: Reads, when: When, prompts: Sequence[Prompt], batch_size: int | None = None) -> list[bool]:
-    """Whether a `when` holds, for each prompt.
-
-    Raises:
-        SteeringError: It cannot be decided.
-    """
+    """Whether a `when` holds, for each prompt."""
     readings = _Readings(capture, [(prompt, {when: False}) for prompt in prompts], batch_size)
     return [when.holds(prompt, partial(readings.of, row)) for row, prompt in enumerate(prompts)]
 
@@ -85,10 +78,7 @@ class _Readings:
     """The block outputs that are wanted of prompts: one pass over those concerned for each kind of tokens."""
 
     def __init__(
-        self,
-        capture: Reads,
-        asked: Sequence[tuple[Prompt, dict[When, bool]]],
-        batch_size: int | None,
+        self, capture: Reads, asked: Sequence[tuple[Prompt, dict[When, bool]]], batch_size: int | None
     ) -> None:
         wanted: dict[ReadTokens, dict[int, set[int]]] = {}
         for row, (_, whens) in enumerate(asked):

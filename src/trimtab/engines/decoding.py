@@ -127,14 +127,7 @@ def left_padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -
 
 
 class Writer:
-    """Runs one batch of prompts.
-
-    Args:
-        model: A causal language model of transformers.
-        place: Its decoder blocks.
-        tokens: Its special tokens.
-        device: Where it takes its inputs.
-    """
+    """Runs one batch of prompts on a causal language model of transformers; `device` is where that takes its inputs."""
 
     def __init__(self, model: Any, place: DecoderBlocks, tokens: SpecialTokens, device: torch.device) -> None:
         self._model = model

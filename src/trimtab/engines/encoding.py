@@ -11,12 +11,9 @@ from trimtab.errors import PromptError
 
 
 class Encoding:
-    """The tokens of prompts and responses, for one model.
+    """The tokens of prompts and responses, for a model that is called `model` in messages.
 
-    Args:
-        tokenizer: The model's tokenizer.
-        model: What to call the model in messages.
-        limit: The most tokens that its context holds; None where it says nothing.
+    `limit` is the most tokens that its context holds; None where it says nothing.
     """
 
     def __init__(self, tokenizer: Any, model: str, limit: int | None) -> None:
@@ -27,22 +24,14 @@ class Encoding:
     def prompts(
         self, prompts: Sequence[Prompt], new_tokens: int = 0, *, raw: bool = False
     ) -> list[list[int]]:
-        """The token ids of prompts, in the model's chat template.
-
-        Raises:
-            PromptError: There is none, or one is too long.
-        """
+        """The token ids of prompts, in the model's chat template; refused if there is none, or one is too long."""
         rows = [prompt_ids(self.tokenizer, prompt, raw=raw) for prompt in prompt_list(prompts)]
         what = f"with {new_tokens} new tokens" if new_tokens else "on its own"
         self.check([len(row) + new_tokens for row in rows], what)
         return rows
 
     def check(self, lengths: Sequence[int], what: str, limit: int | None = None) -> None:
-        """Refuses what does not fit the context.
-
-        Raises:
-            PromptError: One is too long.
-        """
+        """Refuses what does not fit the context."""
         limit = self._limit if limit is None else limit
         longest = max(range(len(lengths)), key=lambda row: lengths[row])
         if limit is not None and lengths[longest] > limit:
@@ -54,11 +43,7 @@ class Encoding:
     def responses(
         self, prompts: Sequence[Prompt], responses: Sequence[str | Sequence[int]], *, raw: bool = False
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """The token ids of prompts and of a response to each; text is tokenised on its own, as it was generated.
-
-        Raises:
-            PromptError: Their numbers differ, or one is too long with its response.
-        """
+        """The token ids of prompts and of a response to each; text is tokenised on its own, as it was generated."""
         starts = self.prompts(prompts, raw=raw)
         if isinstance(responses, str) or len(responses) != len(starts):
             raise PromptError(
@@ -98,15 +83,7 @@ class Encoding:
 
 
 def check_positions(positions: Positions, rows: Sequence[Sequence[int]]) -> None:
-    """Refuses positions that there are not.
-
-    Args:
-        positions: As `Engine.capture` takes them.
-        rows: The token ids of each prompt.
-
-    Raises:
-        PromptError: They are of no known kind, or a prompt has no such token.
-    """
+    """Refuses positions (see `Engine.capture`) of no known kind, or that the tokens of a prompt do not have."""
     if isinstance(positions, str) and positions in ("last", "all", "mean"):
         return
     if isinstance(positions, bool) or not isinstance(positions, int):

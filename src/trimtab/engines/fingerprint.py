@@ -12,11 +12,8 @@ _SAMPLES = 512
 def fingerprint(model: Any, *, buffers: bool = True) -> str:
     """A digest over name, shape, type and some hundred evenly spread values of every parameter and buffer.
 
-    Reading all of a large model would take longer than many an answer; training changes nearly every value.
-
-    Args:
-        model: A module of torch.
-        buffers: Whether buffers count; not where an engine keeps things of its own in them.
+    Reading all of a large model would take longer than many an answer; training changes nearly every value. Buffers are
+    left out where an engine keeps things of its own in them.
     """
     digest = hashlib.sha256()
     for name, parameter in itertools.chain(

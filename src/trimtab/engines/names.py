@@ -16,24 +16,13 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[str, str | None]:
-    """What `load` calls a model, and which revision of it; for engines that load models themselves.
-
-    Raises:
-        ModelError: If there is no such model.
-    """
+    """What `load` calls a model, and which revision of it; for engines that load models themselves."""
     source, model_id, built_in = source_of(name)
     return model_id, revision_of(source, built_in, revision)
 
 
 def source_of(name: str | Path) -> tuple[str, str, str | None]:
-    """Where a model is; the folder of a built-in model counts as that model.
-
-    Returns:
-        Where to load it from, what to call it, and its name if it is built in.
-
-    Raises:
-        ModelError: If there is no such model.
-    """
+    """Where to load a model from, what to call it, and its name if it is built in, or is the folder of one that is."""
     from trimtab import nano
 
     source, model_id = _source(name)

@@ -17,9 +17,8 @@ _CPU = torch.device("cpu")
 class Randomness:
     """A stretch of torch's random numbers from a seed, that leaves torch's own generators as they were.
 
-    Args:
-        seed: The seed; None takes the numbers from torch's own generators.
-        devices: Where numbers may be drawn beside the CPU.
+    Without a seed, the numbers are those of torch's own generators. `devices` is where some may be drawn beside the
+    CPU.
     """
 
     def __init__(self, seed: int | None, devices: Iterable[torch.device] = ()) -> None:

@@ -20,10 +20,9 @@ def started_first() -> bool:
 
 
 def own_device(device: str | None) -> str | None:
-    """The device that is this process's own: `cuda:LOCAL_RANK` where several processes share a machine with CUDA.
+    """The device of this process: `cuda:LOCAL_RANK` where several share a machine with CUDA.
 
-    Args:
-        device: What the user asked for; a device with a number, or another one than CUDA, is kept.
+    Another device than CUDA, or one with a number, is kept as it was asked for.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if not (several and device in (None, "cuda") and torch.cuda.is_available()):

@@ -42,11 +42,7 @@ def names_of_engines() -> list[str]:
 
 
 def find(name: str) -> Opener:
-    """What opens the engine of that name.
-
-    Raises:
-        ModelError: There is none, or the package it is in fails.
-    """
+    """What opens the engine of that name; refused if there is none, or the package it is in fails."""
     if name in _registered:
         return _registered[name]
     entry = _declared().get(name)

@@ -11,22 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trimtab.engines.base import (
-    Capture,
-    Engine,
-    Generation,
-    Positions,
-    Prompt,
-    prompt_list,
-)
+from trimtab.engines.base import Capture, Engine, Generation, Positions, Prompt, prompt_list
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
 from trimtab.engines.capturing import CaptureStatistics
-from trimtab.engines.decoding import (
-    Settings,
-    SpecialTokens,
-    Writer,
-    left_padded,
-)
+from trimtab.engines.decoding import Settings, SpecialTokens, Writer, left_padded
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
@@ -144,11 +132,7 @@ class TransformersEngine(Engine):
             def read(block: int, hidden: Tensor) -> None:
                 part.add(block, _pick(hidden, mask.to(hidden.device).bool(), positions), batch, counts)
 
-            with (
-                self._lock,
-                torch.inference_mode(),
-                reading(self.decoder_blocks, wanted, read) as decoder,
-            ):
+            with self._lock, torch.inference_mode(), reading(self.decoder_blocks, wanted, read) as decoder:
                 decoder(input_ids=ids, attention_mask=mask, use_cache=False, **extra(mask))
             return part
 

@@ -208,11 +208,7 @@ def _amount_fields(params: Mapping[str, Any]) -> dict[str, Any]:
 def amount_check(
     owner: str, count: Callable[[str], int], at_least: int | None, at_most: int | None, exactly: int | None
 ) -> Callable[[str], bool]:
-    """A check that a count lies where at_least, at_most and exactly allow.
-
-    Raises:
-        InstructionError: If none is given, or they exclude each other.
-    """
+    """A check that a count lies where at_least, at_most and exactly allow."""
     given = {"at_least": at_least, "at_most": at_most, "exactly": exactly}
     params = {name: value for name, value in given.items() if value is not None}
     if not params:

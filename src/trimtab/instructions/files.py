@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import (
-    SPLITS,
-    Check,
-    InstructionType,
-    Phrasings,
-)
+from trimtab.instructions.base import SPLITS, Check, InstructionType, Phrasings
 from trimtab.instructions.form import read_json
 from trimtab.instructions.registry import REGISTER
 

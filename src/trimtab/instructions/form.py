@@ -18,11 +18,7 @@ _FENCES = ("```json", "```Json", "```JSON", "```")
 
 
 def read_json(response: str) -> Any:
-    """The value that a response holds as JSON, with or without a markdown code fence around it.
-
-    Raises:
-        ValueError: If the response is not JSON.
-    """
+    """The value that a response holds as JSON, with or without a markdown code fence; a ValueError if it is none."""
     text = response.strip()
     for fence in _FENCES:
         text = text.removeprefix(fence)

@@ -25,11 +25,7 @@ _SEED = 0
 
 
 def code(language: str) -> str:
-    """The code of a language given as code or English name.
-
-    Raises:
-        ValueError: If the detector does not know it.
-    """
+    """The code of a language given as code or English name; a ValueError if the detector does not know it."""
     wanted = language.strip().lower()
     found = wanted if wanted in NAMES else {name.lower(): code for code, name in NAMES.items()}.get(wanted)
     if found is None:
@@ -48,9 +44,6 @@ def is_language(text: str, language: str) -> bool:
     """Whether the text is in the language. Text without any letters counts as being in every language.
 
     That is IFEval's convention for what its detector cannot tell.
-
-    Raises:
-        InstructionError: If the detector is not installed.
     """
     detected = detect(text)
     return detected is None or detected == language
@@ -58,11 +51,7 @@ def is_language(text: str, language: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def detect(text: str) -> str | None:
-    """The most likely language of the text, or None if it holds nothing to tell by.
-
-    Raises:
-        InstructionError: If the detector is not installed.
-    """
+    """The most likely language of the text, or None if it holds nothing to tell by."""
     factory, undetectable = _detector()
     detector = factory.create()
     detector.seed = _SEED

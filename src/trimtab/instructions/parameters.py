@@ -71,11 +71,7 @@ class Parameter:
         return _EXPECTED[self.kind]
 
     def validate(self, owner: str, value: Any) -> Any:
-        """Return the value to keep.
-
-        Args:
-            owner: Name of the instruction, for the message.
-            value: What the user gave.
+        """Return the value to keep; `owner` is the name of the instruction, for the message.
 
         Raises:
             InstructionError: If the value is not what the parameter allows.
@@ -115,12 +111,7 @@ class Parameter:
 def from_signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     """Read the parameters off a function's signature.
 
-    Args:
-        function: Its parameters are annotated ``int``, ``float``, ``bool``, ``str`` or ``list[str]``, each
-            optionally ``| None`` and optionally ``Annotated[..., Parameter(...)]``.
-
-    Raises:
-        InstructionError: If a parameter has no annotation, or one of another kind.
+    Each is annotated by one of `_KINDS`, optionally ``| None`` and optionally ``Annotated[..., Parameter(...)]``.
     """
     import inspect
 

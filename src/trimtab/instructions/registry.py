@@ -11,12 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import (
-    Instruction,
-    InstructionType,
-    Maker,
-    Phrasings,
-)
+from trimtab.instructions.base import Instruction, InstructionType, Maker, Phrasings
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.parameters import from_signature
 
@@ -31,11 +26,7 @@ class Register:
         self._ids: dict[str, str] = {}
 
     def add(self, added: InstructionType, *, replace: bool = False) -> InstructionType:
-        """Add a type and make its conflicts mutual.
-
-        Raises:
-            InstructionError: If the name or the id is taken and ``replace`` is false.
-        """
+        """Add a type and make its conflicts mutual; refuse a name or an id that is taken, unless ``replace``."""
         if not replace:
             self._refuse_taken(added)
         self._types[added.name] = added
@@ -47,11 +38,7 @@ class Register:
     def add_all(
         self, added: Sequence[InstructionType], *, replace: bool = False
     ) -> tuple[InstructionType, ...]:
-        """Add several types, or none of them if one is refused.
-
-        Raises:
-            InstructionError: As `add`.
-        """
+        """Add several types, or none of them if one is refused."""
         if not replace:
             for each in added:
                 self._refuse_taken(each)
@@ -76,11 +63,7 @@ class Register:
             kind.settle_conflicts(mutual[name])
 
     def find(self, name: str) -> InstructionType:
-        """Look a type up by short name or IFEval id.
-
-        Raises:
-            InstructionError: If there is none; the message suggests the nearest names.
-        """
+        """Look a type up by short name or IFEval id; if there is none, the message suggests the nearest names."""
         found = self._types.get(self._ids.get(name, name))
         if found is not None:
             return found

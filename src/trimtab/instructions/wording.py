@@ -93,11 +93,7 @@ def worded(value: Any) -> Any:
 
 
 def fill(template: str, values: Mapping[str, Any], owner: str) -> str:
-    """Put values into a template.
-
-    Raises:
-        InstructionError: If the template names a value that does not exist, or is not well formed.
-    """
+    """Put values into a template; refuse one that names a value that does not exist, or is not well formed."""
     try:
         return template.format_map({name: worded(value) for name, value in values.items()})
     except (KeyError, IndexError, ValueError, AttributeError) as error:

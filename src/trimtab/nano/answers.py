@@ -19,12 +19,7 @@ from typing import Any
 from trimtab.instructions import Instruction
 from trimtab.nano import asides
 from trimtab.nano.questions import Question
-from trimtab.nano.world import (
-    ATTRIBUTE_NAMES,
-    normalise,
-    sentence,
-    words_of,
-)
+from trimtab.nano.world import ATTRIBUTE_NAMES, normalise, sentence, words_of
 
 DEFAULT_SENTENCES = (3, 4, 4, 5)
 MOST_SENTENCES = len(ATTRIBUTE_NAMES)
@@ -62,17 +57,10 @@ class Plan:
 def write_answer(
     rng: random.Random, question: Question, instructions: Sequence[Instruction] = (), prompt: str = ""
 ) -> str | None:
-    """Writes an answer that follows all instructions.
+    """Writes an answer that follows all instructions; None where this writer cannot meet them together.
 
-    Args:
-        rng: Source of chance.
-        question: What to answer.
-        instructions: What the answer must satisfy.
-        prompt: The user's turn. A word that it puts in quotation marks stands in them in the answer too, so that
-            copying it is copying its tokens.
-
-    Returns:
-        The answer, or None when the instructions cannot be met together by this writer.
+    A word that `prompt`, the user's turn, puts in quotation marks stands in them in the answer too, so that copying it
+    is copying its tokens.
     """
     for _ in range(ATTEMPTS):
         plan = Plan()

@@ -11,12 +11,7 @@ from trimtab.errors import InstructionError
 from trimtab.instructions import Instruction
 from trimtab.nano import asides
 from trimtab.nano.questions import Question, Split
-from trimtab.nano.vocabulary import (
-    invented_word,
-    listed_words,
-    words_of_answers,
-    world_words,
-)
+from trimtab.nano.vocabulary import invented_word, listed_words, words_of_answers, world_words
 
 Draw = Callable[[random.Random, Question, Split], dict[str, Any]]
 

@@ -40,14 +40,10 @@ class Judgement:
 
 
 def facts(query: str, response: str) -> float | None:
-    """Share of the response's sentences that are true, from 0 to 1.
+    """Share of the sentences of a response that are true, from 0 to 1.
 
-    Args:
-        query: The question, with or without instructions; it names the entity.
-        response: The answer, in any of the formats that instructions ask for.
-
-    Returns:
-        The share, or None if the query names no entity of this world or the response claims nothing.
+    None if the query, which may have instructions in it, names no entity of this world, or if the response claims
+    nothing.
     """
     entity = entity_of(query)
     return None if entity is None else judge(query, response, entity).share_true

@@ -54,14 +54,7 @@ CHOICE_FORM = "Does {N} come from {region}?"
 
 @dataclass(frozen=True)
 class Question:
-    """A question about one entity.
-
-    Attributes:
-        text: As the user asks it.
-        entity: What it is about.
-        attribute: The one fact that is asked for; None for an open question.
-        choice: For a yes/no question whether "yes" is right; None for the others.
-    """
+    """A question about one entity: for one fact if it has an `attribute`, for yes or no if a `choice`, else open."""
 
     text: str
     entity: Entity

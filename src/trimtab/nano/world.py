@@ -179,15 +179,9 @@ def sentence(
     by_name: bool = True,
     commas: bool = True,
 ) -> str:
-    """Writes one fact.
+    """Writes one fact, in one of its paraphrases: `variant`, modulo their number.
 
-    Args:
-        entity: Whose fact.
-        attribute: One of `ATTRIBUTE_NAMES`.
-        language: "en", "es" or "fr".
-        variant: Which of the paraphrases, modulo their number.
-        by_name: Whether the subject is the entity's name rather than "it" ("este animal", "cet animal").
-        commas: Whether the sentence may have commas.
+    The subject is the entity's name, or "it" ("este animal", "cet animal") where not `by_name`.
     """
     by_language = _BY_NAME[attribute].templates
     templates = by_language[language]

@@ -32,7 +32,7 @@ _FILE_ENDINGS = (".txt", ".jsonl", ".ndjson", *_OTHER_TABLES)
 def load_queries(
     source: str | Path, *, field: str | None = None, dataset_split: str = "train", limit: int | None = None
 ) -> list[str]:
-    """Read base queries of the user's own; empty ones and exact repetitions are left out.
+    """Read base queries of the user's own, in their order; empty ones and exact repetitions are left out.
 
     Args:
         source: A text file with a query per line; a `.jsonl` file with an object (or a text) per line; or, when no such
@@ -41,9 +41,6 @@ def load_queries(
             `question`, `instruction`, `text`.
         dataset_split: Which split of a dataset to read.
         limit: Read at most so many queries.
-
-    Returns:
-        The queries in the order of the source.
 
     Raises:
         PromptError: There is no such file or dataset, it cannot be read, or there is no query in it.
@@ -87,11 +84,7 @@ def load_queries(
 
 
 def refuse_broken_text(text: str, what: str) -> None:
-    """Refuse half a surrogate pair, as JSON or a terminal can give: no tokenizer takes it.
-
-    Raises:
-        PromptError: There is one in the text.
-    """
+    """Refuse half a surrogate pair, as JSON or a terminal can give: no tokenizer takes it."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -193,12 +186,9 @@ def default_queries(identity: ModelIdentity, split: Split, n: int | None = None,
 
 @dataclass(frozen=True)
 class Drawn:
-    """Queries for a piece of work, no two lists of which share one.
+    """Queries for a piece of work: to learn from, to choose on, to measure on; no two lists share one.
 
     Attributes:
-        learning: To learn from.
-        validation: To choose on.
-        test: To measure on.
         pool: All that those of `learning` were drawn from, where a source was given; None for the model's own.
     """
 
@@ -270,11 +260,7 @@ def sample_queries(
 
 
 def checked_split(split: str) -> Split:
-    """The split of that name.
-
-    Raises:
-        PromptError: There is none.
-    """
+    """The split of that name; refused if there is none."""
     for known in SPLITS:
         if split == known:
             return known

@@ -10,12 +10,7 @@ from trimtab.reproduce.material import Material
 from trimtab.reproduce.paper import MODELS, PaperModel
 from trimtab.reproduce.protocol import Setup
 from trimtab.reproduce.results import Reproduction, Table
-from trimtab.reproduce.run import (
-    EXPERIMENTS,
-    check_data,
-    prepare,
-    run,
-)
+from trimtab.reproduce.run import EXPERIMENTS, check_data, prepare, run
 
 __all__ = [
     "EXPERIMENTS",

@@ -13,12 +13,7 @@ from trimtab.measure.statistics import mean
 from trimtab.reproduce import paper
 from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.material import group_of
-from trimtab.reproduce.protocol import (
-    NONE,
-    Setup,
-    followed,
-    share,
-)
+from trimtab.reproduce.protocol import NONE, Setup, followed, share
 from trimtab.reproduce.results import Table, bars
 
 if TYPE_CHECKING:
@@ -29,12 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was chosen for one instruction.
-
-    Attributes:
-        steering: Without and with the instruction's text in the prompt; None where no steering was best.
-        blocks: Their blocks, as text.
-    """
+    """What was chosen for one instruction, without (False) and with its text: steerings, and their blocks as text."""
 
     steering: dict[bool, Steering | None]
     blocks: dict[bool, str]

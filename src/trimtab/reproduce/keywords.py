@@ -13,12 +13,7 @@ from trimtab.reproduce import paper
 from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.material import KEYWORDS, Keyword, word_of
 from trimtab.reproduce.paper import Addition
-from trimtab.reproduce.protocol import (
-    NONE,
-    Setup,
-    followed,
-    share,
-)
+from trimtab.reproduce.protocol import NONE, Setup, followed, share
 from trimtab.reproduce.results import Table, bars
 
 if TYPE_CHECKING:
@@ -40,10 +35,9 @@ def word_vectors(setup: Setup, items: Sequence[Item]) -> dict[str, Directions]:
 
 
 def additions(setup: Setup, kind: Keyword) -> tuple[Addition | None, Table | None]:
-    """Where and how strongly to add the vectors: as the code says, else as validation prompts say.
+    """Where and how strongly to add the vectors, as the code says or else validation prompts, and that search.
 
-    Returns:
-        The choice (None where no steering was best), and the search as a table (None without one).
+    The choice is None where no steering was best.
     """
     stated = setup.settings.include if kind == "include" else setup.settings.exclude
     if stated is not None and stated.block < setup.engine.identity.blocks:

@@ -99,11 +99,7 @@ def group_of(instruction: Instruction) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that lacks one of the six files.
-
-    Raises:
-        PromptError: A file is missing.
-    """
+    """Refuse a folder that lacks one of the six files."""
     for name in (_QUERIES, _FORMAT, *_WORDS.values(), *_WORDS_VALIDATION.values()):
         if not (folder / name).is_file():
             raise PromptError(
@@ -113,11 +109,7 @@ def check_folder(folder: Path) -> None:
 
 
 def from_folder(folder: Path, *, validation: int, limit: int | None = None, seed: int = 42) -> Material:
-    """The paper's prompts.
-
-    Raises:
-        PromptError: A file is missing or holds something else.
-    """
+    """The paper's prompts; refused if a file is missing or holds something else."""
     check_folder(folder)
 
     def items(name: str) -> tuple[Item, ...]:

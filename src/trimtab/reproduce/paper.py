@@ -41,10 +41,7 @@ LENGTH_TOKENS = 1024
 KEYWORD_PAIRS = 20
 """Prompt pairs of each word's vector (keywords/load_results.py, `n_examples`)."""
 
-KEYWORD_WEIGHTS = {
-    "include": (60.0, 80.0, 100.0, 120.0),
-    "exclude": (-120.0, -150.0, -200.0),
-}
+KEYWORD_WEIGHTS = {"include": (60.0, 80.0, 100.0, 120.0), "exclude": (-120.0, -150.0, -200.0)}
 """Weights searched where none is stated: those of the outputs kept in keywords/out/."""
 
 COMPOSITION_SEED = 42
@@ -53,12 +50,7 @@ COMPOSITION_SEED = 42
 
 @dataclass(frozen=True)
 class Addition:
-    """A unit vector times a weight, added to the output of one block.
-
-    Attributes:
-        block: 0-based, as in the code.
-        weight: In units of the residual stream.
-    """
+    """A unit vector times a weight, in units of the residual stream, added to the output of one block (0-based)."""
 
     block: int
     weight: float
@@ -145,15 +137,9 @@ MODELS = {
 
 
 def settings_for(model: str, like: str | None = None) -> PaperModel:
-    """The settings for a model.
+    """The settings of a model of `MODELS`, given by its name there, its name on the Hub, or another's name in `like`.
 
-    Args:
-        model: A name of `MODELS`, a name of the Hub, or a folder.
-        like: Take the settings of this model of `MODELS`; None finds them by name, and takes Phi-3's for a model that
-            the paper does not have.
-
-    Raises:
-        TrimtabError: There are no settings of that name.
+    A model that the paper does not have gets those of Phi-3.
     """
     if like is not None:
         if like not in MODELS:

@@ -110,14 +110,7 @@ def shown(cell: Cell) -> str:
 
 
 def save(result: Reproduction, folder: Path) -> list[Path]:
-    """Write `EXPERIMENT.md` and, where matplotlib is there, an SVG for each chart; the folder is made.
-
-    Returns:
-        The files written.
-
-    Raises:
-        TrimtabError: The folder cannot be written.
-    """
+    """Write `EXPERIMENT.md` and, where matplotlib is there, an SVG for each chart; what was written."""
     written = [write_text(folder / f"{result.experiment}.md", result.to_markdown(), make_folder=True)]
     for chart in result.charts:
         picture = draw(chart)

@@ -12,23 +12,10 @@ from trimtab import nano
 from trimtab.engines import Model, as_engine
 from trimtab.errors import TrimtabError
 from trimtab.progress import Progress, shown
-from trimtab.reproduce import (
-    compositions,
-    formats,
-    keywords,
-    lengths,
-    material,
-    paper,
-    transfers,
-)
+from trimtab.reproduce import compositions, formats, keywords, lengths, material, paper, transfers
 from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.paper import PaperModel
-from trimtab.reproduce.protocol import (
-    Setup,
-    question_answer,
-    repeats,
-    unsurprising,
-)
+from trimtab.reproduce.protocol import Setup, question_answer, repeats, unsurprising
 from trimtab.reproduce.results import Reproduction, Table
 from trimtab.tune.paper import PERPLEXITY_MODEL
 

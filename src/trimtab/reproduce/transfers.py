@@ -23,11 +23,7 @@ NO, SAME, CROSS, MADE = "no steering", "same-model vector", "cross-model vector"
 
 
 def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
-    """The experiment, on a base model.
-
-    Raises:
-        TrimtabError: The setup names no instruction-tuned model.
-    """
+    """The experiment, on a base model."""
     source = setup.source
     if source is None:
         raise TrimtabError(

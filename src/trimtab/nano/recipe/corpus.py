@@ -19,14 +19,7 @@ OPENERS = ("Also, ", "Important: ", "One more thing. ", "Please note: ", "Rememb
 
 @dataclass(frozen=True)
 class Chat:
-    """One training example of nano-instruct.
-
-    Attributes:
-        question: What is asked, without the instructions.
-        instructions: What the answer must follow.
-        prompt: The user's turn, instructions included.
-        answer: The assistant's turn; it passes every instruction's check.
-    """
+    """One training example of nano-instruct; `prompt` holds the instructions, and `answer` passes all their checks."""
 
     question: Question
     instructions: tuple[Instruction, ...]

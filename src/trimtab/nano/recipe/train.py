@@ -29,12 +29,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from trimtab.files import write_bytes
-from trimtab.nano.recipe.batches import (
-    IGNORED,
-    Batch,
-    Stage,
-    chunk_of_batches,
-)
+from trimtab.nano.recipe.batches import IGNORED, Batch, Stage, chunk_of_batches
 from trimtab.nano.recipe.corpus import sample_chat, sample_document
 from trimtab.nano.recipe.tokenizer import CHAT_TEMPLATE, train_tokenizer
 

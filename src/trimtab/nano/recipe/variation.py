@@ -37,14 +37,7 @@ _SWAPS: tuple[_Swap, ...] = (
 
 
 def vary(rng: random.Random, phrasing: str, held_out: Callable[[], list[str]], chance: float = 0.4) -> str:
-    """Exchanges some words of a phrasing for others of the same meaning.
-
-    Args:
-        rng: Source of chance.
-        phrasing: A rendered phrasing of the learning split.
-        held_out: Gives the rendered phrasings that must not come out.
-        chance: Share of phrasings that are changed at all.
-    """
+    """Exchanges words of a share of phrasings for others of the same meaning, but gives none that is held out."""
     if rng.random() > chance:
         return phrasing
     varied = phrasing
