@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import BLOCKS, WIDTH, hooks_of, tiny_model
+from tests.tiny import WIDTH, hooks_of, tiny_model
 from torch import Tensor, nn
 
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks, find_decoder_blocks
 from trimtab.steering.edits import Edit
-from trimtab.steering.hooks import Steered, reading
+from trimtab.steering.hooks import Steered
 
 
 class _Decoder(nn.Module):
@@ -117,17 +117,3 @@ def test_nothing_stays_when_a_hook_cannot_be_installed() -> None:
     with pytest.raises(AttributeError), Steered(broken, edits, [1]):
         pass
     assert hooks_of(model) == 0
-
-
-@pytest.mark.parametrize("wanted", [(0,), (0, 1), (BLOCKS - 1,)])
-def test_blocks_above_the_highest_wanted_are_not_run(wanted: tuple[int, ...]) -> None:
-    model = tiny_model("llama")
-    place = find_decoder_blocks(model)
-    ran: list[int] = []
-    for number, block in enumerate(place.blocks):
-        block.register_forward_pre_hook(lambda module, args, number=number: ran.append(number))
-    seen: list[int] = []
-    with reading(place, wanted, lambda block, hidden: seen.append(block)) as run:
-        run(input_ids=torch.tensor([[5, 6, 7]]))
-    assert tuple(seen) == wanted
-    assert ran == list(range(max(wanted) + 1))

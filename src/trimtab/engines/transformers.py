@@ -21,9 +21,10 @@ from trimtab.errors import ModelError
 from trimtab.progress import Progress
 from trimtab.steering.blocks import find_decoder_blocks
 from trimtab.steering.held import rows_of
-from trimtab.steering.hooks import Steered, reading
+from trimtab.steering.hooks import Steered
 from trimtab.steering.identity import model_identity
 from trimtab.steering.phases import PromptLengths, row_lengths
+from trimtab.steering.reading import reading
 from trimtab.steering.weights import weights_digest
 
 if TYPE_CHECKING:

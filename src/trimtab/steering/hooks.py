@@ -1,7 +1,6 @@
-"""Changing and reading block outputs with forward hooks that are always taken off again.
+"""Changing block outputs with forward hooks that are always taken off again.
 
-Hooks survive library upgrades where wrapper modules do not. A hook reads the output of its own block: what
-`output_hidden_states` calls the last one is after the final norm.
+Hooks survive library upgrades where wrapper modules do not.
 
 All contexts that are entered on one model share its hooks: edits of one block act simultaneously, whatever context they
 came with, so nesting is the union of the edits. Each module under a hook holds what steers it; the hooks themselves are
@@ -12,8 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -320,41 +318,3 @@ def _uncompiled(function: Any) -> Any:
 
 
 _begin_uncompiled, _end_uncompiled, _edited_uncompiled = map(_uncompiled, (_begin, _end, _edited))
-
-
-class _EnoughReadError(Exception):
-    """Ends a forward pass once the last wanted block was read."""
-
-
-@contextmanager
-def reading(
-    place: DecoderBlocks, blocks: Sequence[int], read: Callable[[int, Tensor], None]
-) -> Iterator[Callable[..., None]]:
-    """Calls `read(block, hidden)` with the output `[rows, tokens, d]` of each of the blocks.
-
-    Yields:
-        What runs the decoder (with the arguments of its `forward`) up to the highest of the blocks and no further.
-    """
-    last = max(blocks)
-
-    def hook(block: int) -> Callable[[nn.Module, Any, Any], None]:
-        def read_output(module: nn.Module, args: Any, output: Any) -> None:
-            read(block, hidden_of(output))
-            if block == last:
-                raise _EnoughReadError
-
-        return read_output
-
-    def run(**inputs: Any) -> None:
-        try:
-            place.decoder(**inputs)
-        except _EnoughReadError:
-            return
-
-    handles: list[RemovableHandle] = []
-    try:
-        handles.extend(place.blocks[block].register_forward_hook(hook(block)) for block in blocks)
-        yield run
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -33,8 +33,9 @@ from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
 from trimtab.steering.edits import Edit, TokenScope, change
 from trimtab.steering.held import blocks_of, held_identity
-from trimtab.steering.hooks import Steered, reading
+from trimtab.steering.hooks import Steered
 from trimtab.steering.phases import PromptLengths, row_lengths
+from trimtab.steering.reading import reading
 from trimtab.steering.record import Record
 from trimtab.steering.steering import Steering
 
