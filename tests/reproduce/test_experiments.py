@@ -181,15 +181,13 @@ def test_repetition_and_emptiness_are_degenerate() -> None:
 def test_what_another_model_finds_too_easy_is_degenerate(
     monkeypatch: pytest.MonkeyPatch, engine: Any
 ) -> None:
-    import trimtab
-
     names: list[str] = []
 
     def load(name: str, **options: Any) -> Any:
         names.append(name)
         return engine
 
-    monkeypatch.setattr(trimtab, "load", load)
+    monkeypatch.setattr(protocol, "load", load)
     known = {"a loop": 2.4, "a text": 2.6, "": None}
     monkeypatch.setattr(
         protocol, "text_perplexity", lambda engine: lambda texts: [known[one] for one in texts]

@@ -24,7 +24,7 @@ from trimtab.prompts.queries import load_queries
 from trimtab.reproduce import paper
 
 if TYPE_CHECKING:
-    from trimtab.instructions import Instruction
+    from trimtab.instructions import Instruction, Split
     from trimtab.prompts.pairs import PromptPair
 
 Keyword = Literal["include", "exclude"]
@@ -83,14 +83,7 @@ class Material:
     def held_out(self, instructions: Iterable[Instruction], count: int) -> list[Item]:
         """Validation prompts: held-out base queries, each with one of the instructions in a validation phrasing."""
         chosen = list(dict.fromkeys(instructions))
-        items = []
-        for number, query in enumerate(self.validation[:count]):
-            instruction = chosen[number % len(chosen)]
-            (pair,) = make_pairs([query], instruction, "validation", seed=number)
-            items.append(
-                Item(f"validation {number}", query, pair.instructed, (instruction.for_query(query),))
-            )
-        return items
+        return _asked("validation", self.validation[:count], chosen, "validation")
 
 
 def group_of(instruction: Instruction) -> str:
@@ -156,6 +149,12 @@ NANO_INSTRUCTIONS = (
 )
 
 
+_NANO_WORDS = {
+    "include": ("lantern", "dragon", "coffee", "violin"),
+    "exclude": ("wood", "home", "market", "water"),
+}
+
+
 def of_nano(*, validation: int, limit: int | None = None, seed: int = 0) -> Material:
     """The built-in model's own questions, and those of the paper's format instructions that it was taught.
 
@@ -171,20 +170,14 @@ def of_nano(*, validation: int, limit: int | None = None, seed: int = 0) -> Mate
     chosen = [catalogue.get(name, **params.get(name, {})) for name in NANO_INSTRUCTIONS]
     test = nano.queries("test", seed=seed)
     held_out = nano.queries("validation", seed=seed)
-    words = {
-        "include": ("lantern", "dragon", "coffee", "violin"),
-        "exclude": ("wood", "home", "market", "water"),
-    }
     return Material(
         "the built-in model's own questions",
         format=suites.from_queries("nano", test[:count], chosen).items,
         learning=tuple(nano.queries("learning", 240, seed)),
         validation=tuple(held_out[:validation]),
         length=tuple(test[:count]),
-        keywords={kind: _of_words(kind, words[kind], test, count, "test") for kind in KEYWORDS},
-        keywords_validation={
-            kind: _of_words(kind, words[kind], held_out, validation, "validation") for kind in KEYWORDS
-        },
+        keywords={kind: _of_words(kind, test, count, "test") for kind in KEYWORDS},
+        keywords_validation={kind: _of_words(kind, held_out, validation, "validation") for kind in KEYWORDS},
     )
 
 
@@ -194,19 +187,19 @@ def word_of(item: Item) -> str:
     return str(value[0] if isinstance(value, list | tuple) else value)
 
 
-def _of_words(
-    kind: Keyword,
-    words: Sequence[str],
-    queries: Sequence[str],
-    count: int,
-    split: Literal["validation", "test"],
-) -> tuple[Item, ...]:
+def _asked(name: str, queries: Sequence[str], wanted: Sequence[Instruction], split: Split) -> list[Item]:
+    """One prompt for each query, the instructions taking turns, in phrasings of the split."""
     items = []
-    for number, query in enumerate(queries[: count * len(words)]):
-        instruction = catalogue.get(kind, word=words[number % len(words)])
+    for number, query in enumerate(queries):
+        instruction = wanted[number % len(wanted)]
         (pair,) = make_pairs([query], instruction, split, seed=number)
-        items.append(Item(f"{kind} {number}", query, pair.instructed, (instruction,)))
-    return tuple(items)
+        items.append(Item(f"{name} {number}", query, pair.instructed, (instruction.for_query(query),)))
+    return items
+
+
+def _of_words(kind: Keyword, queries: Sequence[str], count: int, split: Split) -> tuple[Item, ...]:
+    wanted = [catalogue.get(kind, word=word) for word in _NANO_WORDS[kind]]
+    return tuple(_asked(kind, queries[: count * len(wanted)], wanted, split))
 
 
 def _limited(items: Sequence[Item], limit: int | None, *, by_group: bool = False) -> tuple[Item, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trimtab import learn
+from trimtab.engines import load
 from trimtab.measure.quality import repetition
 from trimtab.measure.responses import Response, respond
 from trimtab.progress import Tell, part_of, silent
@@ -194,9 +195,7 @@ def unsurprising(model: str, *, device: str | None = None) -> Degenerate:
 
     @functools.cache
     def rule() -> PaperRule:
-        import trimtab
-
-        return PaperRule(text_perplexity(trimtab.load(model, device=device)))
+        return PaperRule(text_perplexity(load(model, device=device)))
 
     return lambda texts: rule().degenerate(texts)
 

@@ -16,14 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from safetensors.torch import load_file, save
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -32,6 +24,7 @@ from trimtab.files import write_bytes
 from trimtab.nano.recipe.batches import IGNORED, Batch, Stage, chunk_of_batches
 from trimtab.nano.recipe.corpus import sample_chat, sample_document
 from trimtab.nano.recipe.tokenizer import CHAT_TEMPLATE, train_tokenizer
+from trimtab.progress import shown
 
 STAGES: tuple[Stage, ...] = ("base", "instruct")
 TOKENIZER_EXAMPLES = 12_000
@@ -99,18 +92,11 @@ class Trainer:
         self.tokens = 0
 
     def run(self) -> None:
-        """Trains from the last checkpoint to the end of the stage, with a progress bar."""
+        """Trains from the last checkpoint to the end of the stage, and shows how far it is."""
         self._resume()
         total = self.recipe.chunks(self.stage)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns) as progress:
-            task = progress.add_task(f"nano-{self.stage}", total=total, completed=self.next_chunk)
+        with shown(True) as tell:
+            tell(f"nano-{self.stage}", self.next_chunk, total)
             for chunk in range(self.next_chunk, total):
                 start = time.monotonic()
                 loss, tokens = self._chunk(chunk, total)
@@ -118,13 +104,8 @@ class Trainer:
                 if self.next_chunk % CHECKPOINT_EVERY == 0 or self.next_chunk == total:
                     self._save_checkpoint()
                 rate = tokens / (time.monotonic() - start)
-                progress.update(
-                    task, advance=1, description=f"nano-{self.stage}  loss {loss:.3f}  {rate:,.0f} tokens/s"
-                )
-                if not progress.console.is_terminal:
-                    progress.console.print(
-                        f"{self.stage} {chunk + 1}/{total} loss {loss:.4f} {rate:.0f} tokens/s"
-                    )
+                note = f"loss {loss:.4f}, {rate:,.0f} tokens/s"
+                tell(f"nano-{self.stage}", self.next_chunk, total, note)
 
     def _chunk(self, chunk: int, total: int) -> tuple[float, int]:
         batches = chunk_of_batches(self.tokenizer, self.stage, self.recipe.seed, chunk)
