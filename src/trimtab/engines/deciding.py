@@ -5,9 +5,9 @@ It needs nothing of an engine but its `capture`, so that every engine decides al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -18,20 +18,8 @@ if TYPE_CHECKING:
     from trimtab.steering.steering import Steering
 
 
-class Reads(Protocol):
-    """`Engine.capture`, as far as it is used here."""
-
-    def __call__(
-        self,
-        prompts: Sequence[Prompt],
-        *,
-        blocks: Sequence[int],
-        positions: ReadTokens,
-        keep: bool,
-        batch_size: int | None,
-    ) -> Capture:
-        """Reads block outputs."""
-        ...
+Reads = Callable[..., "Capture"]
+"""`Engine.capture`, of which only `blocks`, `positions`, `keep` and `batch_size` are used."""
 
 
 def decide(

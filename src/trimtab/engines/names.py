@@ -62,14 +62,11 @@ def revision_of(source: str, built_in: str | None, asked: str | None) -> str | N
         from trimtab import nano
 
         return nano.revision(built_in)
-    return None if Path(source).is_dir() else _commit(source, asked)
-
-
-def _commit(name: str, revision: str | None) -> str | None:
-    """The commit of what was just loaded from the Hub: its cache files snapshots under their commits."""
+    if Path(source).is_dir():
+        return None
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(name, "config.json", revision=revision)
+    config = try_to_load_from_cache(source, "config.json", revision=asked)  # kept under the commit's name
     return Path(config).parent.name if isinstance(config, str) else None
 
 

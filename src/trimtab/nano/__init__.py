@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from trimtab.errors import ModelError
 
 if TYPE_CHECKING:
-    from trimtab.instructions import Instruction
-    from trimtab.nano.questions import Split
+    from trimtab.instructions import Instruction, Split
 
 NAMES = ("nano", "nano-instruct", "nano-base")
 

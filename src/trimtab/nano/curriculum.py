@@ -8,9 +8,9 @@ from typing import Any
 
 from trimtab import instructions
 from trimtab.errors import InstructionError
-from trimtab.instructions import Instruction
+from trimtab.instructions import Instruction, Split
 from trimtab.nano import asides
-from trimtab.nano.questions import Question, Split
+from trimtab.nano.questions import Question
 from trimtab.nano.vocabulary import invented_word, listed_words, words_of_answers, world_words
 
 Draw = Callable[[random.Random, Question, Split], dict[str, Any]]

@@ -11,13 +11,10 @@ import re
 import zlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 from trimtab.errors import PromptError
+from trimtab.instructions.base import SPLITS, Split
 from trimtab.nano.world import Entity, entities, entity_named
-
-Split = Literal["learning", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("learning", "validation", "test")
 
 # {N}: the entity's name, {t}: its topic
 OPEN_FORMS = (

@@ -7,8 +7,8 @@ import zlib
 from functools import cache
 from importlib import resources
 
+from trimtab.instructions import Split
 from trimtab.nano import lexicon
-from trimtab.nano.questions import Split
 from trimtab.nano.world import Entity
 
 _ONSETS = "b br c ch d dr f fl g gl gr h j k l m n p pl pr qu r s sh sl st t th tr v w z".split()

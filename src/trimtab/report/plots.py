@@ -62,7 +62,7 @@ def followed_bars(rows: Sequence[Row], beside: Sequence[Row] = ()) -> Figure:
             # A share of 0 still shows a sliver, so that a measured nothing differs from a missing bar.
             axes.barh(y, max(row.followed, 0.004), height=bar * 0.88, color=colour, linewidth=0)
             axes.plot([interval.low, interval.high], [y, y], color=INK, linewidth=0.7, alpha=0.75)
-    _label_rows(axes, [label for label, _ in groups])
+    label_rows(axes, [label for label, _ in groups])
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     axes.set_xlabel("share of answers that follow the instruction")
@@ -85,8 +85,8 @@ def quality_dots(rows: Sequence[Row]) -> Figure:
             for axes, value in ((left, quality.perplexity), (right, second)):
                 if value is not None:
                     axes.plot(value, y, "o", color=COLOURS[condition], markersize=5, markeredgewidth=0)
-    _label_rows(left, [label for label, _ in groups])
-    _label_rows(right, [""] * len(groups))
+    label_rows(left, [label for label, _ in groups])
+    label_rows(right, [""] * len(groups))
     left.set_xscale("log")
     low, high = left.get_xlim()
     # Logarithmic axes of less than a decade get no ticks by themselves.
@@ -125,7 +125,8 @@ def new_figure(
     return figure, panels
 
 
-def _label_rows(axes: Axes, labels: Sequence[str]) -> None:
+def label_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Names the rows of a chart, the first on top."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
 

@@ -43,6 +43,16 @@ def draw(name: str, description: str, make: Callable[[Any], Figure], data: Any) 
         return inline_svg(make(data), name=name, description=description)
 
 
+def file_svg(figure: Figure, *, name: str, transparent: bool = False) -> str:
+    """Turns a figure into an SVG file: text stays text, and the same figure gives the same file."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
+    return buffer.getvalue()
+
+
 def inline_svg(figure: Figure, *, name: str, description: str) -> str:
     """Turns a figure into an `<svg>` element for an HTML page.
 
@@ -50,12 +60,7 @@ def inline_svg(figure: Figure, *, name: str, description: str) -> str:
     and metadata, which carry the only external addresses, go, as HTML needs neither. The name, unique in the
     page, is the prefix of every id inside.
     """
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
+    text = file_svg(figure, name=name, transparent=True)
     text = text[text.index("<svg") :]
     text = _METADATA.sub("", text)
     text = _NAMESPACES.sub("", text)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from trimtab.report.plots import COLOURS
-from trimtab.report.svg import matplotlib_quietly
+from trimtab.report.plots import COLOURS, label_rows, new_figure
+from trimtab.report.svg import INK, file_svg, matplotlib_quietly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PALETTE = (*COLOURS.values(), "#3a9d78", "#c2477f", "#b59b2a", "#5b6470")
-_INK = "#2b333c"
 
 
 @dataclass(frozen=True)
@@ -43,24 +41,14 @@ def draw(chart: Chart) -> str | None:
     if find_spec("matplotlib") is None:
         return None
     with matplotlib_quietly():
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-
-        places = len(chart.groups) if chart.kind == "bars" else len(chart.series)
-        figure = Figure(figsize=(7.2, 0.9 + 0.42 * max(places, 2)), layout="constrained")
-        axes = figure.subplots()
-        (_bars if chart.kind == "bars" else _boxes)(axes, chart)
-        axes.set_title(chart.title, fontsize=10, color=_INK, loc="left")
-        axes.set_xlabel(chart.label, fontsize=9, color=_INK)
-        axes.tick_params(colors=_INK, length=0, labelsize=9)
-        axes.set_axisbelow(True)
-        axes.grid(axis="x", color="#8a93a0", alpha=0.35, linewidth=0.6)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side == "left")
-        buffer = io.StringIO()
-        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.name}):
-            figure.savefig(buffer, format="svg", metadata={"Date": None})
-        return buffer.getvalue()
+        bars = chart.kind == "bars"
+        places = chart.groups if bars else tuple(chart.series)
+        figure, axes = new_figure(7.2, 0.9 + 0.42 * max(len(places), 2))
+        (_bars if bars else _boxes)(axes, chart)
+        label_rows(axes, places)
+        axes.set_title(chart.title, fontsize=10, color=INK, loc="left")
+        axes.set_xlabel(chart.label)
+        return file_svg(figure, name=chart.name)
 
 
 def _bars(axes: Axes, chart: Chart) -> None:
@@ -75,17 +63,13 @@ def _bars(axes: Axes, chart: Chart) -> None:
             color=_PALETTE[number % len(_PALETTE)],
             label=name,
         )
-    axes.set_yticks(range(len(chart.groups)), chart.groups)
-    axes.set_ylim(len(chart.groups) - 0.5, -0.5)
-    axes.legend(frameon=False, fontsize=8, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _boxes(axes: Axes, chart: Chart) -> None:
-    names = list(chart.series)
-    for place, name in enumerate(names):
-        values = [value for value in chart.series[name] if value is not None]
+    for place, values in enumerate(chart.series.values()):
         axes.boxplot(
-            [values],
+            [[value for value in values if value is not None]],
             positions=[place],
             orientation="horizontal",
             widths=0.6,
@@ -93,5 +77,3 @@ def _boxes(axes: Axes, chart: Chart) -> None:
             medianprops={"color": COLOURS["steered"], "linewidth": 2},
             flierprops={"markersize": 3},
         )
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)

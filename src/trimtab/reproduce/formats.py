@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab.measure.quality import perplexity_of
-from trimtab.measure.responses import Response
 from trimtab.measure.rows import CONDITIONS
 from trimtab.measure.statistics import mean
 from trimtab.reproduce import paper
 from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.material import group_of
-from trimtab.reproduce.protocol import NONE, Setup, followed, share
+from trimtab.reproduce.protocol import NONE, Setup, by_group, followed, share
 from trimtab.reproduce.results import Table, bars
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Item
-    from trimtab.learn import Directions
     from trimtab.steering.steering import Steering
 
 
@@ -34,26 +32,18 @@ def choose_blocks(
     setup: Setup,
     group: str,
     items: Sequence[Item],
-    directions: Directions,
-    turn: dict[int, Steering] | None = None,
+    steerings: dict[int, Steering],
 ) -> Chosen:
     """The block of one instruction, once for prompts without its text and once for prompts with it.
 
-    Tried are the set projections of its vectors, or the steerings by block in `turn`.
+    Tried are the steerings, by block: set projections of its vectors, say.
     """
     setup.step(f"{group}: choosing the block")
     one_language = group.startswith("language")
     validation = setup.material.held_out(
         [item.instructions[0] for item in items], 1 if one_language else setup.validation
     )
-    usable = {
-        block: directions.set_projection(block)
-        for block in setup.blocks
-        if bool(directions.directions[directions.blocks.index(block)].any())
-    }
-    steerings = turn if turn is not None else usable
-    candidates: dict[str, Sequence[Steering | None]] = {NONE: [None] * len(validation)}
-    candidates |= {str(block): [steering] * len(validation) for block, steering in steerings.items()}
+    candidates = {NONE: None, **{str(block): steering for block, steering in steerings.items()}}
     long = group in ("json", "sections")  # cut off, these would fail their check
     steering: dict[bool, Steering | None] = {}
     blocks: dict[bool, str] = {}
@@ -73,7 +63,8 @@ def learn_all(setup: Setup) -> dict[str, Chosen]:
         setup.step(f"{group}: learning")
         instructions = [item.instructions[0] for item in items]
         pairs = setup.material.pairs(instructions, items, setup.pairs)
-        chosen[group] = choose_blocks(setup, group, items, setup.vectors(pairs, instructions[0]))
+        vectors = setup.vectors(pairs, instructions[0])
+        chosen[group] = choose_blocks(setup, group, items, setup.projections(vectors))
     return chosen
 
 
@@ -83,13 +74,8 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     items = list(setup.material.format)
     groups = [group_of(item.instructions[0]) for item in items]
     setup.step("answering the test prompts")
-    none: list[Steering | None] = [None] * len(items)
-    answers: dict[str, list[Response]] = {}
-    for condition in CONDITIONS:
-        spoken = condition.startswith("instructed")
-        steered = "steered" in condition
-        applied = [chosen[group].steering[spoken] for group in groups] if steered else none
-        answers[condition] = setup.answer(items, applied, spoken=spoken)
+    steered = {spoken: [chosen[group].steering[spoken] for group in groups] for spoken in (False, True)}
+    answers = setup.in_conditions(items, steered)
     loose = {name: followed(items, part) for name, part in answers.items()}
     strict = {name: followed(items, part, strict=True) for name, part in answers.items()}
     overall = Table(
@@ -112,17 +98,7 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     by_instruction = Table(
         "By instruction (loose)",
         ("instruction", "n", *CONDITIONS),
-        tuple(
-            (
-                group,
-                groups.count(group),
-                *(
-                    share([ok for ok, own in zip(loose[name], groups, strict=True) if own == group])
-                    for name in CONDITIONS
-                ),
-            )
-            for group in chosen
-        ),
+        by_group(groups, list(loose.values())),
     )
     blocks = Table(
         "Chosen block",

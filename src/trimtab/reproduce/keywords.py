@@ -51,7 +51,7 @@ def additions(setup: Setup, kind: Keyword) -> tuple[Addition | None, Table | Non
         for block in setup.blocks
         for weight in weights
     }
-    candidates: dict[str, Sequence[Steering | None]] = {NONE: [None] * len(items)}
+    candidates: dict[str, Sequence[Steering | None] | None] = {NONE: None}
     for name, addition in grid.items():
         candidates[name] = [setup.added(vectors[word_of(item)], addition) for item in items]
     best, shares = setup.choose(items, candidates, spoken=False, strict=True)
@@ -78,15 +78,7 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
         steered = [
             None if addition is None else setup.added(vectors[word_of(item)], addition) for item in items
         ]
-        answers = {
-            name: setup.answer(
-                items,
-                steered if "steered" in name else [None] * len(items),
-                spoken=name.startswith("instructed"),
-                most=paper.LENGTH_TOKENS,
-            )
-            for name in CONDITIONS
-        }
+        answers = setup.in_conditions(items, {False: steered, True: steered}, paper.LENGTH_TOKENS)
         rows.append(
             (
                 kind,

@@ -53,7 +53,7 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
         setup.step(f"{name}: answering at {len(setup.settings.length_weights)} weights")
         answers = {
             weight: setup.answer(
-                bare, [setup.added(directions, Addition(block, weight))] * len(bare), spoken=False, most=most
+                bare, setup.added(directions, Addition(block, weight)), spoken=False, most=most
             )
             for weight in setup.settings.length_weights
         }
@@ -83,8 +83,8 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     for limit in range(1, paper.MOST_SENTENCES + 1):
         setup.step(f"at most {limit} sentences")
         items = limited(queries, limit)
-        plain = setup.answer(items, [None] * len(items), spoken=True, most=most)
-        steered = setup.answer(items, [steering] * len(items), spoken=True, most=most)
+        plain = setup.answer(items, None, spoken=True, most=most)
+        steered = setup.answer(items, steering, spoken=True, most=most)
         rows.append(
             (
                 f"at most {limit}",

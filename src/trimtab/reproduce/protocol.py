@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ from trimtab import learn
 from trimtab.engines import load
 from trimtab.measure.quality import repetition
 from trimtab.measure.responses import Response, respond
+from trimtab.measure.rows import CONDITIONS
 from trimtab.progress import Tell, part_of, silent
 from trimtab.reproduce import paper
 from trimtab.reproduce.material import Material
 from trimtab.reproduce.paper import Addition, PaperModel
+from trimtab.reproduce.results import Cell
 from trimtab.tune.paper import PaperRule, text_perplexity
 
 if TYPE_CHECKING:
@@ -101,6 +103,14 @@ class Setup:
             engine or self.engine, list(pairs), instruction, batch_size=self.batch_size
         )
 
+    def projections(self, directions: Directions) -> dict[int, Steering]:
+        """The set projections of the search, by block; none where the vector is zero."""
+        return {
+            block: directions.set_projection(block)
+            for block in self.blocks
+            if bool(directions.directions[directions.blocks.index(block)].any())
+        }
+
     def added(self, directions: Directions, addition: Addition) -> Steering | None:
         """A vector added with a weight: in units of the residual stream, or as a multiple of its own length."""
         if addition.weight == 0:
@@ -113,26 +123,23 @@ class Setup:
     def answer(
         self,
         items: Sequence[Item],
-        steerings: Sequence[Steering | None],
+        steering: Steering | Sequence[Steering | None] | None,
         *,
         spoken: bool | Sequence[str],
         most: int | None = None,
     ) -> list[Response]:
-        """Greedy answers, one for each item and its steering, with their perplexity under the unsteered model.
+        """Greedy answers to the items, steered by one or each by its own, with perplexity under the unsteered model.
 
         Their prompts have the instruction in them where `spoken`, which may also be the prompts to use instead.
         """
         queries = [item.asked for item in items]
-        prompts = (
-            [item.instructed for item in items]
-            if spoken is True
-            else (queries if spoken is False else list(spoken))
-        )
+        if spoken is True:
+            spoken = [item.instructed for item in items]
         responses = respond(
             self.engine,
             queries,
-            prompts,
-            steering=list(steerings),
+            spoken or queries,
+            steering=steering,
             facts=self.facts,
             max_new_tokens=min(most or self.max_new_tokens, self.max_new_tokens),
             batch_size=self.batch_size,
@@ -142,10 +149,24 @@ class Setup:
             return responses
         return [replace(response, text=response.text.split("Q:")[0]) for response in responses]
 
+    def in_conditions(
+        self,
+        items: Sequence[Item],
+        steered: Mapping[bool, Sequence[Steering | None]],
+        most: int | None = None,
+    ) -> dict[str, list[Response]]:
+        """The answers under each condition; `steered` by what, without (False) and with the instruction's text."""
+        answers = {}
+        for condition in CONDITIONS:
+            spoken = condition.startswith("instructed")
+            steering = steered[spoken] if "steered" in condition else None
+            answers[str(condition)] = self.answer(items, steering, spoken=spoken, most=most)
+        return answers
+
     def choose(
         self,
         items: Sequence[Item],
-        candidates: dict[str, Sequence[Steering | None]],
+        candidates: Mapping[str, Steering | Sequence[Steering | None] | None],
         *,
         spoken: bool,
         strict: bool = False,
@@ -153,12 +174,16 @@ class Setup:
     ) -> tuple[str, dict[str, float]]:
         """The first of the best candidates on validation prompts, in one batched pass.
 
-        Candidates, by name and in the order of preference, are a steering for each item. Shares are by the loose
-        check, which is the code's for format instructions, unless `strict`; 0 where an answer was degenerate.
+        Candidates, by name and in the order of preference, are one steering, or one for each item. Shares are by the
+        loose check, which is the code's for format instructions, unless `strict`; 0 where an answer was degenerate.
         """
         responses = self.answer(
             list(items) * len(candidates),
-            [steering for each in candidates.values() for steering in each],
+            [
+                steering
+                for each in candidates.values()
+                for steering in (each if isinstance(each, Sequence) else [each] * len(items))
+            ],
             spoken=spoken,
             most=most,
         )
@@ -183,6 +208,18 @@ def followed(items: Sequence[Item], responses: Sequence[Response], *, strict: bo
 def share(verdicts: Sequence[bool]) -> float:
     """The share that is true; 0 of none."""
     return sum(verdicts) / len(verdicts) if verdicts else 0.0
+
+
+def by_group(groups: Sequence[str], verdicts: Sequence[Sequence[bool]]) -> tuple[tuple[Cell, ...], ...]:
+    """A row for each group: its name, how many answers are of it, and the share that is true in each column."""
+    return tuple(
+        (
+            group,
+            groups.count(group),
+            *(share([ok for ok, own in zip(each, groups, strict=True) if own == group]) for each in verdicts),
+        )
+        for group in dict.fromkeys(groups)
+    )
 
 
 def repeats(texts: Sequence[str]) -> list[bool]:

@@ -12,7 +12,7 @@ from trimtab.errors import TrimtabError
 from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.formats import Chosen, choose_blocks
 from trimtab.reproduce.material import group_of
-from trimtab.reproduce.protocol import Setup, followed, share
+from trimtab.reproduce.protocol import Setup, by_group, followed, share
 from trimtab.reproduce.results import Table, bars
 from trimtab.transferring.move import move
 
@@ -40,12 +40,11 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
         own = setup.vectors(pairs, instructions[0])
         theirs = setup.vectors(pairs, instructions[0], source)
         moved = {
-            block: move(theirs.set_projection(block), setup.engine.identity)[0]
-            for block in setup.blocks
-            if bool(theirs.directions[theirs.blocks.index(block)].any())
+            block: move(steering, setup.engine.identity)[0]
+            for block, steering in setup.projections(theirs).items()
         }
-        same[group] = choose_blocks(setup, group, items, own)
-        cross[group] = choose_blocks(setup, group, items, theirs, moved)
+        same[group] = choose_blocks(setup, group, items, setup.projections(own))
+        cross[group] = choose_blocks(setup, group, items, moved)
         if setup.made is not None:
             setup.step(f"{group}: another steering")
             made[group] = setup.made(instructions[0])
@@ -56,7 +55,7 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     for told in (False, True):
         for way in ways:
             setup.step(f"{'with' if told else 'without'} text: {way}")
-            applied: list[Steering | None] = [None] * len(items)
+            applied: list[Steering | None] | None = None
             if way in (SAME, CROSS):
                 applied = [(same if way == SAME else cross)[name].steering[told] for name in names]
             elif way == MADE:
@@ -73,21 +72,9 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     detail = Table(
         "By instruction, without text (loose)",
         ("instruction", "n", *ways, f"{NO}, with text"),
-        tuple(
-            (
-                group,
-                names.count(group),
-                *(_of(group, names, verdicts[False, way]) for way in ways),
-                _of(group, names, verdicts[True, NO]),
-            )
-            for group in groups
-        ),
+        by_group(names, [*(verdicts[False, way] for way in ways), verdicts[True, NO]]),
     )
     label = "share of answers that follow the instruction (loose)"
     return [overall, detail], [
         bars("overall", "Cross-model steering", label, overall, ["without text", "with text"])
     ]
-
-
-def _of(group: str, names: list[str], verdicts: list[bool]) -> float:
-    return share([ok for ok, name in zip(verdicts, names, strict=True) if name == group])

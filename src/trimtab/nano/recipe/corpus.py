@@ -6,10 +6,10 @@ import random
 from dataclasses import dataclass
 from functools import partial
 
-from trimtab.instructions import Instruction
+from trimtab.instructions import Instruction, Split
 from trimtab.nano.answers import write_answer
 from trimtab.nano.curriculum import draw_instructions
-from trimtab.nano.questions import Question, Split, sample_question
+from trimtab.nano.questions import Question, sample_question
 from trimtab.nano.recipe.variation import vary
 from trimtab.nano.vocabulary import invented_word, listed_words
 
