@@ -214,12 +214,16 @@ class _Running:
 
     def _watch(self, module: nn.Module) -> _Hooked:
         vars(module)[_PLACE] = self
-        before = module.register_forward_pre_hook(_before, with_kwargs=True)
-        return _Hooked(module, type(module), (before, module.register_forward_hook(_after)))
+        before, after, _ = _hook_functions()
+        handles = (
+            module.register_forward_pre_hook(before, with_kwargs=True),
+            module.register_forward_hook(after),
+        )
+        return _Hooked(module, type(module), handles)
 
     def _edit(self, number: int, block: nn.Module) -> _Hooked:
         kind: Any = type(block)
-        hooked = _Hooked(block, kind, (block.register_forward_hook(_edit_output),))
+        hooked = _Hooked(block, kind, (block.register_forward_hook(_hook_functions()[2]),))
         vars(block)[_PLACE] = (self, number)
         # Compiled code does not notice new hooks, but it does notice another class.
         block.__class__ = _class_under_a_hook(kind)
@@ -283,18 +287,6 @@ def _class_under_a_hook(kind: Any) -> Any:
     return type(kind.__name__, (kind,), {"__module__": kind.__module__, "__qualname__": kind.__qualname__})
 
 
-def _before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    (_begin_uncompiled if torch.compiler.is_compiling() else _begin)(module, args, kwargs)
-
-
-def _after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-    (_end_uncompiled if torch.compiler.is_compiling() else _end)(module)
-
-
-def _edit_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    return (_edited_uncompiled if torch.compiler.is_compiling() else _edited)(module, args, output)
-
-
 def _begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     if _PLACE in vars(module):
         vars(module)[_PLACE].begin(module, args, kwargs)
@@ -312,9 +304,26 @@ def _edited(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
     return with_hidden(output, running.edited(block, hidden_of(output), args))
 
 
-def _uncompiled(function: Any) -> Any:
-    reason = "trimtab steers this model; compile it without fullgraph=True"
-    return torch.compiler.disable(function, reason=reason)  # type: ignore[no-untyped-call]
+@functools.cache
+def _hook_functions() -> tuple[Callable[..., None], Callable[..., None], Callable[..., Any]]:
+    """The hooks before and after a forward pass and behind a block, always the same ones.
 
+    They are made at the first use: what keeps them out of compiled code loads torch's compiler.
+    """
 
-_begin_uncompiled, _end_uncompiled, _edited_uncompiled = map(_uncompiled, (_begin, _end, _edited))
+    def uncompiled(function: Any) -> Any:
+        reason = "trimtab steers this model; compile it without fullgraph=True"
+        return torch.compiler.disable(function, reason=reason)  # type: ignore[no-untyped-call]
+
+    begin, end, edited = map(uncompiled, (_begin, _end, _edited))
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        (begin if torch.compiler.is_compiling() else _begin)(module, args, kwargs)
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        (end if torch.compiler.is_compiling() else _end)(module)
+
+    def edit_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return (edited if torch.compiler.is_compiling() else _edited)(module, args, output)
+
+    return before, after, edit_output
