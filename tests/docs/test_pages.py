@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import trimtab
 from trimtab import instructions
 from trimtab.cli.app import app
 from trimtab.instructions.registry import REGISTER
@@ -126,3 +127,13 @@ def test_every_page_is_in_the_navigation() -> None:
         r"^  - ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert sorted(navigation) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_every_name_that_the_page_on_python_lists_is_there() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(trimtab(?:\.\w+)+)", page, re.MULTILINE))
+    assert len(listed) > 15
+    for name in listed:
+        found: object = trimtab
+        for part in name.split(".")[1:]:
+            found = getattr(found, part)
