@@ -299,7 +299,7 @@ def test_a_dataset_is_read_by_its_field(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "datasets", fake)
     assert prompts.load_queries("someone/questions", dataset_split="test") == ["Why?", "How?"]
     assert asked == [("someone/questions", "test")]
-    with pytest.raises(PromptError, match="row 0: the field 'id' must be text"):
+    with pytest.raises(PromptError, match="row 1: the field 'id' must be text"):
         prompts.load_queries("someone/questions", field="id")
     with pytest.raises(
         PromptError, match=r"cannot load the dataset someone/questions \(split none\): Unknown split 'none'"

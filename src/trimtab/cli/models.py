@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -73,16 +74,12 @@ class Loading:
         return self._load(output, model)
 
     def _load(self, output: Output, model: str, **options: Any) -> Engine:
-        from transformers.utils import logging
-
         import trimtab
+        from trimtab.engines.loading import quiet_bars
         from trimtab.engines.ranks import own_device
 
         device = own_device(self.device)
-        bars = logging.is_progress_bar_enabled()
-        if not output.shows_progress:
-            logging.disable_progress_bar()
-        try:
+        with nullcontext() if output.shows_progress else quiet_bars():
             engine = trimtab.load(
                 model,
                 dtype=self.dtype,
@@ -91,9 +88,6 @@ class Loading:
                 **({} if device is None else {"device": device}),
                 **options,
             )
-        finally:
-            if bars:
-                logging.enable_progress_bar()
         _running.append(engine)
         return engine
 

@@ -152,7 +152,7 @@ def load_transformers(
 
     # Files, the Hub, configs and tokenizers in Rust, and code that comes with models: these raise anything.
     try:
-        with _quiet_bars() if built_in or not sys.stderr.isatty() else nullcontext():
+        with quiet_bars() if built_in or not sys.stderr.isatty() else nullcontext():
             model, tokenizer = _from_pretrained(source, reading, weights, target)
         if target is not None and getattr(model, "hf_quantizer", None) is None:
             model = model.to(target)
@@ -227,7 +227,7 @@ def _from_pretrained(
 
 
 @contextmanager
-def _quiet_bars() -> Iterator[None]:
+def quiet_bars() -> Iterator[None]:
     """No bars of transformers' own: for what loads in a moment, and in logs."""
     from transformers.utils import logging
 

@@ -76,29 +76,6 @@ def file_rows(path: str | Path) -> list[FileRow]:
     return rows
 
 
-def dataset_rows(name: str, split: str) -> list[FileRow]:
-    """The rows of a dataset of the Hub.
-
-    Raises:
-        PromptError: The extra is missing, or the dataset cannot be loaded.
-    """
-    try:
-        import datasets
-    except ImportError as error:
-        raise PromptError(
-            f"to read {name} from the Hub takes the extra: pip install 'trimtab[datasets]'; "
-            "or give a .jsonl file of the same fields"
-        ) from error
-    try:
-        rows = list(datasets.load_dataset(name, split=split))
-    except Exception as error:  # the loader raises whatever its network and file formats raise
-        raise PromptError(
-            f"cannot load the dataset {name}: {error or type(error).__name__}; "
-            "a .jsonl file of the same fields does as well"
-        ) from error
-    return [(f"{name}, row {number}", dict(row)) for number, row in enumerate(rows, start=1)]
-
-
 def read_items(rows: Iterable[FileRow], *, seed: int = 0) -> list[Item]:
     """The items of rows.
 

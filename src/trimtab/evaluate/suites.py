@@ -19,6 +19,7 @@ from trimtab.evaluate import suite_files
 from trimtab.evaluate.suite_files import Item
 from trimtab.instructions import Instruction
 from trimtab.instructions.spelling import resolve_all
+from trimtab.prompts.queries import dataset_rows
 
 Wanted = Instruction | str | Sequence[Instruction | str]
 """Instructions, or spellings such as `"json,sentences(at_most=2)"`."""
@@ -126,7 +127,11 @@ def load(
         suite = from_queries(name, _sample(name, known, n, seed), chosen, seed=seed)
         what = "built-in model's" if name == "nano" else "project's own"
         return replace(suite, source=f"{n} of the {what} test questions", about_nano=name == "nano")
-    rows = suite_files.dataset_rows(IFEVAL_DATASET, "train") if name == "ifeval" else _file_rows(name)
+    if name == "ifeval":
+        otherwise = "a .jsonl file of the same fields does as well"
+        rows = list(dataset_rows(IFEVAL_DATASET, "train", otherwise))
+    else:
+        rows = _file_rows(name)
     items = suite_files.read_items(rows, seed=seed)
     if bare is not None:
         items = suite_files.with_queries(items, bare)

@@ -69,7 +69,8 @@ def load_queries(
     elif path.suffix.lower() in _FILE_ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
         raise PromptError(f"there is no file {path}; give a .txt or .jsonl file, or the name of a dataset")
     else:
-        queries = _from_dataset(str(source), field, dataset_split)
+        rows = dataset_rows(str(source), dataset_split, f"there is no file {path} to read instead")
+        queries = (_pick(row, field, where) for where, row in rows)
     distinct: dict[str, None] = {}
     for query in filter(str.strip, queries):
         distinct[query.strip()] = None
@@ -126,21 +127,21 @@ def _pick(value: Any, field: str | None, where: str) -> str:
     return query
 
 
-def _from_dataset(name: str, field: str | None, split: str) -> Iterator[str]:
+def dataset_rows(name: str, split: str, otherwise: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a dataset of the Hub, each with where it stands; messages end with what else may be done."""
     try:
         import datasets
     except ImportError as error:
         raise PromptError(
-            f"there is no file {name}, and to read a dataset of that name from the Hub takes the extra: "
-            "pip install 'trimtab[datasets]'"
+            f"to read the dataset {name} from the Hub takes the extra: pip install 'trimtab[datasets]'; {otherwise}"
         ) from error
     try:
         rows = datasets.load_dataset(name, split=split)
     except Exception as error:  # the loader raises whatever its network and file formats raise
         raise PromptError(
-            f"cannot load the dataset {name} (split {split}): {error or type(error).__name__}"
+            f"cannot load the dataset {name} (split {split}): {error or type(error).__name__}; {otherwise}"
         ) from error
-    return (_pick(dict(row), field, f"the dataset {name}, row {number}") for number, row in enumerate(rows))
+    return ((f"the dataset {name}, row {number}", dict(row)) for number, row in enumerate(rows, start=1))
 
 
 @cache
