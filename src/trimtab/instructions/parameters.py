@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +22,7 @@ _EXPECTED: Mapping[Kind, str] = {
 }
 
 
-class _Required:
-    def __repr__(self) -> str:
-        return "required"
-
-
-REQUIRED = _Required()
+REQUIRED = inspect.Parameter.empty
 
 
 @dataclass(frozen=True)
@@ -113,16 +109,13 @@ def from_signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
 
     Each is annotated by one of `_KINDS`, optionally ``| None`` and optionally ``Annotated[..., Parameter(...)]``.
     """
-    import inspect
-
     hints = typing.get_type_hints(function, include_extras=True)
     found = []
     for name, declared in inspect.signature(function).parameters.items():
         if declared.kind in (declared.VAR_POSITIONAL, declared.VAR_KEYWORD):
             raise InstructionError(f"{function.__name__}: *{name} cannot be a parameter; name each one")
         metadata, kind = _read_hint(function.__name__, name, hints.get(name))
-        default = REQUIRED if declared.default is declared.empty else declared.default
-        found.append(replace(metadata, name=name, kind=kind, default=default))
+        found.append(replace(metadata, name=name, kind=kind, default=declared.default))
     return tuple(found)
 
 
