@@ -99,6 +99,7 @@ def test_folders_hold_one_or_many(tmp_path: Path) -> None:
     steering_for(JSON).save(tmp_path / "all" / "json")
     steering_for(LOWERCASE).save(tmp_path / "all" / "small")
     (tmp_path / "all" / "notes").mkdir()
+    steering_for(LOWERCASE).save(tmp_path / "all" / ".trimtab-unfinished")
     assert len(SteeringSet.load([tmp_path / "all"], IDENTITY).steerings) == 2
     assert len(SteeringSet.load([tmp_path / "all" / "json"]).steerings) == 1
     assert len(SteeringSet.load([tmp_path / "all" / "json", tmp_path / "all" / "small"]).steerings) == 2
@@ -106,5 +107,7 @@ def test_folders_hold_one_or_many(tmp_path: Path) -> None:
         SteeringSet.load([tmp_path / "all" / "notes"])
     with pytest.raises(SteeringError, match="no folder"):
         SteeringSet.load([tmp_path / "missing"])
+    with pytest.raises(SteeringError, match="cannot read"):
+        SteeringSet.load(["a" * 300])
     with pytest.raises(SteeringError, match="names differ"):
         SteeringSet.load([tmp_path / "all"], dataclasses.replace(IDENTITY, id="other"))

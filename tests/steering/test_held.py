@@ -142,7 +142,9 @@ class TestPhases:
         with steering.on(engine.model, prompt_lengths=3):
             assert not torch.equal(logits(engine.model, input_ids=ids, attention_mask=seen), found[0])
 
-    @pytest.mark.parametrize("lengths", [-1, [1.5], [], ["a"], [[0.5]], None])
+    @pytest.mark.parametrize(
+        "lengths", [-1, [1.5], [], ["a"], [[0.5]], {}, {"input_ids": [[1, 2], [3]]}, None]
+    )
     def test_prompt_lengths_that_are_none(self, engine: Any, lengths: Any) -> None:
         steering = random_steering(engine)
         if lengths is None:

@@ -118,6 +118,12 @@ def test_without_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch, hub: Hub)
         steering().push_to_hub("me/json", token=TOKEN)
 
 
+def test_a_name_that_no_folder_can_have_is_one_line() -> None:
+    for name in ("a" * 300, "\0"):
+        with pytest.raises(SteeringError, match=r"cannot read|there is no folder"):
+            Steering.from_pretrained(name)
+
+
 def test_folders_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sent = steering()

@@ -69,6 +69,31 @@ def test_people_read_what_was_measured_how_to_use_it_and_its_limits() -> None:
     assert "did not do better" not in card
 
 
+def test_edits_that_act_at_different_times_say_when_each_does() -> None:
+    card = model_card(steering().when(Matches("river")) + steering().when(Matches("sea")), "me/json")
+    for words in (
+        "- **(1) only if** the prompt matches /river/",
+        "- **(2) only if** the prompt matches /sea/",
+        "- **Block 2:** adds a vector of norm 2, if (2)",
+    ):
+        assert words in card, words
+    assert "Acts only if" not in card
+
+
+def test_measurements_of_another_shape_are_left_out() -> None:
+    card = model_card(steering(measurements={"test": {"n": 2, "followed": 1.0, "quality": 3}}), "x")
+    assert "| test | steered | 2 | 1 |" in card
+
+
+def test_the_folder_one_stands_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json").mkdir()
+    monkeypatch.chdir(tmp_path / "json")
+    steering().save_pretrained(".")
+    card = Path("README.md").read_text()
+    assert f"--steerings {tmp_path}\n" in card
+    assert 'B:json"' in card
+
+
 def test_what_is_not_known_is_not_said() -> None:
     card = model_card(steering(instructions=({"name": "of_a_package", "params": {}},), measurements={}), "x")
     assert "Nothing was measured yet" in card

@@ -226,6 +226,7 @@ def test_what_is_no_condition_is_refused() -> None:
         "is not a regular expression": lambda: Matches("("),
         "a rule is a function": lambda: Rule("x"),  # type: ignore[arg-type]
         "finite and not zero": lambda: Resembles(IDENTITY, 0, torch.zeros(WIDTH), 0.0),
+        "must be one vector": lambda: Resembles(IDENTITY, 0, [1.0], 0.0),  # type: ignore[arg-type]
         "must be finite": lambda: Resembles(IDENTITY, 0, AXIS, float("nan")),
         "last or mean": lambda: Resembles(IDENTITY, 0, AXIS, 0.0, "first"),  # type: ignore[arg-type]
         "reads block 4; the model has blocks 0 to 3": lambda: Resembles(IDENTITY, 4, AXIS, 0.0),
@@ -297,6 +298,34 @@ def test_python_code_cannot_be_saved_and_says_so_in_one_line(tmp_path: Path) -> 
     assert not (tmp_path / "s").exists()
     with pytest.raises(SteeringError, match="has no digest"):
         steering().when(Rule(str.isupper)).digest()
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(tmp_path: Path) -> None:
+    nested: When = RIVER
+    for number in range(16):
+        nested = nested & Matches(str(number)) if number % 2 else nested | Matches(str(number))
+    Steering.load(steering().when(nested).save(tmp_path / "deep"))
+    with pytest.raises(SteeringError, match="more than 16 deep cannot be saved"):
+        steering().when(~nested).save(tmp_path / "deeper")
+
+
+def test_classes_that_are_never_saved_are_told_apart() -> None:
+    class Always(When):
+        def holds(self, prompt: object, read: object) -> bool:
+            return True
+
+        def describe(self) -> str:
+            return "anything"
+
+    class Never(Always):
+        def holds(self, prompt: object, read: object) -> bool:
+            return False
+
+    both = steering(block=1).when(Always()) + steering(block=2).when(Never())
+    assert Always() == Always()
+    assert Always() != Never()
+    assert blocks_of([both.decided(lambda when: when.holds("x", unread))]) == [[1]]
+    assert steering().when(Always()).digest() != steering().when(Never()).digest()
 
 
 def deep(levels: int) -> dict[str, Any]:

@@ -19,9 +19,8 @@ def describe(steering: Steering) -> str:
     """What a steering does, for which model, how it was made and what it measured, one fact a line."""
     record = steering.record
     model = record.model
-    template = (
-        "plain question/answer format" if model.chat_template == "plain" else short(model.chat_template)
-    )
+    plain = model.chat_template == "plain"
+    template = "plain question/answer format" if plain else short(model.chat_template)
     rows = [
         ("model", str(model)),
         ("chat template", template),
@@ -29,20 +28,10 @@ def describe(steering: Steering) -> str:
         ("method", record.method),
         ("prompts", short(record.prompts) if record.prompts else "not recorded"),
     ]
-    whens = steering.whens
-    alike = len(whens) < 2 and all(edit.when is not None for edit in steering.edits)
-    edits = [
-        f"block {edit.block}: {describe_edit(edit)}"
-        + ("" if alike or edit.when is None else f", if ({whens.index(edit.when) + 1})")
-        for edit in sorted(steering.edits, key=lambda e: e.block)
-    ]
-    rows += [
-        ("edits" if not number else "", text)
-        for number, text in enumerate(edits or ["none: it changes nothing"])
-    ]
-    for number, when in enumerate(whens):
-        label = "acts only if" if alike else f"({number + 1}) only if"
-        rows.append((label, when.describe()))
+    edits, whens = edits_and_whens(steering)
+    texts = [f"block {block}: {text}" for block, text in edits] or ["none: it changes nothing"]
+    rows += [("" if number else "edits", text) for number, text in enumerate(texts)]
+    rows += whens
     if record.settings:
         rows.append(("settings", _values(record.settings)))
     if measured := {name: value for name, value in record.measurements.items() if name != "samples"}:
@@ -51,6 +40,22 @@ def describe(steering: Steering) -> str:
     rows.append(("digest", _digest(steering)))
     width = max(len(label) for label, _ in rows)
     return "\n".join([steering.name, *(f"  {label:<{width}}  {text}" for label, text in rows)])
+
+
+def edits_and_whens(steering: Steering) -> tuple[list[tuple[int, str]], list[tuple[str, str]]]:
+    """What each edit does, with its block; and each `when`, with a label that edits which differ in it refer to."""
+    whens = steering.whens
+    alike = len(whens) < 2 and all(edit.when is not None for edit in steering.edits)
+    edits = [
+        (
+            edit.block,
+            describe_edit(edit)
+            + ("" if alike or edit.when is None else f", if ({whens.index(edit.when) + 1})"),
+        )
+        for edit in sorted(steering.edits, key=lambda edit: edit.block)
+    ]
+    labels = ("acts only if" if alike else f"({number}) only if" for number in range(1, len(whens) + 1))
+    return edits, [(label, when.describe()) for label, when in zip(labels, whens, strict=True)]
 
 
 def describe_edit(edit: Edit) -> str:

@@ -53,7 +53,7 @@ class SteeringFolder:
     @property
     def is_one(self) -> bool:
         """Whether it is a steering itself."""
-        return STEERING.document_path(self.path).exists()
+        return os.path.lexists(STEERING.document_path(self.path))
 
     def subfolders(self) -> list[Path]:
         """The subfolders, each of which should be a steering, by name.
@@ -61,7 +61,7 @@ class SteeringFolder:
         Raises:
             SteeringError: There is no such folder, or it is a steering itself.
         """
-        if not self.path.is_dir():
+        if not _is_folder(self.path):
             raise SteeringError(
                 f"there is no folder {self.path}; give the one whose subfolders each hold a steering, such as those "
                 "that `trimtab learn` writes"
@@ -71,7 +71,7 @@ class SteeringFolder:
                 f"{self.path} is a steering itself; give the folder around it, where each subfolder is a steering "
                 "under its own name"
             )
-        return sorted(one for one in self._inside() if one.is_dir() and not one.name.startswith("."))
+        return self._inside()
 
     def places(self) -> dict[str, Path]:
         """The folder itself, or the subfolders that are steerings, by name.
@@ -79,9 +79,9 @@ class SteeringFolder:
         Raises:
             SteeringError: There is none in it.
         """
-        if not self.path.is_dir() or self.is_one:
+        if not _is_folder(self.path) or self.is_one:
             return {self.name: self.path}  # loading it says what is wrong with it, if anything is
-        found = {one.name: one for one in sorted(self._inside()) if STEERING.document_path(one).exists()}
+        found = {one.name: one for one in self._inside() if SteeringFolder(one).is_one}
         if not found:
             raise SteeringError(
                 f"there is no steering in {self.path}; give a folder with steering.json, or one with such folders in it"
@@ -103,9 +103,17 @@ class SteeringFolder:
 
     def _inside(self) -> list[Path]:
         try:
-            return list(self.path.iterdir())
+            found = sorted(one for one in self.path.iterdir() if not one.name.startswith("."))
         except OSError as error:
             raise SteeringError(f"cannot read {self.path}: {error.strerror or error}") from error
+        return [one for one in found if _is_folder(one)]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 class SteeringSet:

@@ -5,6 +5,7 @@ A token goes to the Hub and nowhere else: what huggingface_hub says of a failure
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ def named(source: str | Path) -> bool:
     """
     text = str(source)
     fits = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text) is not None
-    return fits and isinstance(source, str) and not Path(text.partition("/")[0]).exists()
+    return fits and isinstance(source, str) and not os.path.lexists(text.partition("/")[0])
 
 
 def fetch(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab import instructions
 from trimtab.errors import InstructionError
 from trimtab.files import read_text, write_text
-from trimtab.steering.card import describe_edit
+from trimtab.steering.card import edits_and_whens
 from trimtab.steering.folder import CARD
 from trimtab.steering.record import ModelIdentity, short
 
@@ -40,7 +40,8 @@ def write_card(steering: Steering, folder: Path, license_name: str | None = None
             from huggingface_hub import ModelCard
 
             license_name = getattr(ModelCard(old, ignore_metadata_errors=True).data, "license", None)
-    write_text(path, model_card(steering, folder, license_name))
+    place = folder if folder.name else folder.resolve()  # "." has no name to serve it under
+    write_text(path, model_card(steering, place, license_name))
 
 
 def is_ours(card: str) -> bool:
@@ -85,18 +86,16 @@ def _wanted(steering: Steering) -> list[Instruction]:
 
 def _what(steering: Steering, wanted: list[Instruction]) -> str:
     record = steering.record
+    edits, whens = edits_and_whens(steering)
     lines = [
         "A steering for [trimtab](https://pypi.org/project/trimtab/): small changes of what a model computes inside,",
         "by which it follows an instruction without being told. The weights of the model stay as they are.",
         "",
         f"- **Model:** {record.model}",
         *(f"- **Instruction:** `{one.label}`, as in “{one.phrasings('test')[0]}”" for one in wanted),
-        *(f"- **Acts only if** {when.describe()}" for when in steering.whens),
+        *(f"- **{label.capitalize()}** {when}" for label, when in whens),
         f"- **Method:** {record.method}" + (f", {record.created}" if record.created else ""),
-        *(
-            f"- **Block {edit.block}:** {describe_edit(edit)}"
-            for edit in sorted(steering.edits, key=lambda edit: edit.block)
-        ),
+        *(f"- **Block {block}:** {text}" for block, text in edits),
         f"- **Made by** trimtab {record.version}",
     ]
     return "\n".join(lines)
@@ -172,19 +171,13 @@ def _measured(measurements: Mapping[str, Any]) -> Iterator[str]:
     qualities = [
         name
         for name in ("perplexity", "repetition", "facts")
-        if any(_number((row.get("quality") or {}).get(name)) for _, _, row in rows)
+        if any(_quality(row, name) for _, _, row in rows)
     ]
     yield f"| prompts | condition | number | followed | {''.join(f'{name} | ' for name in qualities)}".rstrip()
     yield f"|---|---|{'---:|' * (2 + len(qualities))}"
     for name, condition, figures in rows:
-        values = [_number((figures.get("quality") or {}).get(one)) or "–" for one in qualities]
-        cells = [
-            name,
-            condition,
-            str(figures.get("n", "–")),
-            _number(figures.get("followed")) or "–",
-            *values,
-        ]
+        values = [_number(figures.get("followed")), *(_quality(figures, one) for one in qualities)]
+        cells = [name, condition, str(figures.get("n", "–")), *(value or "–" for value in values)]
         yield f"| {' | '.join(cells)} |"
     yield ""
     yield (
@@ -211,6 +204,11 @@ def _conditions(found: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
 
 def _number(value: Any) -> str:
     return "" if isinstance(value, bool) or not isinstance(value, int | float) else f"{value:.3g}"
+
+
+def _quality(figures: Mapping[str, Any], name: str) -> str:
+    quality = figures.get("quality")
+    return _number(quality.get(name)) if isinstance(quality, Mapping) else ""
 
 
 def _samples(samples: Any) -> Iterator[str]:

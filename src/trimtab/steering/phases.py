@@ -34,12 +34,14 @@ def row_lengths(given: PromptLengths | None) -> list[int] | None:
     """
     if given is None:
         return None
-    if isinstance(given, Mapping):
-        masked = given.get("attention_mask") is not None
-        given = given["attention_mask"] if masked else torch.ones_like(torch.as_tensor(given["input_ids"]))
+    counted: Any = given
     try:
-        numbers = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError):
+        if isinstance(given, Mapping):
+            counted = given.get("attention_mask")
+            if counted is None:
+                counted = torch.ones_like(torch.as_tensor(given["input_ids"]))
+        numbers = torch.as_tensor(counted)
+    except (KeyError, TypeError, ValueError, RuntimeError):
         numbers = torch.empty(0)
     if numbers.dim() == 2 and not numbers.is_floating_point():
         numbers = (numbers != 0).sum(-1)
@@ -47,8 +49,8 @@ def row_lengths(given: PromptLengths | None) -> list[int] | None:
         numbers = numbers[None]
     if numbers.dim() != 1 or not len(numbers) or numbers.dtype.is_floating_point or bool((numbers < 0).any()):
         raise SteeringError(
-            f"prompt_lengths are numbers of tokens, one for all rows or one for each, or a mask [rows, tokens], not "
-            f"{given!r:.80}"
+            f"prompt_lengths are numbers of tokens, one for all rows or one for each, a mask [rows, tokens], or the "
+            f"tokenised prompts, padded to one length; not {given!r:.80}"
         )
     return [int(number) for number in numbers]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -136,7 +137,7 @@ class Saved:
         Raises:
             SteeringError: There is no such folder or repository, or as of `load`.
         """
-        if Path(source).exists() or not hub.named(source):
+        if os.path.lexists(source) or not hub.named(source):
             return cls.load(source, model, allow_other_model=allow_other_model)
         folder = hub.fetch(
             str(source),

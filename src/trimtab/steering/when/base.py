@@ -71,7 +71,8 @@ class When(ABC):
             SteeringError: It is Python code, which has no content to compare.
         """
         tensors = {name: digest_of(tensor) for name, tensor in self.tensors().items()}
-        return [self.kind, {**self.document(), **tensors}]
+        kind = self.kind or f"{type(self).__module__}.{type(self).__qualname__}"
+        return [kind, {**self.document(), **tensors}]
 
     def document(self) -> dict[str, Any]:
         """What is saved of it in JSON; by default the fields of a dataclass that are no tensors."""

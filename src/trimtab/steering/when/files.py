@@ -29,15 +29,19 @@ _DEEPEST = 16
 _KINDS: dict[str, type[When]] = {kind.kind: kind for kind in (Matches, Resembles, AllOf, AnyOf, Not)}
 
 
-def when_document(when: When) -> dict[str, Any]:
+def when_document(when: When, *, depth: int = 0) -> dict[str, Any]:
     """A `When` as plain JSON, without its tensors.
 
     Raises:
-        SteeringError: It is Python code, or of a class that could not be found again.
+        SteeringError: It is Python code, or it could not be read again.
     """
     when.content()  # refuses what cannot be saved
     if isinstance(when, Parts):
-        return {"kind": when.kind, "parts": [when_document(part) for part in when.parts]}
+        if depth >= _DEEPEST:
+            raise SteeringError(
+                f"a `when` with parts inside each other more than {_DEEPEST} deep cannot be saved; put fewer together"
+            )
+        return {"kind": when.kind, "parts": [when_document(part, depth=depth + 1) for part in when.parts]}
     found, package = _find(when.kind)
     if found is not type(when):
         raise SteeringError(

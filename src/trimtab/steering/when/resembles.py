@@ -54,7 +54,8 @@ class Resembles(When):
             raise SteeringError(
                 f"what is read are the tokens {' or '.join(get_args(ReadTokens))}, not {self.tokens!r}"
             )
-        direction = self.direction.detach().to("cpu", torch.float64)
+        given = self.direction if isinstance(self.direction, Tensor) else torch.empty(0, 0)
+        direction = given.detach().to("cpu", torch.float64)
         norm = float(torch.linalg.vector_norm(direction))
         if direction.dim() != 1 or not math.isfinite(norm) or norm == 0:
             raise SteeringError("the direction must be one vector, finite and not zero")
