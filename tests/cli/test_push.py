@@ -48,6 +48,14 @@ def test_the_users_own_card_is_sent_and_nothing_else_of_the_folder(
 
 
 @pytest.mark.usefixtures("pushed")
+def test_the_license_of_the_card_beside_it_is_kept(run: Run, hub: Hub, steering_folder: Path) -> None:
+    Steering.load(steering_folder).save_pretrained(steering_folder, license="mit")
+    for options, license_name in (((), b"mit"), (("--license", "bsd"), b"bsd")):
+        assert run("push", steering_folder, "me/json", *options).exit_code == 0
+        assert b"license: " + license_name in hub.repositories["me/json"].files()["README.md"]
+
+
+@pytest.mark.usefixtures("pushed")
 def test_commands_take_a_name_of_the_hub(
     run: Run, model_folder: Path, steering_folder: Path, tmp_path: Path
 ) -> None:

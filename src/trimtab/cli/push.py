@@ -10,7 +10,6 @@ import typer
 from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
 from trimtab.errors import SteeringError
-from trimtab.files import read_text
 
 
 def command(
@@ -38,22 +37,21 @@ def command(
     The token is the one that `hf auth login` keeps, or that of the environment variable HF_TOKEN.
     """
     from trimtab.steering.folder import CARD
-    from trimtab.steering.model_card import is_ours
+    from trimtab.steering.model_card import card_beside
     from trimtab.steering.steering import Steering
 
     if repo.count("/") != 1:
         raise SteeringError(f"a repository of the Hub is owner/name, not {repo!r:.100}")
     steering = Steering.load(folder)
-    path = folder / CARD
-    own = read_text(path) if path.exists() else None
+    own, license_kept = card_beside(folder / CARD)
     url = steering.push_to_hub(
         repo,
         revision=revision,
         private=private or None,
         commit_message=message,
         create_pr=pull_request,
-        license=license_name,
-        card=None if own is None or is_ours(own) else own,
+        license=license_name or license_kept,
+        card=own,
     )
     output.print(f"sent to {url}")
     output.result({"url": url, "digest": steering.digest()})

@@ -3,8 +3,4 @@
 from trimtab.steering.record import ModelIdentity, Record
 from trimtab.steering.steering import Steering
 
-__all__ = [
-    "ModelIdentity",
-    "Record",
-    "Steering",
-]
+__all__ = ["ModelIdentity", "Record", "Steering"]

@@ -30,10 +30,6 @@ def find_decoder_blocks(model: nn.Module, path: str | None = None) -> DecoderBlo
 
     Of a model with several towers, only the language model is searched.
 
-    Args:
-        model: A causal language model of transformers.
-        path: Where the blocks are, to be used instead of searching.
-
     Raises:
         ModelError: If there is nothing at `path`, or no (or no single) fitting list is found without it.
     """

@@ -40,11 +40,7 @@ class SteeringFolder:
 
     @classmethod
     def found(cls, place: str | Path) -> SteeringFolder:
-        """The folder of that path or, where there is none, what `owner/name` or `owner/name@revision` has on the Hub.
-
-        Raises:
-            SteeringError: The Hub does not give it.
-        """
+        """The folder of that path or, where there is none, that of `owner/name` or `owner/name@revision`."""
         repo, _, revision = Path(place).as_posix().partition("@")
         if os.path.lexists(Path(place).expanduser()) or not hub.named(repo):
             return cls(place)
@@ -56,11 +52,7 @@ class SteeringFolder:
         return os.path.lexists(STEERING.document_path(self.path))
 
     def subfolders(self) -> list[Path]:
-        """The subfolders, each of which should be a steering, by name.
-
-        Raises:
-            SteeringError: There is no such folder, or it is a steering itself.
-        """
+        """The subfolders, each of which should be a steering, by name."""
         if not _is_folder(self.path):
             raise SteeringError(
                 f"there is no folder {self.path}; give the one whose subfolders each hold a steering, such as those "
@@ -74,11 +66,7 @@ class SteeringFolder:
         return self._inside()
 
     def places(self) -> dict[str, Path]:
-        """The folder itself, or the subfolders that are steerings, by name.
-
-        Raises:
-            SteeringError: There is none in it.
-        """
+        """The folder itself, or the subfolders that are steerings, by name."""
         if not _is_folder(self.path) or self.is_one:
             return {self.name: self.path}  # loading it says what is wrong with it, if anything is
         found = {one.name: one for one in self._inside() if SteeringFolder(one).is_one}
@@ -89,14 +77,7 @@ class SteeringFolder:
         return found
 
     def load(self, model: ModelIdentity | None = None) -> dict[str, Steering]:
-        """Its steerings by name.
-
-        Args:
-            model: The model they must be for; None does not ask.
-
-        Raises:
-            SteeringError: There is none, or one is damaged or for another model.
-        """
+        """Its steerings by name."""
         from trimtab.steering.steering import Steering
 
         return {name: Steering.load(place, model) for name, place in self.places().items()}

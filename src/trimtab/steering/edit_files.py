@@ -56,11 +56,7 @@ def edits_tensors(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, Ten
 def read_edits(
     document: Mapping[str, Any], tensors: dict[str, Tensor], model: ModelIdentity, where: Path
 ) -> tuple[Edit, ...]:
-    """Read what `edits_document` and `edits_tensors` gave.
-
-    Raises:
-        SteeringError: An edit or a `when` is damaged, or does not fit the model.
-    """
+    """Read what `edits_document` and `edits_tensors` gave."""
     listed = take(document, "conditions", list, where) if "conditions" in document else []
     whens = [
         read_when(values, f"conditions.{number}", tensors, model, where)
@@ -80,11 +76,7 @@ def read_edit(
     where: str | Path,
     whens: Sequence[When] = (),
 ) -> Edit:
-    """Read one edit of those that `edits_document` and `edits_tensors` gave.
-
-    Raises:
-        SteeringError: The edit is damaged, or does not fit the shape.
-    """
+    """Read one edit of those that `edits_document` and `edits_tensors` gave."""
     blocks, width = shape
     place = f"{where} (edit {number})"
     if not isinstance(values, dict):

@@ -80,12 +80,6 @@ def write_folder(
     files in it stay); one that holds anything else is left alone. Tensors are stored as contiguous float32. `version`:
     the oldest format version whose readers understand the document: steerings with conditions have 2, so that
     an older trimtab refuses them, where it would otherwise steer every prompt.
-
-    Returns:
-        The folder.
-
-    Raises:
-        SteeringError: The folder is a file, holds something else or cannot be written; or a value is not plain JSON.
     """
     folder = Path(folder)
     # Clones: safetensors refuses tensors that share memory, as the u and p of one edit may.
@@ -127,9 +121,6 @@ def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dic
         The document (without its format and checksum keys), the tensors by name, and None or the reason why a checksum
         does not fit. The caller looks at the content first, because "block 99 of 32" helps more than "was changed",
         and must then refuse if there is a reason.
-
-    Raises:
-        SteeringError: The folder or a file is missing, unreadable, of another kind, or of a newer format version.
     """
     folder = Path(folder)
     try:
@@ -157,11 +148,7 @@ def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dic
 
 
 def read_tensors(content: bytes, where: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file, by name.
-
-    Raises:
-        SteeringError: It is damaged or cut off.
-    """
+    """Read the tensors of a safetensors file, by name."""
     try:
         tensors: dict[str, Tensor] = parse_tensors(content)
     # Damaged headers surface as any of these, depending on the byte that was hit.
@@ -226,11 +213,7 @@ def _read(path: Path, kind: FileKind) -> bytes:
 
 
 def check_folder(folder: Path) -> None:
-    """Let only a missing or empty folder, or one that this project wrote, be written to.
-
-    Raises:
-        SteeringError: It is another one, or no folder.
-    """
+    """Let only a missing or empty folder, or one that this project wrote, be written to."""
     if folder.is_symlink() and not folder.exists():
         raise SteeringError(f"{folder} is a link to nothing; choose another folder")
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -73,11 +73,7 @@ def on(
 
 
 def blocks_of(model: Any, path: str | None = None) -> DecoderBlocks:
-    """The decoder blocks of what may be a model of transformers; see `find_decoder_blocks`.
-
-    Raises:
-        ModelError: If it is none, or they are not found.
-    """
+    """The decoder blocks of what may be a model of transformers; see `find_decoder_blocks`."""
     if not isinstance(model, nn.Module) or not hasattr(getattr(model, "config", None), "get_text_config"):
         inside = " (a pipeline has its model in .model)" if hasattr(model, "model") else ""
         raise ModelError(
@@ -87,11 +83,7 @@ def blocks_of(model: Any, path: str | None = None) -> DecoderBlocks:
 
 
 def rows_of(steering: Steerings) -> list[Steering | None]:
-    """One steering (or None) for each row, or one that serves all.
-
-    Raises:
-        SteeringError: If it is something else, or there is none at all.
-    """
+    """One steering (or None) for each row, or one that serves all."""
     rows = [steering] if steering is None or isinstance(steering, Steering) else list(steering)
     if not rows:
         raise SteeringError("there are no steerings; give one for all rows, or one (or None) for each")
@@ -102,11 +94,7 @@ def rows_of(steering: Steerings) -> list[Steering | None]:
 
 
 def edits_of(rows: Sequence[Steering | None]) -> list[Sequence[Edit]]:
-    """The edits of each row.
-
-    Raises:
-        SteeringError: If a steering acts only on some prompts.
-    """
+    """The edits of each row."""
     for one in rows:
         if one is not None and one.whens:
             raise SteeringError(
@@ -118,13 +106,7 @@ def edits_of(rows: Sequence[Steering | None]) -> list[Sequence[Edit]]:
 
 
 def held_identity(model: Any, tokenizer: Any = None, place: DecoderBlocks | None = None) -> ModelIdentity:
-    """Which model it is that somebody holds.
-
-    Args:
-        model: A causal language model of transformers.
-        tokenizer: Its tokenizer; without one the chat template counts as plain.
-        place: Its decoder blocks, if they are known.
-    """
+    """Which model it is that somebody holds."""
     blocks = (place or blocks_of(model)).blocks
     weights = None if model.training else weights_digest(model, blocks)  # training changes them
     return model_identity(model.config, tokenizer, blocks=len(blocks), weights=weights)

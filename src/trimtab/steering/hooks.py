@@ -96,10 +96,7 @@ class Steered:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         running: _Running | None = vars(self._place.decoder).get(_PLACE)
         if running is not None:

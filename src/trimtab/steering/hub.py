@@ -39,19 +39,9 @@ def fetch(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> Path:
-    """The folder with the files of a steering, from the Hub or its cache.
+    """The folder with the two files of a steering, from the Hub or its cache; options as of `from_pretrained`.
 
-    Args:
-        repo: The repository, `owner/name`; the two files of its steering are fetched and nothing else.
-        revision: A branch, a tag or a commit; None for the main branch.
-        check_size: Is told how many bytes would be fetched and what from, and raises if those are too many.
-        token: A token of the Hub; None for the one that `hf auth login` keeps, False for none.
-        cache_dir: Where to keep them; None for the Hub's own cache.
-        local_files_only: Ask the cache alone.
-        force_download: Fetch them though they are in the cache.
-
-    Raises:
-        SteeringError: The Hub does not give it.
+    `check_size` is told how many bytes would be fetched and what from, and raises if those are too many.
     """
     from huggingface_hub import errors, snapshot_download
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from trimtab.steering.documents import sha256
 from trimtab.steering.record import ModelIdentity
 
 PLAIN = "plain"
@@ -21,16 +21,7 @@ def model_identity(
     revision: str | None = None,
     weights: str | None = None,
 ) -> ModelIdentity:
-    """Which model this is, the same for whatever runs it.
-
-    Args:
-        config: Its config, as transformers reads it.
-        tokenizer: Its tokenizer.
-        blocks: How many decoder blocks it has.
-        model_id: What to call it; None calls it what `load` calls what it was loaded from.
-        revision: The commit of its repository; None takes what the config knows.
-        weights: Its `weights_digest`, if it is known.
-    """
+    """Which model this is, the same for whatever runs it; without an id or a revision, as its config knows them."""
     return ModelIdentity(
         id=model_id or _name_of(getattr(config, "_name_or_path", "")) or config.model_type,
         revision=revision or getattr(config, "_commit_hash", None),
@@ -70,4 +61,4 @@ def template_digest(tokenizer: Any) -> str:
     template = tokenizer.chat_template
     if not isinstance(template, str):  # some tokenizers name several templates
         template = json.dumps(template, sort_keys=True, ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(template.encode()).hexdigest()
+    return sha256(template.encode())

@@ -26,27 +26,25 @@ _QUESTION = "Tell me about the tides."
 
 
 def write_card(steering: Steering, folder: Path, license_name: str | None = None) -> None:
-    """Write the card beside a steering's files, unless somebody wrote one of their own; one of ours keeps its license.
-
-    Raises:
-        TrimtabError: It cannot be written.
-    """
+    """Write the card beside a steering's files, unless somebody wrote their own; one of ours keeps its license."""
     path = folder / CARD
-    if path.exists():
-        old = read_text(path)
-        if not is_ours(old):
-            return
-        if license_name is None:
-            from huggingface_hub import ModelCard
-
-            license_name = getattr(ModelCard(old, ignore_metadata_errors=True).data, "license", None)
+    own, license_kept = card_beside(path)
+    if own is not None:
+        return
     place = folder if folder.name else folder.resolve()  # "." has no name to serve it under
-    write_text(path, model_card(steering, place, license_name))
+    write_text(path, model_card(steering, place, license_name or license_kept))
 
 
-def is_ours(card: str) -> bool:
-    """Whether a card was written by `write_card`, and nobody made it their own since."""
-    return _MARK in card
+def card_beside(path: Path) -> tuple[str | None, str | None]:
+    """The card that somebody wrote or made their own, if there is one; and the license that one of ours names."""
+    if not path.exists():
+        return None, None
+    found = read_text(path)
+    if _MARK not in found:
+        return found, None
+    from huggingface_hub import ModelCard
+
+    return None, getattr(ModelCard(found, ignore_metadata_errors=True).data, "license", None)
 
 
 def model_card(steering: Steering, place: str | Path, license_name: str | None = None) -> str:

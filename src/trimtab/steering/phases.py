@@ -27,11 +27,7 @@ _UNKNOWN = (
 
 
 def row_lengths(given: PromptLengths | None) -> list[int] | None:
-    """The prompt tokens of each row, padding not counted; one number where it is that of all rows.
-
-    Raises:
-        SteeringError: If they are no whole numbers from 0 on.
-    """
+    """The prompt tokens of each row, padding not counted; one number where it is that of all rows."""
     if given is None:
         return None
     counted: Any = given
@@ -79,14 +75,8 @@ class TokenPhases:
     ) -> None:
         """Looks at what the decoder is about to be run with.
 
-        Args:
-            args: Its arguments.
-            kwargs: Its arguments by name.
-            lengths: The prompt tokens of each row, or a bool mask `[rows, tokens]` of the generated ones; None goes
-                by the cache.
-
-        Raises:
-            SteeringError: If the cache does not tell.
+        `lengths`: the prompt tokens of each row, or bool `[rows, tokens]`, true at generated ones; None goes by the
+        cache.
         """
         self._inputs.clear()
         if isinstance(lengths, Tensor):
@@ -137,16 +127,7 @@ class TokenPhases:
         return self._mask.to(hidden.device)
 
     def note(self, block: int, args: tuple[Any, ...], *, again: bool) -> None:
-        """Makes sure that a block which is computed again, for its gradient, belongs to the last forward pass.
-
-        Args:
-            block: Its number.
-            args: What it was called with.
-            again: Whether its decoder is not running.
-
-        Raises:
-            ModelError: If it is computed again for an earlier pass, whose tokens are forgotten.
-        """
+        """Makes sure that a block which is computed again, for its gradient, belongs to the last forward pass."""
         place = args[0].data_ptr() if args and isinstance(args[0], Tensor) else None
         if not again and place is not None:
             self._inputs[block] = place
@@ -193,11 +174,7 @@ def _cache(given: Mapping[str, Any]) -> Any:
 
 
 def times(rows: int, given: int) -> int:
-    """How often each of the given rows stands in a batch of `rows` (beams, several samples).
-
-    Raises:
-        ModelError: If they don't fit.
-    """
+    """How often each of the given rows stands in a batch of `rows` (beams, several samples)."""
     if rows % given:
         raise ModelError(f"a batch of {rows} rows was run with steerings for {given}")
     return rows // given

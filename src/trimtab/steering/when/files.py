@@ -30,11 +30,7 @@ _KINDS: dict[str, type[When]] = {kind.kind: kind for kind in (Matches, Resembles
 
 
 def when_document(when: When, *, depth: int = 0) -> dict[str, Any]:
-    """A `When` as plain JSON, without its tensors.
-
-    Raises:
-        SteeringError: It is Python code, or it could not be read again.
-    """
+    """A `When` as plain JSON, without its tensors."""
     when.content()  # refuses what cannot be saved
     if isinstance(when, Parts):
         if depth >= _DEEPEST:
@@ -70,11 +66,7 @@ def read_when(
     *,
     depth: int = 0,
 ) -> When:
-    """Read what `when_document` and `when_tensors` gave.
-
-    Raises:
-        SteeringError: It is damaged, of an unknown kind, or does not fit the model.
-    """
+    """Read what `when_document` and `when_tensors` gave."""
     place = f"{where} ({name})"
     if not isinstance(values, Mapping):
         raise SteeringError(f"{place} must be an object, not {values!r:.60}")
