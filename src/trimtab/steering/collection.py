@@ -29,9 +29,7 @@ MATCHES: tuple[Match, ...] = get_args(Match)
 class SteeringFolder:
     """A folder that is a steering, or that has some.
 
-    Attributes:
-        path: The folder.
-        name: What to call it if it is one.
+    `name` is what to call it if it is one.
     """
 
     def __init__(self, path: str | Path, name: str | None = None) -> None:
@@ -167,42 +165,43 @@ def _sum(parts: Sequence[Steering | None]) -> Steering | None:
     return functools.reduce(operator.add, found) if found and len(found) == len(parts) else None
 
 
+# IFEval's name of an instruction, and of its field, for what this project's own asks for too.
+_OURS = {
+    "keywords": "include",
+    "forbidden_words": "exclude",
+    "number_sentences": "sentences",
+    "number_words": "words",
+}
+_FIELDS = {
+    "include": "keywords",
+    "exclude": "forbidden_words",
+    "sentences": "num_sentences",
+    "words": "num_words",
+}
+
+
 def _key(name: str, params: Mapping[str, Any], match: Match) -> str:
     """What an instruction asks for; IFEval's way to say it and this project's own give one key."""
-    name, params = _COUNTERPARTS.get(name, lambda given: (name, given))(params)
-    return name if match == "type" else f"{name} {json.dumps(params, sort_keys=True)}"
+    name = _OURS.get(name, name)
+    if match == "type":
+        return name
+    if name in ("include", "exclude"):
+        params = {"words": _words(params, _FIELDS[name])}
+    elif name in ("sentences", "words"):
+        low, high = _amount(params, _FIELDS[name])
+        params = {"low": low, "high": high}
+    return f"{name} {json.dumps(params, sort_keys=True)}"
 
 
-def _words_of(name: str, field: str) -> Any:
-    def normal(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        listed = [*params.get(field, []), *(params.get("words") or [])]
-        if params.get("word"):
-            listed.append(params["word"])
-        return name, {"words": sorted({word.strip().lower() for word in listed})}
-
-    return normal
+def _words(params: Mapping[str, Any], field: str) -> list[str]:
+    listed = [*params.get(field, []), *(params.get("words") or []), params.get("word") or ""]
+    return sorted({word.strip().lower() for word in listed if word})
 
 
-def _amount_of(name: str, field: str) -> Any:
-    def normal(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        low, high = params.get("at_least"), params.get("at_most")
-        if params.get("exactly") is not None:
-            low = high = params["exactly"]
-        if field in params:
-            less = params.get("relation") == "less than"
-            low, high = (None, params[field] - 1) if less else (params[field], None)
-        return name, {"low": low, "high": high}
-
-    return normal
-
-
-_COUNTERPARTS = {
-    "include": _words_of("include", "keywords"),
-    "keywords": _words_of("include", "keywords"),
-    "exclude": _words_of("exclude", "forbidden_words"),
-    "forbidden_words": _words_of("exclude", "forbidden_words"),
-    "sentences": _amount_of("sentences", "num_sentences"),
-    "number_sentences": _amount_of("sentences", "num_sentences"),
-    "words": _amount_of("words", "num_words"),
-    "number_words": _amount_of("words", "num_words"),
-}
+def _amount(params: Mapping[str, Any], field: str) -> tuple[Any, Any]:
+    if field in params:
+        less = params.get("relation") == "less than"
+        return (None, params[field] - 1) if less else (params[field], None)
+    if params.get("exactly") is not None:
+        return params["exactly"], params["exactly"]
+    return params.get("at_least"), params.get("at_most")

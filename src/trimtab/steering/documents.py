@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,14 @@ def take(document: Mapping[str, Any], key: str, kinds: type | tuple[type, ...], 
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
         names = " or ".join(_JSON_NAMES[kind] for kind in allowed)
         raise SteeringError(f"{where}: '{key}' must be {names}, not {value!r:.60}")
+    return value
+
+
+def take_one_of(document: Mapping[str, Any], key: str, words: Sequence[str], where: str | Path) -> Any:
+    """Take one of a few words out of a document, or say what is wrong with it."""
+    value = take(document, key, str, where)
+    if value not in words:
+        raise SteeringError(f"{where}: {key} must be one of {', '.join(words)}, not {value!r:.60}")
     return value
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from torch import Tensor
 
 from trimtab.errors import SteeringError
-from trimtab.steering.documents import finite_number, finite_vector, take
+from trimtab.steering.documents import finite_number, finite_vector, take, take_one_of
 from trimtab.steering.edits import Edit, TokenScope
 from trimtab.steering.when import When
 from trimtab.steering.when.files import read_when, when_tensors
@@ -82,13 +82,9 @@ def read_edit(
     if not isinstance(values, dict):
         raise SteeringError(f"{place} must be an object, not {values!r:.60}")
     block = take(values, "block", int, place)
-    tokens = take(values, "tokens", str, place)
     if not 0 <= block < blocks:
         raise SteeringError(f"{place}: block {block} is out of range, the model has blocks 0 to {blocks - 1}")
-    if tokens not in get_args(TokenScope):
-        raise SteeringError(
-            f"{place}: tokens must be one of {', '.join(get_args(TokenScope))}, not {tokens!r:.60}"
-        )
+    tokens = take_one_of(values, "tokens", get_args(TokenScope), place)
     gated = take(values, "gated", bool, place)
     when = None
     if "condition" in values:

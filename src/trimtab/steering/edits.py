@@ -145,13 +145,7 @@ def change(hidden: Tensor, u: Tensor, alpha: Tensor, p: Tensor | None, coefficie
 
 
 def apply_edits(hidden: Tensor, edits: Sequence[Edit], generated: Tensor | None = None) -> Tensor:
-    """Applies edits of one block to all rows of `hidden`: the readable form of `EditTable.apply`.
-
-    Args:
-        hidden: `[rows, tokens, d]`.
-        edits: Edits, all of the same block.
-        generated: Bool `[rows, tokens]` or `[1, tokens]`, true for tokens the model wrote; None for none.
-    """
+    """Applies edits of one block to all rows alike; otherwise as `EditTable.apply`."""
     return EditTable([list(edits)]).apply(hidden, generated)
 
 

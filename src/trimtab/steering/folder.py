@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialize_tensors
 from torch import Tensor
@@ -37,11 +37,7 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True)
 class FileKind:
-    """What a folder holds.
-
-    Attributes:
-        stem: Its two files are `stem.json` and `stem.safetensors`, and the JSON says `"format": "trimtab-stem"`.
-    """
+    """What a folder holds: `stem.json`, which says `"format": "trimtab-stem"`, and `stem.safetensors`."""
 
     stem: str
 
@@ -152,14 +148,7 @@ def read_tensors(content: bytes, where: str | Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = parse_tensors(content)
     # Damaged headers surface as any of these, depending on the byte that was hit.
-    except (
-        safetensors.SafetensorError,
-        ValueError,
-        TypeError,
-        KeyError,
-        RuntimeError,
-        AttributeError,
-    ) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
         raise SteeringError(f"{where} is damaged or cut off ({error}); fetch or learn it again") from error
     return tensors
 

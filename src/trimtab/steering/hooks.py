@@ -140,10 +140,8 @@ class _RowEdits:
             width = next(edit.width for row in rows for edit in row)
             if width != hidden.shape[-1]:
                 raise ModelError(f"an edit of block {block} has width {width}, the model {hidden.shape[-1]}")
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-            ):  # gradients may pass later, whoever uses it first
+            # Gradients may pass later, whoever uses it first.
+            with torch.inference_mode(False), torch.no_grad():
                 self._tables[key] = EditTable(rows, dtype=dtype, device=hidden.device)
         table = self._tables[key]
         if table.rows in (1, len(hidden)):

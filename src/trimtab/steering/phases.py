@@ -160,10 +160,8 @@ class TokenPhases:
             return 0
         try:
             return int(cache.get_seq_length())
-        except (
-            AttributeError,
-            ValueError,
-        ):  # a state of a fixed size, which does not say how much went into it
+        except (AttributeError, ValueError):
+            # A state of a fixed size, which does not say how much went into it.
             began = not hasattr(cache, "has_previous_state") or cache.has_previous_state()
             return self._seen if began else 0
 

@@ -6,11 +6,10 @@ A hook reads the output of its own block: what `output_hidden_states` calls the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from trimtab.steering.blocks import DecoderBlocks, hidden_of
 
@@ -44,10 +43,7 @@ def reading(
         except _EnoughReadError:
             return
 
-    handles: list[RemovableHandle] = []
-    try:
-        handles.extend(place.blocks[block].register_forward_hook(hook(block)) for block in blocks)
+    with ExitStack() as handles:
+        for block in blocks:
+            handles.callback(place.blocks[block].register_forward_hook(hook(block)).remove)
         yield run
-    finally:
-        for handle in handles:
-            handle.remove()

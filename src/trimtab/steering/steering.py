@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from trimtab.errors import SteeringError
 from trimtab.steering import card as steering_card
 from trimtab.steering.documents import canonical_digest, finite_number
@@ -143,7 +141,7 @@ class Steering(Saved):
         self.check_model(identity, allow_other_model=True)
         settings = {**self.record.settings, "moved_from": self.record.model.to_dict()}
         record = dataclasses.replace(self.record, model=identity, settings=settings, measurements={})
-        return Steering(name=self.name, edits=self.edits, record=record)
+        return dataclasses.replace(self, record=record)
 
     def __add__(self, other: Steering) -> Steering:
         """Both steerings at once: the union of their edits.
@@ -188,7 +186,7 @@ class Steering(Saved):
         record = dataclasses.replace(
             self.record, settings={**self.record.settings, "scale": scale}, measurements={}
         )
-        return Steering(name=self.name, edits=edits, record=record)
+        return dataclasses.replace(self, edits=edits, record=record)
 
     __rmul__ = __mul__
 
@@ -212,10 +210,8 @@ class Steering(Saved):
         if self.whens:
             document["conditions"] = [when.content() for when in self.whens]
         content.update(canonical_digest(document).encode())
-        for edit in self.edits:
-            for tensor in (edit.u, edit.p):
-                if tensor is not None:
-                    content.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        for tensor in (tensor for edit in self.edits for tensor in (edit.u, edit.p) if tensor is not None):
+            content.update(tensor.numpy().tobytes())
         return "sha256:" + content.hexdigest()
 
     def on(

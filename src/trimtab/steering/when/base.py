@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
@@ -129,6 +129,8 @@ class When(ABC):
 class Parts(When):
     """Several put together; those of the same kind inside are taken apart."""
 
+    combine: ClassVar[Callable[[Iterable[bool]], bool]]
+    word: ClassVar[str]
     parts: tuple[When, ...]
 
     def __post_init__(self) -> None:
@@ -151,6 +153,14 @@ class Parts(When):
         reasons = (part.refusal(model, allow_other_model=allow_other_model) for part in self.parts)
         return next(filter(None, reasons), None)
 
+    def holds(self, prompt: Prompt, read: Reader) -> bool:
+        """Whether all or any of the parts hold."""
+        return type(self).combine(part.holds(prompt, read) for part in self.parts)
+
+    def describe(self) -> str:
+        """The parts in words."""
+        return f" {self.word} ".join(f"({part.describe()})" for part in self.parts)
+
     def content(self) -> list[Any]:
         """That of the parts."""
         return [self.kind, *(part.content() for part in self.parts)]
@@ -163,28 +173,16 @@ class AllOf(Parts):
     """All of them hold."""
 
     kind = "all"
-
-    def holds(self, prompt: Prompt, read: Reader) -> bool:
-        """Whether all parts hold."""
-        return all(part.holds(prompt, read) for part in self.parts)
-
-    def describe(self) -> str:
-        """The parts in words."""
-        return " and ".join(f"({part.describe()})" for part in self.parts)
+    combine = all
+    word = "and"
 
 
 class AnyOf(Parts):
     """At least one of them holds."""
 
     kind = "any"
-
-    def holds(self, prompt: Prompt, read: Reader) -> bool:
-        """Whether a part holds."""
-        return any(part.holds(prompt, read) for part in self.parts)
-
-    def describe(self) -> str:
-        """The parts in words."""
-        return " or ".join(f"({part.describe()})" for part in self.parts)
+    combine = any
+    word = "or"
 
 
 class Not(Parts):

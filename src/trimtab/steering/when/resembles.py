@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trimtab.errors import SteeringError
-from trimtab.steering.documents import finite_number, finite_vector, take
+from trimtab.steering.documents import finite_number, finite_vector, take, take_one_of
 from trimtab.steering.record import ModelIdentity
 from trimtab.steering.when.base import Prompt, Reader, ReadTokens, When, digest_of
 
@@ -122,11 +122,6 @@ class Resembles(When):
         cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor], model: ModelIdentity, where: str | Path
     ) -> Self:
         """Reads it; files of the first versions name no model, which is then that of the steering."""
-        tokens = take(values, "tokens", str, where)
-        if tokens not in get_args(ReadTokens):
-            raise SteeringError(
-                f"{where}: tokens must be one of {', '.join(get_args(ReadTokens))}, not {tokens!r:.60}"
-            )
         if "model" in values:
             model = ModelIdentity.from_dict(take(values, "model", dict, where), f"{where} (model)")
         return cls(
@@ -134,6 +129,6 @@ class Resembles(When):
             block=take(values, "block", int, where),
             direction=finite_vector(tensors, "direction", (model.width,), where),
             threshold=finite_number(values.get("threshold"), "threshold", where),
-            tokens=tokens,
+            tokens=take_one_of(values, "tokens", get_args(ReadTokens), where),
             measurements=take(values, "measurements", dict, where),
         )
