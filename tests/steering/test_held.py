@@ -153,6 +153,14 @@ class TestPhases:
         with pytest.raises(SteeringError, match="prompt_lengths are numbers of tokens"):
             steering.on(engine.model, prompt_lengths=lengths)
 
+    def test_lengths_of_another_number_of_prompts(self, engine: Any) -> None:
+        inputs = inputs_of(engine, PROMPTS)
+        with (
+            random_steering(engine, 1, "generated").on(engine.model, prompt_lengths=[2, 3]),
+            pytest.raises(ModelError, match="3 rows was run with prompt lengths for 2"),
+        ):
+            logits(engine.model, **inputs)
+
 
 class TestRows:
     def test_one_steering_for_each_row(self, engine: Any) -> None:

@@ -12,17 +12,11 @@ from trimtab.errors import ModelError
 
 @dataclass(frozen=True)
 class DecoderBlocks:
-    """The decoder blocks of a model.
+    """The decoder blocks of a model, first to last, and what they belong to."""
 
-    Attributes:
-        path: Their name inside the model, `"model.layers"` say.
-        blocks: The modules, first to last.
-        decoder: The module they belong to. It takes token ids and runs the blocks, without the head.
-    """
-
-    path: str
+    path: str  # their name inside the model, "model.layers" say
     blocks: tuple[nn.Module, ...]
-    decoder: nn.Module
+    decoder: nn.Module  # takes token ids and runs the blocks, without the head
 
 
 def find_decoder_blocks(model: nn.Module, path: str | None = None) -> DecoderBlocks:
@@ -61,11 +55,7 @@ def find_decoder_blocks(model: nn.Module, path: str | None = None) -> DecoderBlo
 def block_list(
     model: nn.Module, count: int | None, inside: str = "", hint: str = ""
 ) -> tuple[str, nn.ModuleList]:
-    """The path and the list of decoder blocks: the ModuleList of that length at the shortest path inside a module.
-
-    Raises:
-        ModelError: There is no such list, or more than one; the message ends with the hint.
-    """
+    """The path and the list of decoder blocks: the ModuleList of that length at the shortest path inside a module."""
     lists = [
         (path, module)
         for path, module in model.named_modules()
@@ -88,11 +78,7 @@ def _at(model: nn.Module, path: str, modules: nn.ModuleList) -> DecoderBlocks:
 
 
 def hidden_of(output: Any) -> Tensor:
-    """The hidden states `[rows, tokens, d]` in the output of a block.
-
-    Raises:
-        ModelError: If the output is neither a tensor of that shape nor a tuple that begins with one.
-    """
+    """The hidden states `[rows, tokens, d]` in the output of a block."""
     hidden = output[0] if isinstance(output, tuple | list) and output else output
     if not isinstance(hidden, Tensor) or hidden.dim() != 3:
         shape = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__

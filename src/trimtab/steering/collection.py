@@ -106,9 +106,6 @@ class SteeringSet:
         steerings: All of one model.
         match: `exact`: the instruction and its parameters are the same (`include` and IFEval's `keywords` of one word
             list are); `type`: the parameters may differ, as where one vector stands for "some number of bullets".
-
-    Raises:
-        SteeringError: There are none, two are for the same, or one for everything is among others.
     """
 
     def __init__(self, steerings: Sequence[Steering], match: Match = "exact") -> None:

@@ -130,22 +130,15 @@ class Edit:
 def change(hidden: Tensor, u: Tensor, alpha: Tensor, p: Tensor | None, coefficients: Tensor) -> Tensor:
     """What `k` simultaneous edits add to `hidden`: `((A + H P^T) * C) U`.
 
-    Args:
-        hidden: `[..., d]`.
-        u: `[k, d]`, the vectors added.
-        alpha: `[k]`, the constant coefficients.
-        p: `[k, d]`, the gates, or None for zeros.
-        coefficients: Broadcastable to `[..., k]`: how much of each edit each token gets (0 for none).
-
-    Returns:
-        The change, broadcastable to `[..., d]`, in the dtype of `u`.
+    `hidden` is `[..., d]`, `u` and `p` `[k, d]`, `alpha` `[k]`. `coefficients`, how much of each edit each token gets,
+    are broadcastable to `[..., k]`; the change is then to `[..., d]`, in the dtype of `u`.
     """
     amount = alpha if p is None else torch.nn.functional.linear(hidden.to(p.dtype), p, alpha)
     return (amount * coefficients) @ u
 
 
 def apply_edits(hidden: Tensor, edits: Sequence[Edit], generated: Tensor | None = None) -> Tensor:
-    """Applies edits of one block to all rows alike; otherwise as `EditTable.apply`."""
+    """Applies edits of one block to all rows of `hidden`, `[rows, tokens, d]`; otherwise as `EditTable.apply`."""
     return EditTable([list(edits)]).apply(hidden, generated)
 
 
@@ -155,10 +148,7 @@ class EditTable:
     Distinct edits are stacked once; a matrix of coefficients says which row gets which. Edits without a gate
     don't depend on `h`: they are summed up front, per row, and cost one addition.
 
-    Args:
-        rows: The edits of each row, all of one block. One row serves a batch of any size.
-        dtype: What to compute in; hidden states of lower precision are raised to it and cast back.
-        device: Where the hidden states live.
+    One row serves a batch of any size. Hidden states of lower precision than `dtype` are raised to it and cast back.
     """
 
     def __init__(
@@ -219,9 +209,8 @@ class EditTable:
     def apply(self, hidden: Tensor, generated: Tensor | None = None) -> Tensor:
         """The edited hidden states, in the dtype and on the device of the given ones.
 
-        Args:
-            hidden: `[rows, tokens, d]`; left as it is.
-            generated: Bool `[rows, tokens]` or `[1, tokens]`, true for tokens the model wrote; None for none.
+        `hidden` is `[rows, tokens, d]` and left as it is; `generated` bool `[rows, tokens]` or `[1, tokens]`, true for
+        tokens the model wrote.
         """
         if self.is_nothing:
             return hidden

@@ -50,19 +50,9 @@ class Steered:
     add up when they are nested; prompt lengths are then those of the innermost context that gives any. One thread at
     a time: hooks are the model's.
 
-    Args:
-        place: The decoder blocks of the model.
-        rows: The edits of each row of the batch. A batch of several times as many rows (beams, several samples)
-            has the rows of a prompt next to each other. A single row serves all.
-        prompt_lengths: How many tokens of each row (or of all) are its prompt, padding not counted; what comes
-            later counts as generated. Or bool `[rows, tokens]`, true at generated tokens. None: as the cache tells (see
-            `trimtab.steering.phases`).
-        learning: Edits that are being learned, for all rows alike.
-        model: What is called, around the decoder; it is watched too, so that no call goes by unsteered.
-
-    Raises:
-        ModelError: If the model has no such block. While entered, a forward pass raises it if a batch or a width does
-            not fit, or if a block with edits did not pass its hook.
+    `rows` are the edits of each row of the batch, and `prompt_lengths` the prompt tokens of each (or of all), or bool
+    `[rows, tokens]`, true at generated tokens. Edits that are being learned act on all rows alike. `model` is what is
+    called, around the decoder; it is watched too, so that no call goes by unsteered.
     """
 
     def __init__(

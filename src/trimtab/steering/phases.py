@@ -115,7 +115,7 @@ class TokenPhases:
         ends = self._ends[1].to(positions.device)
         self._ends = (lengths, ends)
         if len(positions) > 1 and len(ends) > 1:
-            ends = ends.repeat_interleave(times(len(positions), len(ends)))
+            ends = ends.repeat_interleave(times(len(positions), len(ends), "prompt lengths"))
         self._mask = positions >= ends[:, None]
 
     def generated(self, hidden: Tensor) -> Tensor:
@@ -123,7 +123,8 @@ class TokenPhases:
         if self._mask is None:
             raise ModelError("a decoder block was run outside its decoder: its tokens can't be told apart")
         if len(self._mask) not in (1, len(hidden)):
-            self._mask = self._mask.repeat_interleave(times(len(hidden), len(self._mask)), dim=0)
+            again = times(len(hidden), len(self._mask), "prompt lengths")
+            self._mask = self._mask.repeat_interleave(again, dim=0)
         return self._mask.to(hidden.device)
 
     def note(self, block: int, args: tuple[Any, ...], *, again: bool) -> None:
@@ -171,8 +172,8 @@ def _cache(given: Mapping[str, Any]) -> Any:
     return given.get("cache_params") if cache is None else cache
 
 
-def times(rows: int, given: int) -> int:
+def times(rows: int, given: int, what: str = "steerings") -> int:
     """How often each of the given rows stands in a batch of `rows` (beams, several samples)."""
     if rows % given:
-        raise ModelError(f"a batch of {rows} rows was run with steerings for {given}")
+        raise ModelError(f"a batch of {rows} rows was run with {what} for {given}")
     return rows // given

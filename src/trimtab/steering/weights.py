@@ -20,8 +20,7 @@ def weights_digest(model: Any, blocks: Iterable[Any]) -> str | None:
     rounded to bfloat16: what was saved in float32 has one digest, loaded in float32 or in bfloat16. Values that float16
     has rounded before are others: two digests can be compared only where what stands before the colon is equal.
 
-    Returns:
-        None for weights that say nothing: quantised, spread over processes, or not in memory.
+    None for weights that say nothing: quantised, spread over processes, or not in memory.
     """
     if getattr(model, "hf_quantizer", None) is not None:
         return None

@@ -186,11 +186,7 @@ class AnyOf(Parts):
 
 
 class Not(Parts):
-    """It does not hold.
-
-    Args:
-        part: What must not hold.
-    """
+    """It does not hold."""
 
     kind = "not"
 
