@@ -122,6 +122,7 @@ class Resembles(When):
         cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor], model: ModelIdentity, where: str | Path
     ) -> Self:
         """Reads it; files of the first versions name no model, which is then that of the steering."""
+        tokens = take_one_of(values, "tokens", get_args(ReadTokens), where)
         if "model" in values:
             model = ModelIdentity.from_dict(take(values, "model", dict, where), f"{where} (model)")
         return cls(
@@ -129,6 +130,6 @@ class Resembles(When):
             block=take(values, "block", int, where),
             direction=finite_vector(tensors, "direction", (model.width,), where),
             threshold=finite_number(values.get("threshold"), "threshold", where),
-            tokens=take_one_of(values, "tokens", get_args(ReadTokens), where),
+            tokens=tokens,
             measurements=take(values, "measurements", dict, where),
         )
