@@ -244,7 +244,7 @@ def test_the_options_of_trimtab_serve_exist(where: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["serve", "--show", *given])
     if find_spec("vllm") is None:
         # All options are known to the command: it got as far as this.
-        assert result.output.startswith("error: vLLM is not installed")
+        assert result.output.startswith("error: the server needs vLLM, which is not installed")
         return
     assert result.exit_code == 0, result.output
     command = shlex.split(result.stdout)
