@@ -555,7 +555,7 @@ def test_strength_zero_leaves_nothing_to_do() -> None:
     assert (nothing + some_steering()).blocks == (1, 2, 3)
 
 
-@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf, 1e300, 10**400])
 def test_strengths_out_of_this_world_are_refused(strength: float) -> None:
     with pytest.raises(SteeringError, match="finite"):
         some_steering() * strength

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -177,12 +176,11 @@ class Steering(Saved):
         """
         if isinstance(strength, bool) or not isinstance(strength, int | float):
             return NotImplemented
-        if not math.isfinite(strength):
-            raise SteeringError(f"a strength must be a finite number, not {strength}")
+        strength = finite_number(strength, "a strength", f"'{self.name}'")
         if strength == 1:
             return self
-        scale = finite_number(self.record.settings.get("scale", 1.0), "scale", self.name) * float(strength)
-        edits = tuple(edit.scaled(float(strength)) for edit in self.edits) if strength else ()
+        scale = finite_number(self.record.settings.get("scale", 1.0), "scale", self.name) * strength
+        edits = tuple(edit.scaled(strength) for edit in self.edits) if strength else ()
         record = dataclasses.replace(
             self.record, settings={**self.record.settings, "scale": scale}, measurements={}
         )
