@@ -318,6 +318,9 @@ class TestCompiled:
         with steering.on(compiled):
             assert written(compiled, inputs_of(engine, PROMPTS)) == expected
 
+    @pytest.mark.skipif(
+        not hasattr(torch.compiler, "skip_all_guards_unsafe"), reason="this torch compiles with all guards"
+    )
     def test_code_that_skips_its_guards_is_noticed(self, engine: Any) -> None:
         skip = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
         compiled: Any = torch.compile(engine.model, backend="eager", options=skip)
