@@ -71,7 +71,7 @@ $(VLLM)/made.stamp:
 
 $(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo "==> installing trimtab into $(VENV) (torch is the large part; a few minutes the first time)"
-	@$(PIP) --editable ".[checks,report]"
+	@$(PIP) --editable ".[checks,constraints,gguf,report]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt

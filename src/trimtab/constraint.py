@@ -1,0 +1,89 @@
+"""A constraint: a grammar that decoding is held to, row by row, so that an answer cannot leave it.
+
+It is written in what llguidance reads: a regular expression, a JSON schema, or a grammar in its dialect of Lark
+(https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md), to which the other two are brought. The same text
+goes to vLLM's structured outputs. Here it is only text: engines hold rows to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from trimtab.errors import InstructionError
+
+Kind = Literal["regex", "json_schema", "lark"]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What a whole answer must match.
+
+    Attributes:
+        kind: In which of three notations the text is.
+        text: A regular expression that the whole answer matches (Rust's syntax; `.` is no line break unless `(?s)`
+            says so), a JSON schema as JSON, or a Lark grammar with a rule `start`.
+        exact: Whether everything that it admits is known to pass the check it stands for.
+
+    Raises:
+        InstructionError: There is no such kind.
+    """
+
+    kind: Kind
+    text: str
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise InstructionError(f"a constraint is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+
+    @classmethod
+    def regex(cls, pattern: str, *, exact: bool = False) -> Constraint:
+        """What matches a regular expression from its first to its last character."""
+        return cls("regex", pattern, exact)
+
+    @classmethod
+    def json_schema(cls, schema: Mapping[str, Any] | bool = True, *, exact: bool = False) -> Constraint:
+        """JSON that a schema admits; any JSON by default."""
+        return cls("json_schema", json.dumps(schema), exact)
+
+    @classmethod
+    def lark(cls, grammar: str, *, exact: bool = False) -> Constraint:
+        """What a grammar derives from its rule `start`."""
+        return cls("lark", grammar, exact)
+
+    @property
+    def grammar(self) -> str:
+        """The same as a Lark grammar of llguidance."""
+        if self.kind == "lark":
+            return self.text
+        if self.kind == "json_schema":
+            return f"start: %json {self.text}"
+        # A terminal, not a pattern in the rule: only terminals may be put together by & and ~.
+        return f"start: ANSWER\nANSWER: {lark_pattern(self.text)}"
+
+
+def lark_pattern(pattern: str) -> str:
+    """A regular expression as Lark writes it, between slashes."""
+    escaped, place = "", 0
+    while place < len(pattern):
+        if pattern[place] == "\\" and place + 1 < len(pattern):
+            escaped += pattern[place : place + 2]
+            place += 2
+            continue
+        escaped += {"/": "\\/", "\n": "\\n"}.get(pattern[place], pattern[place])
+        place += 1
+    return f"/{escaped}/"
+
+
+def intersection(constraints: Sequence[Constraint]) -> Constraint | None:
+    """What all of them admit, where that can be said: of regular expressions. None otherwise, or of nothing."""
+    different = list(dict.fromkeys(constraints))
+    if len(different) <= 1:
+        return different[0] if different else None
+    if any(one.kind != "regex" for one in different):
+        return None
+    terminals = " & ".join(lark_pattern(one.text) for one in different)
+    return Constraint.lark(f"start: ANSWER\nANSWER: {terminals}", exact=all(one.exact for one in different))
