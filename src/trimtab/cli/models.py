@@ -75,9 +75,13 @@ class Loading:
 
     def _load(self, output: Output, model: str, **options: Any) -> Engine:
         import trimtab
+        from trimtab.engines import published
         from trimtab.engines.loading import quiet_bars
         from trimtab.engines.ranks import own_device
 
+        if model in published.PUBLISHED:
+            with output.progress() as tell:
+                published.fetch(model, progress=tell)
         device = own_device(self.device)
         with nullcontext() if output.shows_progress else quiet_bars():
             engine = trimtab.load(

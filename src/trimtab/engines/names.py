@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from trimtab.engines import published
 from trimtab.errors import ModelError
 from trimtab.steering.identity import folder_id
 
@@ -42,6 +43,8 @@ def _source(name: str | Path) -> tuple[str, str]:
                 "make them with `python -m trimtab.nano.recipe.train`"
             )
         return str(weights), _NANO[text]
+    if isinstance(name, str) and text in published.PUBLISHED:
+        return str(published.fetch(text)), text
     folder = Path(text).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
