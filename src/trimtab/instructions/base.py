@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
+from trimtab.constraint import Constraint
 from trimtab.errors import InstructionError
 from trimtab.instructions import wording
 from trimtab.instructions.demands import Demands, clash
@@ -23,6 +24,13 @@ Check = Callable[[str], bool]
 
 Maker = Callable[..., Check | None]
 """Takes an instruction's parameters and returns its check, or None where there is no way to check."""
+
+
+Constrain = Callable[[dict[str, Any]], Constraint | None]
+"""Takes an instruction's parameters and returns what an answer must match to follow it, or None."""
+
+Rewrite = Callable[[str, dict[str, Any]], str | None]
+"""Takes an answer and the parameters and returns the answer changed to follow the instruction, or None."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,9 @@ class InstructionType:
         conflicts: Mapping[str, str] | None = None,
         example: Mapping[str, Any] | None = None,
         takes_query: str | None = None,
+        constraint: Constrain | None = None,
+        rewrite: Rewrite | None = None,
+        prefix_closed: bool | Callable[[dict[str, Any]], bool] = False,
         source: str | None = None,
         written: Mapping[str, Any] | None = None,
     ) -> None:
@@ -125,6 +136,9 @@ class InstructionType:
         self._demands = demands
         self._notes = notes
         self._takes_query = takes_query
+        self._constraint = constraint
+        self._rewrite = rewrite
+        self._prefix_closed = prefix_closed
         self.source = source
         self.written = written
         self.declared_conflicts = dict(conflicts or {})
@@ -305,6 +319,43 @@ class Instruction:
         """What it asks of a response, as far as that can be compared with others."""
         return self.type._demands(dict(self.params)) if self.type._demands else Demands()
 
+    @property
+    def prefix_closed(self) -> bool:
+        """Whether an answer that was cut off can be judged by what there is of it.
+
+        So it is where every beginning of an answer that passes passes too, once it is long enough to be judged: not
+        blank, and, where letters or the language matter, a few words long.
+        """
+        declared = self.type._prefix_closed
+        return declared(dict(self.params)) if callable(declared) else declared
+
+    def constraint(self, query: str | None = None) -> Constraint | None:
+        """The grammar that answers must match so as to follow it, or None where none is known.
+
+        Args:
+            query: What is asked, for an instruction that depends on it (see `for_query`).
+        """
+        ready = self if query is None else self.for_query(query)
+        if ready.type._constraint is None or ready._wants_query:
+            return None
+        return ready.type._constraint(dict(ready.params))
+
+    def rewrite(self, text: str) -> str | None:
+        """An answer changed by a program, its content untouched, so that it follows the instruction.
+
+        Args:
+            text: An answer, whether it follows the instruction or not.
+
+        Returns:
+            The answer itself where it passes; one that passes; or None, where no program can or none that passes.
+        """
+        if self._check is None or self._wants_query or not text.strip():
+            return None
+        if self.check(text):
+            return text
+        changed = self.type._rewrite(text, dict(self.params)) if self.type._rewrite else None
+        return changed if changed is not None and self.check(changed) else None
+
     def for_query(self, query: str) -> Instruction:
         """The instruction for one query: ``repeat_prompt`` learns what to repeat, all others stay themselves."""
         wanted = self.type._takes_query
@@ -312,13 +363,17 @@ class Instruction:
             return self
         return self.type(**self.params, **{wanted: query})
 
+    @property
+    def _wants_query(self) -> bool:
+        return self.type._takes_query is not None and self.type._takes_query not in self.params
+
     def _ready(self) -> Check:
         if self._check is None:
             raise InstructionError(
                 f"{self.name} has phrasings but no check, so nothing can say whether a response satisfies it; "
                 "give it a regex, a json_schema or a decorated function"
             )
-        if self.type._takes_query and self.type._takes_query not in self.params:
+        if self._wants_query:
             raise InstructionError(
                 f"{self.name} needs {self.type._takes_query} to check a response; set it, or use for_query(query)"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from trimtab.constraint import Constraint
 from trimtab.instructions import counting, languages, splitting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
@@ -17,6 +18,12 @@ from trimtab.instructions.registry import instruction
     notes=languages.notes,
     conflicts={"uppercase": "one asks for lowercase letters only, the other for uppercase letters only"},
     demands=lambda params: Demands(letter_case="lower", language="en"),
+    # Python calls the same letters uppercase and titlecase as Unicode does. English is nothing that a grammar can say.
+    constraint=lambda params: Constraint.regex(
+        r"[^\p{Uppercase}\p{Lt}]*\p{Lowercase}[^\p{Uppercase}\p{Lt}]*"
+    ),
+    rewrite=lambda text, params: text.lower(),
+    prefix_closed=True,
     phrasings=Phrasings.lines(
         learning="""
             Use only lowercase letters.
@@ -55,6 +62,11 @@ def lowercase() -> Check:
     family="case",
     notes=languages.notes,
     demands=lambda params: Demands(letter_case="upper", language="en"),
+    constraint=lambda params: Constraint.regex(
+        r"[^\p{Lowercase}\p{Lt}]*\p{Uppercase}[^\p{Lowercase}\p{Lt}]*"
+    ),
+    rewrite=lambda text, params: text.upper(),
+    prefix_closed=True,
     phrasings=Phrasings.lines(
         learning="""
             Use only uppercase letters.

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import Instruction, InstructionType, Maker, Phrasings
+from trimtab.instructions.base import Constrain, Instruction, InstructionType, Maker, Phrasings, Rewrite
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.parameters import from_signature
 
@@ -105,6 +105,9 @@ def instruction(
     conflicts: Iterable[str] | Mapping[str, str] = (),
     example: Mapping[str, Any] | None = None,
     takes_query: str | None = None,
+    constraint: Constrain | None = None,
+    rewrite: Rewrite | None = None,
+    prefix_closed: bool | Callable[[dict[str, Any]], bool] = False,
     replace: bool = False,
 ) -> Callable[[Maker], InstructionType]:
     """Turn a function into an instruction type and register it.
@@ -127,6 +130,10 @@ def instruction(
         conflicts: Names of types it can never go with, optionally with the reason.
         example: Parameters for documentation.
         takes_query: Name of the parameter that `Instruction.for_query` fills in.
+        constraint: Makes of the parameters the grammar that an answer must match so as to follow it.
+        rewrite: Changes an answer (its first argument) so that it follows it, or returns None.
+        prefix_closed: Whether every beginning of an answer that passes passes too (see `Instruction`), or a function
+            of the parameters that says so.
         replace: Replace a type of the same name instead of refusing.
 
     Raises:
@@ -158,6 +165,9 @@ def instruction(
             conflicts={o: why or f"{short} cannot go with {o}" for o, why in reasons.items()},
             example=example,
             takes_query=takes_query,
+            constraint=constraint,
+            rewrite=rewrite,
+            prefix_closed=prefix_closed,
         )
         return REGISTER.add(made, replace=replace)
 
