@@ -143,7 +143,14 @@ def test_the_json_document_has_the_documented_shape(demonstration: demo.Demonstr
             "loose",
             "quality",
         ]
-        assert list(row["quality"]) == ["perplexity", "repetition", "facts"]
+        assert list(row["quality"]) == [
+            "perplexity",
+            "repetition",
+            "facts",
+            "tokens",
+            "scorer_perplexity",
+            "relevance",
+        ]
         assert row["quality"]["facts"] is None
 
 

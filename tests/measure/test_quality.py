@@ -88,4 +88,7 @@ def test_quality_is_rounded_for_json() -> None:
         "perplexity": 3.1416,
         "repetition": 0.0,
         "facts": None,
+        "tokens": None,
+        "scorer_perplexity": None,
+        "relevance": None,
     }

@@ -59,7 +59,14 @@ def test_an_answer_of_blanks_has_no_perplexity() -> None:
 
     engine = Silent()
     row = evaluate_instruction(engine, LOWERCASE, None, QUERIES)[0]
-    assert row.to_dict()["quality"] == {"perplexity": None, "repetition": 0.0, "facts": None}
+    assert row.to_dict()["quality"] == {
+        "perplexity": None,
+        "repetition": 0.0,
+        "facts": None,
+        "tokens": 2.0,
+        "scorer_perplexity": None,
+        "relevance": None,
+    }
     assert engine.scored == []
 
 
@@ -126,7 +133,14 @@ def test_the_row_as_json_has_the_documented_fields() -> None:
         "n": 3,
         "followed": 0.0,
         "loose": 0.0,
-        "quality": {"perplexity": round(math.exp(1.5), 4), "repetition": 0.0, "facts": None},
+        "quality": {
+            "perplexity": round(math.exp(1.5), 4),
+            "repetition": 0.0,
+            "facts": None,
+            "tokens": float(len(ANSWER)),
+            "scorer_perplexity": None,
+            "relevance": None,
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""What a constraint cost: perplexity under the unsteered model, repetition, and facts where they can be judged."""
+"""What following cost: repetition, length, perplexity under the unsteered model and under another, relevance, facts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trimtab.engines import as_engine
 from trimtab.measure.statistics import mean, rounded
+from trimtab.progress import Progress
 
 if TYPE_CHECKING:
     from trimtab.engines import Engine, Model, Prompt
@@ -32,11 +33,18 @@ class Quality:
             to score.
         repetition: Mean share of repeated word 4-grams, in [0, 1].
         facts: Mean share of true sentences, in [0, 1]; None where nothing could be judged.
+        tokens: Mean number of tokens of a response, without its end; None where they were not counted.
+        scorer_perplexity: Perplexity as above, under another model, the scorer; None without one.
+        relevance: How much more likely the question makes a response, nats per token under the scorer, averaged over
+            responses (`trimtab.measure.scorer`); None without a scorer.
     """
 
     perplexity: float | None
     repetition: float
     facts: float | None
+    tokens: float | None = None
+    scorer_perplexity: float | None = None
+    relevance: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
         """The fields as JSON numbers, rounded to four digits."""
@@ -44,6 +52,9 @@ class Quality:
             "perplexity": rounded(self.perplexity),
             "repetition": rounded(self.repetition),
             "facts": rounded(self.facts),
+            "tokens": rounded(self.tokens),
+            "scorer_perplexity": rounded(self.scorer_perplexity),
+            "relevance": rounded(self.relevance),
         }
 
 
@@ -77,6 +88,7 @@ def negative_log_likelihoods(
     responses: Sequence[str | Sequence[int]],
     *,
     batch_size: int | None = None,
+    progress: Progress = False,
 ) -> list[float | None]:
     """Mean negative log-likelihood of each response under the *unsteered* model.
 
@@ -85,6 +97,7 @@ def negative_log_likelihoods(
         prompts: One prompt per response.
         responses: The responses: as the tokens that were generated, or as text, which is tokenised anew.
         batch_size: Rows per forward pass; None lets the engine choose.
+        progress: See `trimtab.progress.Progress`.
 
     Returns:
         Nats per token, in the order of the responses; None for an empty response, which has no tokens to score, and
@@ -99,7 +112,10 @@ def negative_log_likelihoods(
     result: list[float | None] = [None] * len(responses)
     if filled:
         scores = engine.score(
-            [prompts[i] for i in filled], [responses[i] for i in filled], batch_size=batch_size
+            [prompts[i] for i in filled],
+            [responses[i] for i in filled],
+            batch_size=batch_size,
+            progress=progress,
         )
         for i, value in zip(filled, scores, strict=True):
             result[i] = value if math.isfinite(value) else None

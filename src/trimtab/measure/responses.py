@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines import Model, as_engine
@@ -21,6 +21,7 @@ from trimtab.progress import Progress
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Prompt
     from trimtab.instructions import Instruction
+    from trimtab.measure.scorer import Scorer
     from trimtab.steering.steering import Steering
 
 
@@ -42,6 +43,8 @@ class Response:
         facts: Share of true sentences; None where it cannot be judged.
         tokens: How many tokens were generated, without the end token; 0 if unknown.
         judged: Share of a judge's questions about it that were answered with yes; None without a judge.
+        scorer_nll: Nats per token given the bare query, under the scorer; None without one.
+        relevance: How many nats per token the bare query makes it more likely, under the scorer; None without one.
     """
 
     query: str
@@ -53,6 +56,8 @@ class Response:
     facts: float | None
     tokens: int = 0
     judged: float | None = None
+    scorer_nll: float | None = None
+    relevance: float | None = None
 
 
 def quality_of(responses: Sequence[Response]) -> Quality:
@@ -61,6 +66,9 @@ def quality_of(responses: Sequence[Response]) -> Quality:
         perplexity=perplexity_of([response.nll for response in responses]),
         repetition=mean(response.repetition for response in responses) or 0.0,
         facts=mean(response.facts for response in responses),
+        tokens=mean(response.tokens for response in responses),
+        scorer_perplexity=perplexity_of([response.scorer_nll for response in responses]),
+        relevance=mean(response.relevance for response in responses),
     )
 
 
@@ -74,6 +82,7 @@ def respond(
     max_new_tokens: int = 256,
     batch_size: int | None = None,
     scores: Scores | None = None,
+    scorer: Scorer | None = None,
     progress: Progress = False,
 ) -> list[Response]:
     """Generates greedily and measures the quality of every response.
@@ -87,6 +96,7 @@ def respond(
         max_new_tokens: Longest response, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         scores: Likelihoods that are known; those that are not are computed once, and added.
+        scorer: Another model, which scores the responses too; None leaves it out.
         progress: See `trimtab.progress.Progress`.
 
     Returns:
@@ -117,7 +127,7 @@ def respond(
     if scores is not None:
         scores.update(zip(new, nlls, strict=True))
         nlls = [scores[one] for one in asked]
-    return [
+    responses = [
         Response(
             query=query,
             prompt=prompt,
@@ -129,6 +139,26 @@ def respond(
             tokens=len(generation.token_ids),
         )
         for query, prompt, generation, nll in zip(queries, prompts, generations, nlls, strict=True)
+    ]
+    return responses if scorer is None else scored_by(responses, scorer, progress=progress)
+
+
+def scored_by(responses: Sequence[Response], scorer: Scorer, *, progress: Progress = False) -> list[Response]:
+    """The same responses with what another model makes of them, as answers to their bare queries.
+
+    Args:
+        responses: What was answered.
+        scorer: The other model.
+        progress: See `trimtab.progress.Progress`.
+
+    Raises:
+        ModelError: The scorer cannot be loaded.
+        PromptError: A query and its response do not fit the scorer's context.
+    """
+    queries, texts = [one.query for one in responses], [one.text for one in responses]
+    return [
+        replace(response, scorer_nll=score.nll, relevance=score.relevance)
+        for response, score in zip(responses, scorer.score(queries, texts, progress=progress), strict=True)
     ]
 
 
