@@ -46,7 +46,7 @@ def test_the_model_is_that_of_the_steering_where_its_record_tells(
 ) -> None:
     result = run("generate", PROMPT, "--steering", steering_folder)
     assert result.exit_code == 2
-    assert "came from a folder; say where it is: --model FOLDER" in result.stderr
+    assert "came from a folder or file; say where it is: --model FOLDER" in result.stderr
     steering = Steering.load(steering_folder)
     on_the_hub = dataclasses.replace(steering.record.model, id="someone/model", revision="abc")
     record = dataclasses.replace(steering.record, model=on_the_hub)

@@ -23,7 +23,10 @@ _PANEL = "How the model is run"
 ModelOption = Annotated[
     str,
     typer.Option(
-        "--model", "-m", metavar="MODEL", help="nano, nano-base, a model of the Hub, or a folder with one."
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="nano, nano-base, a model of the Hub, a folder with one, or a GGUF file.",
     ),
 ]
 DeviceOption = Annotated[
@@ -51,6 +54,15 @@ class Loading:
 
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a model of the Hub.", rich_help_panel=_PANEL)
+    ] = None
+    gguf_file: Annotated[
+        str | None,
+        typer.Option(
+            "--gguf-file",
+            metavar="FILE",
+            help="The GGUF file in the model's folder, or on the Hub, to read it from.",
+            rich_help_panel=_PANEL,
+        ),
     ] = None
     device: DeviceOption = None
     dtype: DtypeOption = None
@@ -90,6 +102,7 @@ class Loading:
                 revision=self.revision,
                 trust_remote_code=self.trust_remote_code,
                 **({} if device is None else {"device": device}),
+                **({} if self.gguf_file is None else {"gguf_file": self.gguf_file}),
                 **options,
             )
         _running.append(engine)

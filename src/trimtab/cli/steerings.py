@@ -37,7 +37,7 @@ SteeredModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="nano, nano-base, a model of the Hub, or a folder. Left out: that of the steering, or nano.",
+        help="nano, nano-base, a model of the Hub, a folder, or a GGUF file. Left out: that of the steering, or nano.",
     ),
 ]
 SteeringOption = Annotated[
@@ -128,7 +128,7 @@ def named_or_known(
     """The model to load, and how: if none was named, the one that `what` is for, if its record says where to get it.
 
     Raises:
-        SteeringError: It is for a model from a folder.
+        SteeringError: It is for a model from a folder or a file.
     """
     if model is not None or known is None:
         return model or "nano", loading
@@ -139,7 +139,9 @@ def named_or_known(
     if known.revision is not None or "/" in known.id:
         return known.id, dataclasses.replace(loading, revision=loading.revision or known.revision)
     # A model from a folder is recorded by the folder's name only: paths mean nothing on another machine.
-    raise SteeringError(f"{what} is for {known}, which came from a folder; say where it is: {option} FOLDER")
+    raise SteeringError(
+        f"{what} is for {known}, which came from a folder or file; say where it is: {option} FOLDER"
+    )
 
 
 def open_for(steering: Steering | None, model: str | None, loading: Loading, output: Output) -> Engine:

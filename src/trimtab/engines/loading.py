@@ -1,4 +1,4 @@
-"""Loading a model by name: the built-in one, a folder, or one of the Hub; every failure in one clear line."""
+"""Loading a model by name: the built-in one, a folder, one of the Hub, a GGUF file; every failure in one clear line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from trimtab.engines import registry
+from trimtab.engines import gguf, registry
 from trimtab.engines.base import Engine, Model
 from trimtab.engines.names import first_line, reason_of, revision_of, source_of
 from trimtab.errors import ModelError
@@ -75,6 +75,7 @@ def load(
     trust_remote_code: bool = False,
     decoder_blocks: str | None = None,
     allow_pickle: bool = False,
+    gguf_file: str | None = None,
 ) -> TransformersEngine: ...
 
 
@@ -86,7 +87,8 @@ def load(name: str | Path, *, engine: str = registry.DEFAULT, **options: Any) ->
     """Loads a causal language model and its tokenizer.
 
     Args:
-        name: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, or the name of a model on the Hub.
+        name: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, the name of a model on the Hub, or a GGUF file;
+            one on the Hub is `"owner/name/file.gguf"`.
         engine: What runs it; `trimtab.engines.names_of_engines()` lists what there is. `"vllm"` starts vLLM, which must
             be closed.
         options: Of the engine. All take `dtype`, `revision` and `trust_remote_code`; for the default one, all are:
@@ -101,6 +103,7 @@ def load(name: str | Path, *, engine: str = registry.DEFAULT, **options: Any) ->
             - `decoder_blocks`: where its decoder blocks are (`"model.layers"`), if they are not found.
             - `allow_pickle`: also load weights that are not safetensors. Unpickling can run code: only for models you
               trust.
+            - `gguf_file`: the GGUF file in the folder, or the repository on the Hub, to read the model from.
 
     Raises:
         ModelError: If it can't be loaded; the message says why, and what to do.
@@ -127,33 +130,44 @@ def load_transformers(
     trust_remote_code: bool = False,
     decoder_blocks: str | None = None,
     allow_pickle: bool = False,
+    gguf_file: str | None = None,
 ) -> TransformersEngine:
     """The default engine: `load` says what its options are."""
     from trimtab.engines.transformers import TransformersEngine
 
-    source, model_id, built_in = source_of(name)
+    source = source_of(name, gguf_file)
     if device is not None and device_map is not None:
         raise ModelError("give device or device_map, not both")
     spread = device_map is not None or quantization_config is not None
     target = None if spread and device is None else _device(device)
     reading: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if revision is not None:
-        if built_in:
+        if source.built_in:
             raise ModelError(f"{name} comes with trimtab: it has no revisions")
         reading["revision"] = revision
+    wanted = _dtype(dtype, target)
     weights: dict[str, Any] = {
-        "dtype": _dtype(dtype, target),
+        "dtype": wanted,
         "use_safetensors": None if allow_pickle else True,
     }
     if device_map is not None:
         weights["device_map"] = device_map
     if quantization_config is not None:
         weights["quantization_config"] = quantization_config
+    if source.gguf_file is not None:
+        gguf.check_installed(str(name))
+        if quantization_config is not None:
+            raise ModelError(f"{name} is a GGUF file, quantised as it is; leave quantization_config out")
+        weights |= gguf.options()
 
     # Files, the Hub, configs and tokenizers in Rust, and code that comes with models: these raise anything.
     try:
-        with quiet_bars() if built_in or not sys.stderr.isatty() else nullcontext():
-            model, tokenizer = _from_pretrained(source, reading, weights, target)
+        with quiet_bars() if source.built_in or not sys.stderr.isatty() else nullcontext():
+            model, tokenizer = _from_pretrained(source.place, {**reading, **source.reading}, weights, target)
+        if source.gguf_file is not None:
+            gguf.settle(
+                model, wanted if isinstance(wanted, torch.dtype) else gguf.saved_dtype(source, revision)
+            )
         if target is not None and getattr(model, "hf_quantizer", None) is None:
             model = model.to(target)
     except Exception as error:
@@ -164,8 +178,8 @@ def load_transformers(
     return TransformersEngine(
         model,
         tokenizer,
-        model_id=model_id,
-        revision=revision_of(source, built_in, revision),
+        model_id=source.model_id,
+        revision=revision_of(source, revision),
         decoder_blocks=decoder_blocks,
     )
 
@@ -219,9 +233,8 @@ def _from_pretrained(
         raise ValueError(f"{config.model_type} is not a causal language model")
     kind = AutoModelForImageTextToText if both else AutoModelForCausalLM
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    if target is not None and (
-        "quantization_config" in weights or getattr(config, "quantization_config", None) is not None
-    ):
+    quantized = "quantization_config" in weights or getattr(config, "quantization_config", None) is not None
+    if target is not None and quantized and "gguf_file" not in options:
         weights = {**weights, "device_map": target}  # some quantized models can't be moved later
     return kind.from_pretrained(source, **options, **weights), tokenizer
 
@@ -234,7 +247,8 @@ def quiet_bars() -> Iterator[None]:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        with gguf.quiet_bar():
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from trimtab.engines import published
@@ -11,24 +12,91 @@ from trimtab.errors import ModelError
 from trimtab.steering.identity import folder_id
 
 _NANO = {"nano": "nano-instruct", "nano-instruct": "nano-instruct", "nano-base": "nano-base"}
-
-
+_GGUF = ".gguf"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model is.
+
+    Attributes:
+        place: The folder or the name on the Hub, as transformers takes it.
+        model_id: What to call it in records: the folder's name, the file's, or the name on the Hub.
+        built_in: Its name if it is built in, or is the folder of one that is.
+        gguf_file: The GGUF file in `place` that it is read from; None for a model of transformers.
+    """
+
+    place: str
+    model_id: str
+    built_in: str | None = None
+    gguf_file: str | None = None
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """What every `from_pretrained` of transformers needs beside the place."""
+        return {} if self.gguf_file is None else {"gguf_file": self.gguf_file}
 
 
 def name_and_revision(name: str | Path, revision: str | None = None) -> tuple[str, str | None]:
     """What `load` calls a model, and which revision of it; for engines that load models themselves."""
-    source, model_id, built_in = source_of(name)
-    return model_id, revision_of(source, built_in, revision)
+    source = source_of(name)
+    return source.model_id, revision_of(source, revision)
 
 
-def source_of(name: str | Path) -> tuple[str, str, str | None]:
-    """Where to load a model from, what to call it, and its name if it is built in, or is the folder of one that is."""
+def source_of(name: str | Path, gguf_file: str | None = None) -> Source:
+    """Where to load a model from, and what to call it.
+
+    Args:
+        name: As `load` takes it: the built-in model, a folder, a name on the Hub, or a GGUF file; one on the Hub is
+            `owner/name/file.gguf`.
+        gguf_file: A GGUF file in the folder or the repository of that name.
+
+    Raises:
+        ModelError: There is nothing of the name.
+    """
     from trimtab import nano
 
-    source, model_id = _source(name)
-    known = model_id in nano.NAMES and Path(source).resolve() == nano.path(model_id).resolve()
-    return source, model_id, model_id if known else None
+    whole, file = _gguf(str(name))
+    if file is not None and gguf_file is not None:
+        raise ModelError(
+            f"{name} is a GGUF file itself; leave gguf_file={gguf_file!r} out, or name its folder"
+        )
+    if file is not None or gguf_file is not None:
+        return _gguf_source(whole if file is not None else str(name), file or str(gguf_file))
+    place, model_id = _source(name)
+    known = model_id in nano.NAMES and Path(place).resolve() == nano.path(model_id).resolve()
+    return Source(place, model_id, model_id if known else None)
+
+
+def _gguf(text: str) -> tuple[str, str | None]:
+    """A name that ends in `.gguf`, as the folder or repository and the file in it."""
+    if not text.lower().endswith(_GGUF) or Path(text).expanduser().is_dir():
+        return text, None
+    path = Path(text).expanduser()
+    parts = text.split("/")
+    if path.is_file() or len(parts) < 3 or text.startswith((".", "/", "~")):
+        return str(path.parent), path.name
+    return "/".join(parts[:2]), "/".join(parts[2:])
+
+
+def _gguf_source(place: str, file: str) -> Source:
+    folder = Path(place).expanduser()
+    if not file.lower().endswith(_GGUF):
+        raise ModelError(f"gguf_file={file!r} is no GGUF file; its name ends in {_GGUF}")
+    if folder.is_dir():
+        if not (folder / file).is_file():
+            others = ", ".join(sorted(one.name for one in folder.glob(f"*{_GGUF}"))[:5])
+            found = f"it holds {others}" if others else "it holds no GGUF file"
+            raise ModelError(f"there is no file {file} in the folder {place}; {found}")
+        model_id = folder_id(folder.resolve())
+        on_hub = "/" in model_id
+        return Source(str(folder), f"{model_id}/{file}" if on_hub else Path(file).name, gguf_file=file)
+    if place.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(place):
+        raise ModelError(
+            f"there is no file {folder / file}; give an existing GGUF file, or owner/name/file.gguf"
+        )
+    return Source(place, f"{place}/{file}", gguf_file=file)
 
 
 def _source(name: str | Path) -> tuple[str, str]:
@@ -48,36 +116,46 @@ def _source(name: str | Path) -> tuple[str, str]:
     folder = Path(text).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
+            files = sorted(one.name for one in folder.glob(f"*{_GGUF}"))
+            if files:
+                raise ModelError(
+                    f"the folder {text} holds no config.json, but {', '.join(files[:5])}; name the GGUF file: "
+                    f"{folder / files[0]}"
+                )
             raise ModelError(
                 f"the folder {text} holds no config.json; give the folder of a transformers model"
             )
         return str(folder), folder_id(folder.resolve())
     if folder.exists():
-        raise ModelError(f"{text} is a file; give the folder of a transformers model")
+        raise ModelError(
+            f"{text} is a file; give the folder of a transformers model, or a file in GGUF (.gguf)"
+        )
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(text):
         raise ModelError(f"there is no folder {text}; give an existing one, a model of the Hub, or nano")
     return text, text
 
 
-def revision_of(source: str, built_in: str | None, asked: str | None) -> str | None:
+def revision_of(source: Source, asked: str | None) -> str | None:
     """The commit of what was just loaded; None for a folder, which has none."""
-    if built_in is not None:
+    if source.built_in is not None:
         from trimtab import nano
 
-        return nano.revision(built_in)
-    if Path(source).is_dir():
+        return nano.revision(source.built_in)
+    if Path(source.place).is_dir():
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(source, "config.json", revision=asked)  # kept under the commit's name
-    return Path(config).parent.name if isinstance(config, str) else None
+    # Kept under the commit's name.
+    file = source.gguf_file or "config.json"
+    found = try_to_load_from_cache(source.place, file, revision=asked)
+    return Path(found).parents[file.count("/")].name if isinstance(found, str) else None
 
 
-def reason_of(name: str, source: str, error: BaseException) -> str:
+def reason_of(name: str, source: Source, error: BaseException) -> str:
     """What went wrong and what to do, from an error of transformers and what caused it."""
     from huggingface_hub import errors
 
-    local = Path(source).is_dir()
+    local = Path(source.place).is_dir()
     causes = list(causes_of(error))
     kinds = [type(cause) for cause in causes]
     text = " ".join(str(cause) for cause in causes)
@@ -98,7 +176,7 @@ def reason_of(name: str, source: str, error: BaseException) -> str:
     if not local and is_a(errors.RepositoryNotFoundError, errors.HFValidationError):
         return f"there is no model {name} on the Hub (or it is private); a folder is written ./{name}"
     if "safetensors" in text and re.search(r"no file named|does not appear to have a file named", text):
-        if local and not list(Path(source).glob("*.bin")):
+        if local and not list(Path(source.place).glob("*.bin")):
             return f"{name} holds no weights (model.safetensors); give the folder of a whole model"
         return (
             f"{name} has no weights in safetensors; if you trust it, say allow_pickle=True to unpickle others"

@@ -101,7 +101,7 @@ def _what(steering: Steering, wanted: list[Instruction]) -> str:
 
 def _use(steering: Steering, place: str | Path) -> str:
     model = steering.record.model
-    plain = "/" not in model.id  # built in, or from a folder
+    plain = "/" not in model.id or model.id.lower().endswith(".gguf")  # built in, or from a folder or a file
     loaded = (
         f'engine = trimtab.load("{model.id}")\nmodel, tokenizer = engine.model, engine.tokenizer'
         if plain

@@ -73,28 +73,32 @@ def start(
         raise ModelError(
             "vllm starts processes that read this script anew: put what it does under `if __name__ == '__main__':`"
         )
-    source, model_id, built_in = source_of(model)
-    if built_in and revision is not None:
+    source = source_of(model)
+    if source.gguf_file is not None:
+        raise ModelError(
+            f"{model} is a GGUF file, which the vllm engine cannot read; use the transformers engine"
+        )
+    if source.built_in and revision is not None:
         raise ModelError(f"{model} comes with trimtab: it has no revisions")
     additional = {**options.get("additional_config", {}), "trimtab": SteeringSettings(**settings).to_dict()}
     loading: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         from transformers import AutoConfig, AutoTokenizer
 
-        config = AutoConfig.from_pretrained(source, **loading)
-        tokenizer = AutoTokenizer.from_pretrained(source, **loading)
-        generation = _generation(source, config, loading)
+        config = AutoConfig.from_pretrained(source.place, **loading)
+        tokenizer = AutoTokenizer.from_pretrained(source.place, **loading)
+        generation = _generation(source.place, config, loading)
     except Exception as error:
         raise ModelError(reason_of(str(model), source, error)) from error
     llm = _llm(
-        model_id,
+        source.model_id,
         {
             "load_format": "safetensors",  # like the other engine: unpickling can run code
-            **_cache(options, built_in=bool(built_in)),
+            **_cache(options, built_in=bool(source.built_in)),
             **options,
             **loading,
-            "model": source,
-            "tokenizer": source,
+            "model": source.place,
+            "tokenizer": source.place,
             "tokenizer_revision": revision,
             "dtype": _dtype(dtype, config),
             "additional_config": additional,

