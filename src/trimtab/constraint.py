@@ -24,7 +24,7 @@ class Constraint:
     Attributes:
         kind: In which of three notations the text is.
         text: A regular expression that the whole answer matches (Rust's syntax; `.` is no line break unless `(?s)`
-            says so), a JSON schema as JSON, or a Lark grammar with a rule `start`.
+            says so), a JSON schema as JSON (with little white space, unless its `x-guidance` says otherwise), or a Lark grammar with a rule `start`.
         exact: Whether everything that it admits is known to pass the check it stands for.
 
     Raises:
@@ -60,9 +60,17 @@ class Constraint:
         if self.kind == "lark":
             return self.text
         if self.kind == "json_schema":
-            return f"start: %json {self.text}"
+            return f"start: %json {json.dumps(_spaced(json.loads(self.text)))}"
         # A terminal, not a pattern in the rule: only terminals may be put together by & and ~.
         return f"start: ANSWER\nANSWER: {lark_pattern(self.text)}"
+
+
+def _spaced(schema: Any) -> Any:
+    """A schema with little white space: where any amount of it is allowed, a small model may never stop writing it."""
+    spaces = {"whitespace_flexible": False, "item_separator": r",( |\n {0,16})?", "key_separator": ": ?"}
+    if isinstance(schema, bool):
+        schema = {} if schema else {"not": {}}
+    return {"x-guidance": spaces, **schema} if isinstance(schema, dict) else schema
 
 
 def lark_pattern(pattern: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trimtab.engines import as_engine
 from trimtab.engines.base import Generation, Model, prompt_list
+from trimtab.engines.chat import beginning
 from trimtab.errors import InstructionError, PromptError, SteeringError
 from trimtab.instructions import Instruction, from_dict, resolve_all
 from trimtab.progress import Progress, prefixed, shown
@@ -311,7 +312,7 @@ class _Row:
     def take(self, step: _Step, answer: Generation, accept: Accept | None) -> None:
         """Check an answer and keep what came of it."""
         # What is checked is what a reader gets: the beginning that the prompt gave, and the rest.
-        whole = _begun(self.prompt) + answer.text
+        whole = beginning(self.prompt) + answer.text
         followed = tuple(one.check(whole) for one in self.wanted)
         accepted = accept is None or not all(followed) or bool(accept(prompt_text(self.prompt), whole))
         attempt = Attempt(
@@ -342,13 +343,6 @@ def _with_words(prompt: Prompt, words: str) -> Prompt:
     """A prompt with the instructions said behind it; in a chat, behind what is asked last."""
     if isinstance(prompt, str):
         return f"{prompt} {words}".rstrip()
-    asked = len(prompt) - (2 if _begun(prompt) else 1)
+    asked = len(prompt) - (2 if beginning(prompt) else 1)
     told = {**prompt[asked], "content": f"{content_text(prompt[asked]['content'])} {words}".rstrip()}
     return [*prompt[:asked], told, *prompt[asked + 1 :]]
-
-
-def _begun(prompt: Prompt) -> str:
-    """The beginning of the answer that a chat ends with."""
-    if isinstance(prompt, str) or len(prompt) < 2 or prompt[-1]["role"] != "assistant":
-        return ""
-    return content_text(prompt[-1]["content"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import torch
 from tests.tiny import PROMPTS, inputs_of, logits_of, random_steering, tokens_of
 
+from trimtab.constraint import Constraint
 from trimtab.steering.hooks import Steered
 
 
@@ -32,6 +34,25 @@ def test_rows_keep_their_order_whatever_the_batches(engine: Any) -> None:
     for size in (1, 2):
         parts = engine.generate(prompts, steering=rows, max_new_tokens=6, batch_size=size)
         assert tokens_of(parts) == tokens_of(whole)
+
+
+def test_a_row_held_to_a_constraint_is_that_of_the_row_alone_and_leaves_the_others_as_they_are(
+    engine: Any,
+) -> None:
+    constraints = [Constraint.regex("[a-z ]{4,9}[.!]"), None, Constraint.json_schema({"type": "integer"})]
+    rows = [random_steering(engine, 1), random_steering(engine, 2), None]
+    batch = engine.generate(PROMPTS, steering=rows, constraints=constraints, max_new_tokens=20)
+    alone = [
+        engine.generate([prompt], steering=row, constraints=constraint, max_new_tokens=20)[0]
+        for prompt, row, constraint in zip(PROMPTS, rows, constraints, strict=True)
+    ]
+    assert tokens_of(batch) == tokens_of(alone)
+    assert [one.finished for one in batch] == [one.finished for one in alone]
+    assert re.fullmatch("[a-z ]{4,9}[.!]", batch[0].text)
+    assert re.fullmatch("-?[0-9]+", batch[2].text)
+    assert batch[1] == engine.generate(PROMPTS, steering=rows, max_new_tokens=20)[1]
+    assert batch[1].taken is None
+    assert batch[0].taken == pytest.approx(alone[0].taken, abs=1e-3)
 
 
 def test_a_plain_forward_pass_steers_every_row(engine: Any) -> None:

@@ -19,6 +19,8 @@ from trimtab.progress import Progress
 from trimtab.steering.when.base import Prompt as Prompt
 
 if TYPE_CHECKING:
+    from trimtab.constraint import Constraint
+    from trimtab.engines.constraining import Constraints, Matchers
     from trimtab.steering.edits import Edit
     from trimtab.steering.steering import ModelIdentity, Steering
 
@@ -55,12 +57,15 @@ class Generation:
         token_ids: Its tokens, without the end token and without padding.
         prompt_index: Which of the prompts given it answers.
         finished: Whether the model ended it; False if it ran into `max_new_tokens`.
+        taken: Where it was held to a constraint, the probability that this took away from the model's tokens, at
+            temperature 1: the mean over its tokens, the end token included. 0 where nothing had to be forbidden.
     """
 
     text: str
     token_ids: tuple[int, ...]
     prompt_index: int
     finished: bool
+    taken: float | None = None
 
 
 class Engine(ABC):
@@ -116,6 +121,7 @@ class Engine(ABC):
         prompts: Sequence[Prompt],
         *,
         steering: Steering | Sequence[Steering | None] | None = None,
+        constraints: Constraints = None,
         max_new_tokens: int = 256,
         do_sample: bool = False,
         temperature: float | None = None,
@@ -134,6 +140,8 @@ class Engine(ABC):
             prompts: See `Prompt`.
             steering: One for all prompts, one (or None) per prompt, or None. One with a `when` acts on the prompts
                 for which it holds; see `decided`.
+            constraints: What answers are held to: one for all prompts, one (or None) per prompt, or None. It holds for
+                the whole answer that a reader sees, with the beginning that a prompt may give it. Not with beams.
             max_new_tokens: The longest response, in tokens.
             do_sample: Sample instead of taking the most likely token (or beam).
             temperature: For sampling; None leaves it to the model's own generation settings, as below.
@@ -152,7 +160,8 @@ class Engine(ABC):
             PromptError: If there is no prompt, or a prompt and its response don't fit the model's context.
             SteeringError: If a steering was made for another model, their number is not that of the prompts, or a
                 `when` cannot be decided.
-            ModelError: If the settings contradict each other.
+            InstructionError: If a constraint cannot be compiled, or their number is not that of the prompts.
+            ModelError: If the settings contradict each other, or answers cannot be held to a constraint here.
         """
 
     @abstractmethod
@@ -161,6 +170,7 @@ class Engine(ABC):
         prompt: Prompt,
         *,
         steering: Steering | None = None,
+        constraint: Constraint | None = None,
         max_new_tokens: int = 256,
         do_sample: bool = False,
         temperature: float | None = None,
@@ -205,6 +215,15 @@ class Engine(ABC):
             PromptError: If the numbers of prompts and responses differ, or one is too long.
             SteeringError: As in `generate`.
         """
+
+    @property
+    def matchers(self) -> Matchers:
+        """What compiles constraints for this model.
+
+        Raises:
+            ModelError: Its answers cannot be held to any.
+        """
+        raise ModelError(f"answers of a {type(self).__name__} cannot be held to a constraint")
 
     def decided(
         self,

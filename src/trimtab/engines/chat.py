@@ -64,6 +64,13 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False) -> list[int
     return ids
 
 
+def beginning(prompt: Prompt) -> str:
+    """The beginning of the answer that a chat ends with; empty where it ends with a question."""
+    if isinstance(prompt, str) or len(prompt) < 2 or prompt[-1]["role"] != "assistant":
+        return ""
+    return content_text(prompt[-1]["content"])
+
+
 def _messages(prompt: Prompt) -> list[dict[str, str]]:
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]

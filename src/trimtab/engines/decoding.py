@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trimtab.engines.constraining import Held
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
@@ -99,10 +100,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Written:
-    """The tokens of one response, and whether the model ended it."""
+    """The tokens of one response, whether the model ended it, and what a constraint took (see `Generation`)."""
 
     token_ids: tuple[int, ...]
     finished: bool
+    taken: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,13 @@ class Writer:
         self._in_stretches = not any(getattr(model.generation_config, name, None) for name in _PER_CALL)
 
     def write(
-        self, prompts: Sequence[Sequence[int]], edits: Sequence[Sequence[Edit]], settings: Settings
+        self,
+        prompts: Sequence[Sequence[int]],
+        edits: Sequence[Sequence[Edit]],
+        settings: Settings,
+        held: Held | None = None,
     ) -> list[list[Written]]:
-        """The responses to each prompt of a batch, given as token ids."""
+        """The responses to each prompt of a batch, given as token ids; `held` has one row for each response."""
         ids, mask = left_padded(prompts, self._tokens.pad, self._device)
         width, per_prompt = ids.shape[1], settings.num_return_sequences
         limit = settings.max_new_tokens
@@ -153,10 +159,11 @@ class Writer:
             and len(prompts) * per_prompt > 1
         )
         steered = Steered(self._place, edits, [len(row) for row in prompts])
-        out = self._generate(ids, mask, None, steered, settings, min(limit, _STRETCH) if stretched else limit)
+        first = min(limit, _STRETCH) if stretched else limit
+        out = self._generate(ids, mask, None, steered, settings, first, held)
         texts: list[list[int]] = out.sequences[:, width:].tolist()
         if not stretched:
-            return _grouped([self._tokens.cut(text) for text in texts], per_prompt)
+            return self._written(texts, per_prompt, held)
 
         cache = out.past_key_values
         # The states of linear attention can't be selected by row: there, rows that are done stay.
@@ -175,31 +182,40 @@ class Writer:
                 kept = torch.tensor(going)  # on the CPU, it can index a cache that is spread over devices
                 ids, mask = ids[kept], mask[kept]
                 cache.batch_select_indices(kept)
+                if held is not None:
+                    held.keep(going)
                 lengths = [len(prompts[row // per_prompt]) for row in alive]
                 steered = Steered(self._place, [edits[row // per_prompt] for row in alive], lengths)
             written = ids.shape[1]
             mask = torch.nn.functional.pad(mask, (0, written - mask.shape[1]), value=1)
-            out = self._generate(ids, mask, cache, steered, settings, min(limit + width - written, _STRETCH))
+            more_tokens = min(limit + width - written, _STRETCH)
+            out = self._generate(ids, mask, cache, steered, settings, more_tokens, held)
             ids = out.sequences
             for row, more in zip(alive, ids[:, written:].tolist(), strict=True):
                 texts[row] += more
-        return _grouped([self._tokens.cut(text) for text in texts], per_prompt)
+        return self._written(texts, per_prompt, held)
 
     def tokens(
-        self, prompt: Sequence[int], edits: Sequence[Edit], settings: Settings, random: Randomness, lock: Any
+        self,
+        prompt: Sequence[int],
+        edits: Sequence[Edit],
+        settings: Settings,
+        random: Randomness,
+        lock: Any,
+        held: Held | None = None,
     ) -> Iterator[int]:
         """The tokens of one response as they come, the end token left out; the model is free in between."""
         ids, mask = left_padded([prompt], self._tokens.pad, self._device)
         steered = Steered(self._place, [edits], [len(prompt)])
         if not self._in_stretches:
             with lock, random():
-                out = self._generate(ids, mask, None, steered, settings, settings.max_new_tokens)
+                out = self._generate(ids, mask, None, steered, settings, settings.max_new_tokens, held)
             yield from self._tokens.cut(out.sequences[0, ids.shape[1] :].tolist()).token_ids
             return
         cache = None
         for _ in range(settings.max_new_tokens):
             with lock, random():
-                out = self._generate(ids, mask, cache, steered, settings, 1)
+                out = self._generate(ids, mask, cache, steered, settings, 1, held)
             cache = out.past_key_values if self._continues else None
             ids, mask = out.sequences, torch.nn.functional.pad(mask, (0, 1), value=1)
             token = int(ids[0, -1])
@@ -207,8 +223,21 @@ class Writer:
                 return
             yield token
 
+    def _written(self, texts: list[list[int]], per_prompt: int, held: Held | None) -> list[list[Written]]:
+        written = [self._tokens.cut(text) for text in texts]
+        if held is not None:
+            written = [replace(one, taken=held.taken(row)) for row, one in enumerate(written)]
+        return [written[start : start + per_prompt] for start in range(0, len(written), per_prompt)]
+
     def _generate(
-        self, ids: Tensor, mask: Tensor, cache: Any, steered: Steered, settings: Settings, new_tokens: int
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        cache: Any,
+        steered: Steered,
+        settings: Settings,
+        new_tokens: int,
+        held: Held | None,
     ) -> Any:
         with torch.inference_mode(), steered:
             return self._model.generate(
@@ -219,9 +248,6 @@ class Writer:
                 eos_token_id=list(self._tokens.ends) or None,
                 return_dict_in_generate=True,
                 **({} if cache is None else {"past_key_values": cache}),
+                **({} if held is None else {"logits_processor": [held]}),
                 **settings.options(),
             )
-
-
-def _grouped(written: list[Written], per_prompt: int) -> list[list[Written]]:
-    return [written[start : start + per_prompt] for start in range(0, len(written), per_prompt)]

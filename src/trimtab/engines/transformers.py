@@ -14,6 +14,8 @@ from torch import Tensor
 from trimtab.engines.base import Capture, Engine, Generation, Positions, Prompt, prompt_list
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
 from trimtab.engines.capturing import CaptureStatistics
+from trimtab.engines.chat import beginning
+from trimtab.engines.constraining import Constraints, Matchers, constraints_of_rows, held
 from trimtab.engines.decoding import Settings, SpecialTokens, Writer, left_padded
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.randomness import Randomness
@@ -28,6 +30,7 @@ from trimtab.steering.reading import reading
 from trimtab.steering.weights import weights_digest
 
 if TYPE_CHECKING:
+    from trimtab.constraint import Constraint
     from trimtab.steering.steering import Steering
 
 
@@ -74,6 +77,8 @@ class TransformersEngine(Engine):
         limit = getattr(self._config, "max_position_embeddings", None)
         self._encoding = Encoding(tokenizer, self.identity.id, limit)
         self._special = _special_tokens(model, tokenizer)
+        width = int(self._config.vocab_size)
+        self._matchers = Matchers(tokenizer, self._special.ends, width, self.identity.id)
         self._lock = threading.RLock()  # hooks are the model's: two calls at once would steer each other
 
     @property
@@ -149,6 +154,7 @@ class TransformersEngine(Engine):
         prompts: Sequence[Prompt],
         *,
         steering: Steering | Sequence[Steering | None] | None = None,
+        constraints: Constraints = None,
         max_new_tokens: int = 256,
         do_sample: bool = False,
         temperature: float | None = None,
@@ -170,16 +176,24 @@ class TransformersEngine(Engine):
             max_new_tokens, do_sample, temperature, top_p, top_k, num_beams, num_return_sequences, use_cache
         )
         rows = self._encoding.prompts(prompts, max_new_tokens, raw=raw)
+        starts = self._matchers_of_rows(constraints, prompts, settings, raw)
         edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
         random = Randomness(seed, self._devices)
 
         def run(batch: list[int]) -> list[list[Generation]]:
             with self._lock, random():
-                written = writer.write([rows[row] for row in batch], [edits[row] for row in batch], settings)
+                written = writer.write(
+                    [rows[row] for row in batch],
+                    [edits[row] for row in batch],
+                    settings,
+                    held(self.matchers, [starts[row] for row in batch], num_return_sequences),
+                )
             return [
                 [
-                    Generation(self._encoding.text(one.token_ids), one.token_ids, row, one.finished)
+                    Generation(
+                        self._encoding.text(one.token_ids), one.token_ids, row, one.finished, one.taken
+                    )
                     for one in responses
                 ]
                 for row, responses in zip(batch, written, strict=True)
@@ -200,6 +214,7 @@ class TransformersEngine(Engine):
         prompt: Prompt,
         *,
         steering: Steering | None = None,
+        constraint: Constraint | None = None,
         max_new_tokens: int = 256,
         do_sample: bool = False,
         temperature: float | None = None,
@@ -211,10 +226,11 @@ class TransformersEngine(Engine):
         """Answers one prompt piece by piece; see `Engine.stream`."""
         settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
         [row] = self._encoding.prompts([prompt], max_new_tokens, raw=raw)
+        hold = held(self.matchers, self._matchers_of_rows([constraint], [prompt], settings, raw))
         [edits] = self.edits_of_rows(steering, 1, [prompt], raw=raw)
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
         random = Randomness(seed, self._devices)
-        return self._encoding.pieces(writer.tokens(row, edits, settings, random, self._lock))
+        return self._encoding.pieces(writer.tokens(row, edits, settings, random, self._lock, hold))
 
     def score(
         self,
@@ -263,6 +279,25 @@ class TransformersEngine(Engine):
             for place, loss in zip(places, losses, strict=True):
                 results[scored[place]] = loss
         return results
+
+    @property
+    def matchers(self) -> Matchers:
+        """What compiles constraints for this model."""
+        return self._matchers
+
+    def _matchers_of_rows(
+        self, constraints: Constraints, prompts: Sequence[Prompt], settings: Settings, raw: bool
+    ) -> list[Any]:
+        """What holds the answer to each prompt, behind the beginning that this gives it; None where nothing does."""
+        wanted = constraints_of_rows(constraints, len(prompts))
+        if settings.num_beams > 1 and any(one is not None for one in wanted):
+            raise ModelError(
+                "beams cannot be held to a constraint; use num_beams=1, or leave constraints out"
+            )
+        return [
+            None if one is None else self._matchers.matcher(one, "" if raw else beginning(prompt))
+            for one, prompt in zip(wanted, prompts, strict=True)
+        ]
 
     def _position_argument(self, module: Any) -> Any:
         """A function of the mask: the positions of left-padded tokens, for models that take them as an argument."""

@@ -33,6 +33,8 @@ from trimtab.vllm.starting import shut_down, start
 from trimtab.vllm.worker.recording import Reading, merged
 
 if TYPE_CHECKING:
+    from trimtab.constraint import Constraint
+    from trimtab.engines.constraining import Constraints
     from trimtab.steering.steering import Steering
 
 _MOST_KEPT = 64 << 20
@@ -152,6 +154,7 @@ class VllmEngine(Engine):
         prompts: Sequence[Prompt],
         *,
         steering: Steering | Sequence[Steering | None] | None = None,
+        constraints: Constraints = None,
         max_new_tokens: int = 256,
         do_sample: bool = False,
         temperature: float | None = None,
@@ -176,6 +179,7 @@ class VllmEngine(Engine):
             max_new_tokens, do_sample, temperature, top_p, top_k, num_beams, num_return_sequences
         )
         sampling.check(settings)
+        _refuse_constraints(constraints)
         check_batch_size(batch_size)
         Randomness(seed)  # refuses a seed that is too large
         rows = self._encoding.prompts(prompts, max_new_tokens, raw=raw)
@@ -207,6 +211,7 @@ class VllmEngine(Engine):
         prompt: Prompt,
         *,
         steering: Steering | None = None,
+        constraint: Constraint | None = None,
         max_new_tokens: int = 256,
         do_sample: bool = False,
         temperature: float | None = None,
@@ -218,6 +223,7 @@ class VllmEngine(Engine):
         """Answers one prompt piece by piece; see `Engine.stream`. Leaving it early ends the request."""
         settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
         sampling.check(settings)
+        _refuse_constraints(constraint)
         Randomness(seed)
         [row] = self._encoding.prompts([prompt], max_new_tokens, raw=raw)
         acting = self._acting(steering, [prompt], None, raw)
@@ -344,6 +350,11 @@ class VllmEngine(Engine):
         if self.llm is None:
             raise ModelError("this engine is closed; make a new one")
         return self.llm
+
+
+def _refuse_constraints(constraints: Constraints) -> None:
+    if constraints is not None:
+        raise ModelError("answers on vllm cannot be held to a constraint yet; use the transformers engine")
 
 
 def _extra(**fields: Any) -> dict[str, Any]:
