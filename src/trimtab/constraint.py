@@ -24,7 +24,8 @@ class Constraint:
     Attributes:
         kind: In which of three notations the text is.
         text: A regular expression that the whole answer matches (Rust's syntax; `.` is no line break unless `(?s)`
-            says so), a JSON schema as JSON (with little white space, unless its `x-guidance` says otherwise), or a Lark grammar with a rule `start`.
+            says so), a JSON schema as JSON (with little white space between, unless its `x-guidance` says otherwise),
+            or a Lark grammar with a rule `start`.
         exact: Whether everything that it admits is known to pass the check it stands for.
 
     Raises:
