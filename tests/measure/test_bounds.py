@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trimtab import instructions
-from trimtab.measure.bounds import Bounds, about_length, compared, departures, excess_of, within
+from trimtab.measure.bounds import Bounds, about_length, compare, within
 from trimtab.measure.quality import Quality
 
 PLAIN = Quality(2.0, 0.1, 0.5, 100.0, 4.0, 0.4)
@@ -42,21 +42,21 @@ def test_what_is_hardly_worse_or_was_not_measured_is_within(changes: dict[str, A
 )
 def test_what_is_much_worse_departs_in_words(changes: dict[str, Any], said: str) -> None:
     quality = replace(PLAIN, **changes)
-    assert [str(one) for one in departures(quality, PLAIN)] == [said]
+    assert [str(one) for one in compare(quality, PLAIN).departures] == [said]
     assert not within(quality, PLAIN)
-    assert 0.0 < excess_of(departures(quality, PLAIN)) <= 1.0
+    assert 0.0 < compare(quality, PLAIN).excess <= 1.0
 
 
 def test_the_excess_grows_with_the_distance_and_adds_up() -> None:
-    little, much = (excess_of(departures(replace(PLAIN, tokens=tokens), PLAIN)) for tokens in (70.0, 40.0))
-    both = excess_of(departures(replace(PLAIN, tokens=40.0, repetition=0.5), PLAIN))
+    little, much = (compare(replace(PLAIN, tokens=tokens), PLAIN).excess for tokens in (70.0, 40.0))
+    both = compare(replace(PLAIN, tokens=40.0, repetition=0.5), PLAIN).excess
     assert 0.0 < little < much < both
-    assert excess_of(()) == 0.0
+    assert compare(PLAIN, PLAIN).excess == 0.0
 
 
 def test_what_an_instruction_costs_by_itself_is_allowed() -> None:
     json = replace(PLAIN, perplexity=6.0, scorer_perplexity=9.0, repetition=0.4, relevance=0.0, tokens=30.0)
-    found = departures(json, PLAIN, following=json)
+    found = compare(json, PLAIN, following=json).departures
     # Its length and its distance from the question are not.
     assert [one.measure for one in found] == ["relevance", "length in tokens"]
 
@@ -87,7 +87,7 @@ def test_bounds_can_be_others() -> None:
 
 def test_a_record_says_how_it_compares() -> None:
     quality = replace(PLAIN, tokens=50.0, facts=None, perplexity=2.1)
-    assert compared(quality, PLAIN, departures(quality, PLAIN)) == {
+    assert compare(quality, PLAIN).to_dict() == {
         "within": False,
         "out_of_bounds": ["length in tokens 50 below 75"],
         "against_plain": {
@@ -98,5 +98,5 @@ def test_a_record_says_how_it_compares() -> None:
             "relevance": 1.0,
         },
     }
-    assert compared(PLAIN, PLAIN, ())["within"] is True
-    assert "out_of_bounds" not in compared(PLAIN, PLAIN, ())
+    assert compare(PLAIN, PLAIN).to_dict()["within"] is True
+    assert "out_of_bounds" not in compare(PLAIN, PLAIN).to_dict()

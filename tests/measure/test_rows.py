@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.evaluate.fakes import ANSWER, FakeEngine, steering
@@ -9,7 +10,7 @@ from tests.evaluate.fakes import ANSWER, FakeEngine, steering
 from trimtab import instructions
 from trimtab.engines.base import Generation
 from trimtab.measure.responses import respond, respond_baseline
-from trimtab.measure.rows import CONDITIONS, evaluate_instruction, judge
+from trimtab.measure.rows import CONDITIONS, compare_with_plain, evaluate_instruction, judge, with_test
 
 QUERIES = ["What is the River?", "Tell me about the River.", "Why do people love the River?"]
 LOWERCASE = instructions.get("lowercase")
@@ -177,3 +178,38 @@ def test_nothing_to_answer_is_no_call() -> None:
     assert engine.generated == []
     with pytest.raises(ValueError, match="1 queries but 0 prompts"):
         respond(engine, ["a"], [])
+
+
+def test_a_record_says_where_quality_is_out_of_bounds() -> None:
+    class Curt(FakeEngine):
+        """Steered, a word is all it says."""
+
+        def generate(self, prompts, **options):  # type: ignore[no-untyped-def]
+            edits = self.edits_of_rows(options.get("steering"), len(prompts))
+            return [
+                Generation("love it", tuple(b"love it"), one.prompt_index, True) if row else one
+                for one, row in zip(super().generate(prompts, **options), edits, strict=True)
+            ]
+
+    test = with_test(steering(), evaluate_instruction(Curt(), LOWERCASE, steering(), QUERIES)).record
+    assert test.out_of_bounds == {"test": [f"length in tokens 7 below {0.75 * len(ANSWER):.3g}"]}
+    assert test.measurements["test"]["instructed+steered"]["within"] is False
+    assert "within" not in test.measurements["test"]["instructed"]
+    fine = with_test(steering(), evaluate_instruction(FakeEngine(), LOWERCASE, steering(), QUERIES)).record
+    # Lowercase answers are odder, as those of the instructed model are.
+    assert fine.measurements["test"]["steered"]["against_plain"]["perplexity"] > 1.1
+    assert fine.out_of_bounds == {}
+
+
+def test_an_instruction_about_length_may_shorten_answers() -> None:
+    row, plain = (
+        judge(instructions.get("sentences", at_most=1), condition, None, respond(engine, QUERIES, QUERIES))
+        for condition, engine in (("steered", Short()), ("baseline", FakeEngine()))
+    )
+    assert compare_with_plain(row, plain).within
+    assert not compare_with_plain(replace(row, instruction=LOWERCASE), plain).within
+
+
+class Short(FakeEngine):
+    def generate(self, prompts, **options):  # type: ignore[no-untyped-def]
+        return [Generation("The River", b"The River", i, True) for i, _ in enumerate(prompts)]

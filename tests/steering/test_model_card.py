@@ -69,6 +69,47 @@ def test_people_read_what_was_measured_how_to_use_it_and_its_limits() -> None:
     assert "did not do better" not in card
 
 
+def test_quality_out_of_bounds_is_said() -> None:
+    quality = {
+        "perplexity": 3.0,
+        "repetition": 0.4,
+        "tokens": 30.0,
+        "scorer_perplexity": 9.0,
+        "relevance": 0.1,
+    }
+    validation = {
+        "n": 24,
+        "followed": 0.9,
+        "baseline_followed": 0.1,
+        "quality": quality,
+        "within": False,
+        "out_of_bounds": ["repetition 0.4 above 0.05"],
+    }
+    test = {"steered": {"n": 32, "followed": 1.0, "out_of_bounds": ["relevance 0.1 below 0.3"]}}
+    bad = steering(measurements={"validation": validation, "test": test, "samples": []})
+    assert bad.record.out_of_bounds == {
+        "validation": ["repetition 0.4 above 0.05"],
+        "test": ["relevance 0.1 below 0.3"],
+    }
+    card = model_card(bad, "me/json")
+    for words in (
+        "| followed | perplexity | repetition | tokens | perplexity under the scorer | relevance |",
+        "| validation | baseline | 24 | 0.1 | – | – | – | – | – |",
+        "| validation | steered | 24 | 0.9 | 3 | 0.4 | 30 | 9 | 0.1 |",
+        "**Quality is out of bounds on validation, beside plain answers: repetition 0.4 above 0.05.**",
+        "**Quality is out of bounds on test, beside plain answers: relevance 0.1 below 0.3.**",
+    ):
+        assert words in card, words
+    assert (
+        "warning        on validation, quality is out of bounds: repetition 0.4 above 0.05" in bad.describe()
+    )
+    good = steering(
+        measurements={"validation": {**validation, "within": True, "out_of_bounds": []}, "odd": 3}
+    )
+    assert good.record.out_of_bounds == {}
+    assert "out of bounds" not in model_card(good, "me/json") + good.describe().replace("out_of_bounds", "")
+
+
 def test_edits_that_act_at_different_times_say_when_each_does() -> None:
     card = model_card(steering().when(Matches("river")) + steering().when(Matches("sea")), "me/json")
     for words in (

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
     from trimtab.learn import Directions, Distilled
+    from trimtab.learn.distillation.distilled import Trial
     from trimtab.learn.methods import Method
     from trimtab.steering.steering import Steering
 
@@ -141,15 +142,21 @@ def learn_steering(
         return Found(learned.steering)
     followed = learned.steering.record.measurements["validation"]["followed"]
     instructed = learned.instructed_followed or 0.0
-    doubt = (
-        f"it follows {followed:.2f} of the validation queries, the instructed model {instructed:.2f}; more --pairs, "
-        "--steps or --blocks may help"
-    )
+    doubts = []
+    if followed < instructed - 0.1:
+        doubts.append(
+            f"it follows {followed:.2f} of the validation queries, the instructed model {instructed:.2f}; more "
+            "--pairs, --steps or --blocks may help"
+        )
+    doubts += [
+        f"its answers are out of the bounds of quality on {name}: {', '.join(words)}"
+        for name, words in learned.steering.record.out_of_bounds.items()
+    ]
     return Found(
         learned.steering,
         (trials_table(learned), ""),
         distillation(learned),
-        doubt if followed < instructed - 0.1 else "",
+        "; ".join(doubts),
     )
 
 
@@ -160,9 +167,17 @@ def trials_table(distilled: Distilled) -> Table:
         f"on {count} validation queries; instructed, the model follows {distilled.instructed_followed:.2f}"
     )
     table = Table(title=title, title_justify="left")
-    headings = ("blocks", "edits per block", "steps", "loss at the end", "on held-out answers", "followed")
+    headings = (
+        "blocks",
+        "edits per block",
+        "steps",
+        "loss at the end",
+        "on held-out answers",
+        "followed",
+        "quality",
+    )
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "blocks" else "right")
+        table.add_column(heading, justify="left" if heading in ("blocks", "quality") else "right")
     for trial in distilled.trials:
         table.add_row(
             ",".join(str(block) for block in trial.size.blocks),
@@ -171,8 +186,16 @@ def trials_table(distilled: Distilled) -> Table:
             f"{trial.history[-1].loss:.4f}",
             "-" if trial.held_out is None else f"{trial.held_out:.4f}",
             f"{trial.followed:.2f}",
+            quality_in_words(trial),
         )
     return table
+
+
+def quality_in_words(trial: Trial) -> str:
+    """Whether the answers of a set of edits are within the bounds of quality, or what is not."""
+    if trial.comparison is None:
+        return "-"
+    return ", ".join(str(one) for one in trial.comparison.departures) or "within bounds"
 
 
 def distillation(distilled: Distilled) -> dict[str, Any]:

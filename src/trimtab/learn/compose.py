@@ -145,6 +145,7 @@ def compose(
     else:
         settings = {"fit": "joint distillation", "distillation": distilled.steering.record.settings}
         measured["followed"] = round(fitted, 4)
+        measured |= distilled.trials[0].quality()
         steering = _recorded(replace(union, edits=distilled.steering.edits), settings, measured)
     return Composed(steering, followed, fitted, told, distilled)
 

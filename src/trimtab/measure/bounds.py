@@ -65,15 +65,63 @@ class Departure:
         return f"{self.measure} {self.value:.3g} {side} {self.limit:.3g}"
 
 
-def departures(
+@dataclass(frozen=True)
+class Comparison:
+    """The quality of some answers beside that of plain answers to the same queries.
+
+    Attributes:
+        quality: That of the answers.
+        plain: That of the plain ones.
+        departures: Which measures are out of bounds.
+    """
+
+    quality: Quality
+    plain: Quality
+    departures: tuple[Departure, ...]
+
+    @property
+    def within(self) -> bool:
+        """Whether the answers are within all bounds."""
+        return not self.departures
+
+    @property
+    def excess(self) -> float:
+        """How far they are out of bounds altogether; 0 within them."""
+        return math.fsum(one.excess for one in self.departures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison for a record, as JSON.
+
+        Returns:
+            `within`; `out_of_bounds`, the departures in words, where there are any; and `against_plain`, what is known
+            of both: tokens, perplexity, `scorer_perplexity` and relevance as a ratio to plain, repetition and facts as
+            a difference.
+        """
+        quality, plain = self.quality, self.plain
+        against = {
+            "tokens": _ratio(quality.tokens, plain.tokens),
+            "repetition": quality.repetition - plain.repetition,
+            "perplexity": _ratio(quality.perplexity, plain.perplexity),
+            "scorer_perplexity": _ratio(quality.scorer_perplexity, plain.scorer_perplexity),
+            "relevance": _ratio(quality.relevance, plain.relevance),
+            "facts": None if quality.facts is None or plain.facts is None else quality.facts - plain.facts,
+        }
+        return {
+            "within": self.within,
+            **({} if self.within else {"out_of_bounds": [str(one) for one in self.departures]}),
+            "against_plain": {name: round(value, 3) for name, value in against.items() if value is not None},
+        }
+
+
+def compare(
     quality: Quality,
     plain: Quality,
     bounds: Bounds | None = None,
     *,
     following: Quality | None = None,
     any_length: bool = False,
-) -> tuple[Departure, ...]:
-    """Which measures of some answers are out of bounds. What was not measured of both is within.
+) -> Comparison:
+    """Sets the quality of some answers beside that of plain ones. What was not measured of both is within bounds.
 
     Args:
         quality: That of the answers.
@@ -83,7 +131,8 @@ def departures(
             as theirs.
         any_length: Whether answers may be of any length, as for an instruction about length (:func:`about_length`).
     """
-    return tuple(_departures(quality, plain, bounds or Bounds(), following, any_length=any_length))
+    found = _departures(quality, plain, bounds or Bounds(), following, any_length=any_length)
+    return Comparison(quality, plain, tuple(found))
 
 
 def within(
@@ -94,41 +143,13 @@ def within(
     following: Quality | None = None,
     any_length: bool = False,
 ) -> bool:
-    """Whether some answers are within all bounds; see :func:`departures`."""
-    return not departures(quality, plain, bounds, following=following, any_length=any_length)
-
-
-def excess_of(found: Sequence[Departure]) -> float:
-    """How far answers are out of bounds altogether: 0 within them."""
-    return math.fsum(one.excess for one in found)
+    """Whether some answers are within all bounds; see :func:`compare`."""
+    return compare(quality, plain, bounds, following=following, any_length=any_length).within
 
 
 def about_length(wanted: Sequence[Instruction]) -> bool:
     """Whether following some instructions means answers of another length."""
     return any(one.type.family == ABOUT_LENGTH for one in wanted)
-
-
-def compared(quality: Quality, plain: Quality, found: Sequence[Departure]) -> dict[str, Any]:
-    """How the quality of some answers compares with plain, as JSON for a record.
-
-    Returns:
-        `within`; `out_of_bounds`, the departures in words, where there are any; and `against_plain`, the ratio of
-        tokens, repetition (as a difference), perplexity, `scorer_perplexity` and relevance to plain, and the
-        difference of facts, where both are known.
-    """
-    against = {
-        "tokens": _ratio(quality.tokens, plain.tokens),
-        "repetition": quality.repetition - plain.repetition,
-        "perplexity": _ratio(quality.perplexity, plain.perplexity),
-        "scorer_perplexity": _ratio(quality.scorer_perplexity, plain.scorer_perplexity),
-        "relevance": _ratio(quality.relevance, plain.relevance),
-        "facts": None if quality.facts is None or plain.facts is None else quality.facts - plain.facts,
-    }
-    return {
-        "within": not found,
-        **({"out_of_bounds": [str(one) for one in found]} if found else {}),
-        "against_plain": {name: round(value, 3) for name, value in against.items() if value is not None},
-    }
 
 
 def _departures(

@@ -19,7 +19,7 @@ from trimtab.measure.statistics import mean
 from trimtab.progress import Progress
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine, Prompt
+    from trimtab.engines.base import Engine, Generation, Prompt
     from trimtab.instructions import Instruction
     from trimtab.measure.scorer import Scorer
     from trimtab.steering.steering import Steering
@@ -117,9 +117,70 @@ def respond(
         batch_size=batch_size,
         progress=progress,
     )
+    return measured(
+        engine,
+        queries,
+        prompts,
+        generations,
+        facts=facts,
+        batch_size=batch_size,
+        scores=scores,
+        scorer=scorer,
+        progress=progress,
+    )
+
+
+def measured(
+    model: Model,
+    queries: Sequence[str],
+    prompts: Sequence[Prompt],
+    generations: Sequence[Generation],
+    *,
+    facts: FactCheck | None = None,
+    batch_size: int | None = None,
+    scores: Scores | None = None,
+    scorer: Scorer | None = None,
+    ranks: Ranks | None = None,
+    progress: Progress = False,
+) -> list[Response]:
+    """Measures the quality of answers that are there.
+
+    Args:
+        model: The one whose likelihoods count, unsteered.
+        queries: The bare query behind each prompt.
+        prompts: What was answered; one prompt per query.
+        generations: The answer to each.
+        facts: As in :func:`respond`, and so are the next three.
+        batch_size: Rows per forward pass.
+        scores: Likelihoods that are known.
+        scorer: Another model.
+        ranks: Processes that call this alike and share the work; all get every response.
+        progress: See `trimtab.progress.Progress`.
+
+    Raises:
+        ValueError: The lengths differ.
+    """
+    ranks = ranks or Ranks()
+    rows = list(zip(queries, prompts, generations, strict=True))
+    share = ranks.share(range(len(rows)))
+    mine = _measured(as_engine(model), [rows[row] for row in share], facts, batch_size, scores)
+    if scorer is not None:
+        mine = scored_by(mine, scorer, progress=progress)
+    found = ranks.merge(dict(zip(share, mine, strict=True)))
+    return [found[row] for row in range(len(rows))]
+
+
+def _measured(
+    engine: Engine,
+    rows: Sequence[tuple[str, Prompt, Generation]],
+    facts: FactCheck | None,
+    batch_size: int | None,
+    scores: Scores | None,
+) -> list[Response]:
     # The very tokens that were generated: broken text would come back as other, and many more, tokens.
-    written = [generation.token_ids if generation.text.strip() else () for generation in generations]
-    asked = list(zip(queries, written, strict=True))
+    asked = [
+        (query, generation.token_ids if generation.text.strip() else ()) for query, _, generation in rows
+    ]
     new = asked if scores is None else [one for one in dict.fromkeys(asked) if one not in scores]
     nlls = negative_log_likelihoods(
         engine, [query for query, _ in new], [tokens for _, tokens in new], batch_size=batch_size
@@ -127,10 +188,10 @@ def respond(
     if scores is not None:
         scores.update(zip(new, nlls, strict=True))
         nlls = [scores[one] for one in asked]
-    responses = [
+    return [
         Response(
             query=query,
-            prompt=prompt,
+            prompt=prompt if isinstance(prompt, str) else query,
             text=generation.text,
             finished=generation.finished,
             nll=nll,
@@ -138,9 +199,8 @@ def respond(
             facts=None if facts is None else facts(query, generation.text),
             tokens=len(generation.token_ids),
         )
-        for query, prompt, generation, nll in zip(queries, prompts, generations, nlls, strict=True)
+        for (query, prompt, generation), nll in zip(rows, nlls, strict=True)
     ]
-    return responses if scorer is None else scored_by(responses, scorer, progress=progress)
 
 
 def scored_by(responses: Sequence[Response], scorer: Scorer, *, progress: Progress = False) -> list[Response]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab import prompts as prompt_data
 from trimtab.instructions.spelling import resolve
+from trimtab.measure.bounds import Comparison, about_length, compare
 from trimtab.measure.quality import (
     FactCheck,
     Quality,
@@ -213,13 +214,36 @@ def evaluate_instruction(
     return rows
 
 
+def compare_with_plain(row: Row, baseline: Row, instructed: Row | None = None) -> Comparison:
+    """The quality of a row beside that of plain answers to the same queries.
+
+    Args:
+        row: The answers.
+        baseline: The plain ones.
+        instructed: The instructed ones: those of them that follow say what following costs by itself; None for none.
+    """
+    passed = [] if instructed is None else [n for n, strict in enumerate(instructed.strict) if strict]
+    return compare(
+        row.quality,
+        baseline.quality,
+        following=None if instructed is None or not passed else instructed.take(passed).quality,
+        any_length=about_length([row.instruction]),
+    )
+
+
 def with_test(steering: Steering, rows: Iterable[Row]) -> Steering:
     """The steering with what it measured on test queries in its record, and its first answers beside unsteered ones."""
     rows = list(rows)
-    figures = {
+    figures: dict[str, dict[str, Any]] = {
         row.condition: {"n": row.n, "followed": round(row.followed, 4), "quality": row.quality.to_dict()}
         for row in rows
     }
+    of = {row.condition: row for row in rows}
+    if "baseline" in of:
+        for condition in ("steered", "instructed+steered"):
+            if condition in of:
+                found = compare_with_plain(of[condition], of["baseline"], of.get("instructed"))
+                figures[condition] |= found.to_dict()
     shown = [row for row in rows if row.condition in ("baseline", "steered")]
     samples = [
         {

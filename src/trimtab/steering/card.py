@@ -36,6 +36,10 @@ def describe(steering: Steering) -> str:
         rows.append(("settings", _values(record.settings)))
     if measured := {name: value for name, value in record.measurements.items() if name != "samples"}:
         rows.append(("measured", _values(measured)))
+    rows += [
+        ("warning", f"on {name}, quality is out of bounds: {', '.join(words)}")
+        for name, words in record.out_of_bounds.items()
+    ]
     rows.append(("made by", f"trimtab {record.version}" + (f", {record.created}" if record.created else "")))
     rows.append(("digest", _digest(steering)))
     width = max(len(label) for label, _ in rows)

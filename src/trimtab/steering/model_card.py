@@ -15,13 +15,21 @@ from trimtab.errors import InstructionError
 from trimtab.files import read_text, write_text
 from trimtab.steering.card import edits_and_whens
 from trimtab.steering.folder import CARD
-from trimtab.steering.record import ModelIdentity, short
+from trimtab.steering.record import ModelIdentity, Record, short
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
     from trimtab.steering.steering import Steering
 
 _MARK = "<!-- Written by trimtab. Take this line away to keep a text of your own. -->"
+_QUALITIES = {
+    "perplexity": "perplexity",
+    "repetition": "repetition",
+    "tokens": "tokens",
+    "scorer_perplexity": "perplexity under the scorer",
+    "relevance": "relevance",
+    "facts": "facts",
+}
 _QUESTION = "Tell me about the tides."
 
 
@@ -62,7 +70,7 @@ def model_card(steering: Steering, place: str | Path, license_name: str | None =
         f"# {steering.name}",
         _what(steering, wanted),
         _use(steering, place),
-        "\n".join(_measured(steering.record.measurements)),
+        "\n".join(_measured(steering.record)),
         "\n".join(_samples(steering.record.measurements.get("samples"))),
         _limits(steering),
         _MARK,
@@ -154,8 +162,9 @@ On a server that speaks OpenAI's API (`pip install 'trimtab[vllm]'`):
 ```'''
 
 
-def _measured(measurements: Mapping[str, Any]) -> Iterator[str]:
-    """The table: a line for each set of prompts and condition."""
+def _measured(record: Record) -> Iterator[str]:
+    """The table: a line for each set of prompts and condition; and what is wrong with it."""
+    measurements = record.measurements
     rows = [
         (name, condition, figures)
         for name, found in measurements.items()
@@ -166,12 +175,8 @@ def _measured(measurements: Mapping[str, Any]) -> Iterator[str]:
     if not rows:
         yield "Nothing was measured yet; `trimtab evaluate` does it."
         return
-    qualities = [
-        name
-        for name in ("perplexity", "repetition", "facts")
-        if any(_quality(row, name) for _, _, row in rows)
-    ]
-    yield f"| prompts | condition | number | followed | {''.join(f'{name} | ' for name in qualities)}".rstrip()
+    qualities = [name for name in _QUALITIES if any(_quality(row, name) for _, _, row in rows)]
+    yield f"| {' | '.join(['prompts', 'condition', 'number', 'followed', *(_QUALITIES[one] for one in qualities)])} |"
     yield f"|---|---|{'---:|' * (2 + len(qualities))}"
     for name, condition, figures in rows:
         values = [_number(figures.get("followed")), *(_quality(figures, one) for one in qualities)]
@@ -182,6 +187,8 @@ def _measured(measurements: Mapping[str, Any]) -> Iterator[str]:
         "*followed* is the share of answers that pass the instruction's strict check; *instructed* is the model told "
         "in the prompt, *steered* the model with this steering and not told, *baseline* neither."
     )
+    for name, words in record.out_of_bounds.items():
+        yield f"\n**Quality is out of bounds on {name}, beside plain answers: {', '.join(words)}.**"
     if measurements.get("improved") is False:
         yield "\n**It did not do better than the unsteered model where it was chosen.**"
 

@@ -142,6 +142,20 @@ class Record:
     version: str = __version__
     created: str | None = None
 
+    @property
+    def out_of_bounds(self) -> dict[str, list[str]]:
+        """Which measures of quality were out of bounds, in words, by where that was measured: `validation`, `test`.
+
+        Empty where all that was compared with plain answers is within bounds, and where nothing was.
+        """
+        found: dict[str, list[str]] = {}
+        for name, measured in self.measurements.items():
+            steered = measured.get("steered", measured) if isinstance(measured, Mapping) else None
+            words = steered.get("out_of_bounds") if isinstance(steered, Mapping) else None
+            if isinstance(words, list) and words:
+                found[name] = [str(one) for one in words]
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}

@@ -13,7 +13,8 @@ Snell, D. Klein, R. Zhong: Learning by Distilling Context, 2022); keeping only v
 
 The edits begin as the mean difference shared out among the blocks, with gates that are shut. How many blocks and how
 many edits in each is chosen on validation queries, few first: a larger set is tried, beginning with what was learned,
-only while the smaller one follows less often than the instructed model.
+only while the smaller one follows less often than the instructed model, or spoils the text. The one is kept that
+follows best within the bounds of quality (`examining`).
 
 Where no instruction says what is to be learned, but prompt pairs do, nothing can be checked: every answer that the
 model ends is a lesson, and the smallest set of edits is taken.
@@ -36,6 +37,7 @@ from trimtab.engines import as_engine
 from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError, SteeringError
 from trimtab.learn.distillation.distilled import Distilled, Trial, made_steering, name_of
+from trimtab.learn.distillation.examining import Examination
 from trimtab.learn.distillation.lesson_files import kept_lessons, kept_queries
 from trimtab.learn.distillation.lessons import Task, check_learnable, companions, gather
 from trimtab.learn.distillation.schedule import Schedule
@@ -53,11 +55,14 @@ from trimtab.steering.steering import Record, Steering
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Model
     from trimtab.instructions import Instruction
+    from trimtab.measure.bounds import Bounds
+    from trimtab.measure.quality import FactCheck
+    from trimtab.measure.scorer import Scorer
     from trimtab.steering.edits import Edit, TokenScope
     from trimtab.steering.record import ModelIdentity
 
-# A set of edits is large enough if it follows at most so much less often than the instructed model: of the usual 24
-# validation queries, one.
+# A set of edits is large enough if it follows at most so much less often than the instructed model (of the usual 24
+# validation queries, one less), and is out of the bounds of quality by at most so much.
 _TOLERANCE = 0.05
 _VALIDATION = 24
 _HELD_OUT = 0.2  # of prompt pairs, where none are given to validate with
@@ -83,6 +88,9 @@ def distill(
     max_new_tokens: int = 192,
     gradient_checkpointing: bool = False,
     checkpoint: str | Path | None = None,
+    bounds: Bounds | None = None,
+    facts: FactCheck | None = None,
+    scorer: Scorer | None = None,
     progress: Progress = False,
     seed: int = 0,
 ) -> Distilled:
@@ -116,6 +124,9 @@ def distill(
         max_new_tokens: Longest answer, in tokens.
         gradient_checkpointing: Spend time to save memory: compute activations again in the backward pass.
         checkpoint: A folder to save lessons and states in, and to resume from.
+        bounds: How much worse than plain answers those of the edits may be; the defaults when None.
+        facts: Judges the truth of an answer to a query: facts lost count as quality lost; None leaves them out.
+        scorer: Another model, whose perplexity and relevance count as quality; None leaves them out.
         progress: See `trimtab.progress.Progress`; a step of training is told with its loss.
         seed: Chooses wordings, samples and the order of lessons; it takes the place of the schedule's.
 
@@ -188,7 +199,17 @@ def distill(
         pairs = [learning] if paired else [make_pairs(learning, one, "learning", seed) for one in wanted]
         scales = scales_of(engine, [pair.plain for pair in pairs[0]])
         difference = None if start is not None else _difference(engine, pairs)
-        tasks = [Task.of(one) for one in held_out]
+        examination = Examination(
+            engine,
+            [Task.of(one) for one in held_out],
+            wanted,
+            examples.lessons,
+            max_new_tokens=max_new_tokens,
+            bounds=bounds,
+            facts=facts,
+            scorer=scorer,
+            ranks=ranks,
+        )
         targets: dict[int, Targets] = {}
         trials: list[Trial] = []
         outcomes: list[tuple[Edit, ...]] = []
@@ -210,17 +231,19 @@ def distill(
                 checkpointing=gradient_checkpointing,
             )
             outcomes.append(edits.edits())
-            followed = None
+            found = None
             if wanted:
-                passed = answered(
-                    [task.query for task in tasks],
-                    prompts=[task.plain for task in tasks],
-                    steering=Steering("trial", outcomes[-1], Record(engine.identity)),
-                )
-                followed = sum(passed) / len(passed)
-            held_out_loss = course.best if examples.lessons else None
-            trials.append(Trial(size, tuple(course.history), held_out_loss, followed))
-            if followed is None or followed >= examples.first_time - _TOLERANCE:
+                found = examination.examine(Steering("trial", outcomes[-1], Record(engine.identity)))
+            trial = Trial(
+                size,
+                tuple(course.history),
+                course.best if examples.lessons else None,
+                None if found is None else found.followed,
+                None if found is None else found.comparison,
+            )
+            trials.append(trial)
+            enough = examples.first_time - _TOLERANCE
+            if trial.followed is None or (trial.followed >= enough and trial.excess <= _TOLERANCE):
                 break
     best = max(range(len(trials)), key=lambda one: trials[one].merit)
     steering = made_steering(
@@ -234,6 +257,7 @@ def distill(
         form,
         pairs,
         (len(learning), len(held_out)),
+        examination.baseline_followed if wanted else None,
     )
     return Distilled(steering, tuple(trials), lessons, examples.first_time if wanted else None)
 

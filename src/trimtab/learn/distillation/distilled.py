@@ -17,6 +17,7 @@ from trimtab.steering.steering import Record, Steering
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
+    from trimtab.measure.bounds import Comparison
     from trimtab.steering.edits import Edit
     from trimtab.steering.record import ModelIdentity
 
@@ -31,17 +32,28 @@ class Trial:
         held_out: Its lowest loss over validation lessons, nats per token; None if the instructed model follows none.
         followed: How many validation queries it follows, as a share, without the instruction in the prompt; None where
             nothing can say so.
+        comparison: The quality of its answers beside that of plain ones; None where `followed` is.
     """
 
     size: Size
     history: tuple[Step, ...]
     held_out: float | None
     followed: float | None
+    comparison: Comparison | None = None
 
     @property
-    def merit(self) -> tuple[float, float]:
-        """The better the greater: how often it follows, then how low its loss is."""
-        return self.followed or 0.0, -(self.held_out or 0.0)
+    def excess(self) -> float:
+        """How far its answers are out of the bounds of quality; 0 within them."""
+        return 0.0 if self.comparison is None else self.comparison.excess
+
+    @property
+    def merit(self) -> tuple[bool, float, float]:
+        """The better the greater: within the bounds of quality or not, how often it follows, how low its loss is.
+
+        Out of bounds, what it follows counts less by how far it is out.
+        """
+        is_within = self.comparison is None or self.comparison.within
+        return is_within, (self.followed or 0.0) - self.excess, -(self.held_out or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """The trial as JSON, without its history."""
@@ -51,7 +63,14 @@ class Trial:
             "steps": len(self.history),
             "held_out": None if self.held_out is None else round(self.held_out, 5),
             "followed": None if self.followed is None else round(self.followed, 4),
+            **self.quality(),
         }
+
+    def quality(self) -> dict[str, Any]:
+        """The quality of its answers, and whether it is within the bounds, as JSON; nothing where it is not known."""
+        if self.comparison is None:
+            return {}
+        return {"quality": self.comparison.quality.to_dict(), **self.comparison.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -92,10 +111,12 @@ def made_steering(
     form: Form,
     pairs: Sequence[Sequence[PromptPair]],
     counts: tuple[int, int],
+    baseline_followed: float | None = None,
 ) -> Steering:
     """The edits of a trial as a steering, with the record of how they were learned.
 
-    `counts` says how many queries there were to learn on, and to validate with.
+    `counts` says how many queries there were to learn on, and to validate with; `baseline_followed` how many of these
+    plain answers follow, as a share.
     """
     settings = {
         "form": form,
@@ -109,6 +130,9 @@ def made_steering(
     if chosen.followed is not None:
         measured["followed"] = round(chosen.followed, 4)
         measured["instructed_followed"] = round(examples.first_time, 4)
+    if baseline_followed is not None:
+        measured["baseline_followed"] = round(baseline_followed, 4)
+    measured |= chosen.quality()
     measured["divergence"] = None if chosen.held_out is None else round(chosen.held_out, 5)
     record = Record(
         model=model,
