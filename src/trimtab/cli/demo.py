@@ -52,6 +52,14 @@ def command(
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="Longest answer, in tokens.", show_default="by model")
     ] = None,
+    mean_difference: Annotated[
+        bool | None,
+        typer.Option(
+            "--mean-difference/--no-mean-difference",
+            help="Also learn and search the mean difference, for comparison.",
+            show_default="by model",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses questions and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,
     *,
@@ -60,9 +68,9 @@ def command(
 ) -> None:
     """Learn some instructions on a model, steer it by them, and measure how well that went.
 
-    Every instruction is distilled into edits and, for comparison, learned as a mean difference whose block and strength
-    are chosen on validation questions. What is shown was measured on test questions: baseline (no instruction, no
-    steering), instructed, steered, both.
+    Every instruction is distilled into edits and, on nano, for comparison learned as a mean difference whose block and
+    strength are chosen on validation questions. What is shown was measured on test questions: baseline (no instruction,
+    no steering), instructed, steered, both.
     """
     start = time.perf_counter()
     from trimtab import demo
@@ -87,6 +95,7 @@ def command(
         validation=validation,
         test=test,
         max_new_tokens=max_new_tokens,
+        vector=mean_difference,
         batch_size=batch_size,
         seed=seed,
     )

@@ -1,13 +1,15 @@
 """Learning, then the suite: every instruction of a plan is learned, and what was learned is measured on one suite.
 
-Every instruction is learned twice: as distilled edits, and as the mean difference with the block and strength that a
-search finds for it. Three disjoint sets of queries, each with phrasings of its own: the first is learned on, the second
-ends the training and chooses block and strength, and only the third, which had no say in either, is reported.
+Every instruction is learned as distilled edits and, where the plan has it so, as the mean difference with the block and
+strength that a search finds for it. Three disjoint sets of queries, each with phrasings of its own: the first is
+learned on, the second ends the training and chooses block and strength, and only the third, which had no say in either,
+is reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from trimtab import learn, prompts, tune
@@ -66,15 +68,21 @@ def run(
     _check_disjoint(drawn.learning, drawn.validation, drawn.test)
     found = Demonstration(engine.identity, plan)
     with shown(progress) as tell:
-        tell("answering without any instruction", 0)
-        with found.timed("baseline"):
-            unsteered = respond_baseline(
-                engine,
-                drawn.validation,
-                facts=facts,
-                max_new_tokens=plan.max_new_tokens,
-                batch_size=plan.batch_size,
-            )
+
+        @cache
+        def unsteered() -> list[Response]:
+            tell("answering without any instruction", 0)
+            with found.timed("baseline"):
+                return respond_baseline(
+                    engine,
+                    drawn.validation,
+                    facts=facts,
+                    max_new_tokens=plan.max_new_tokens,
+                    batch_size=plan.batch_size,
+                )
+
+        if plan.vector:
+            unsteered()
         for instruction in plan.instructions:
             _learn(engine, instruction, found, drawn, unsteered, facts, tell, own_queries=queries is not None)
         with found.timed("test"):
@@ -87,7 +95,7 @@ def _learn(
     instruction: Instruction,
     found: Demonstration,
     drawn: Drawn,
-    unsteered: Sequence[Response],
+    unsteered: Callable[[], Sequence[Response]],
     facts: FactCheck | None,
     tell: Tell,
     *,
@@ -105,13 +113,18 @@ def _learn(
                     instruction,
                     validation=drawn.validation,
                     pool=(drawn.pool or ()) if own_queries else None,
-                    schedule=learn.Schedule(steps=plan.training_steps),
+                    schedule=None
+                    if plan.training_steps is None
+                    else learn.Schedule(steps=plan.training_steps),
                     max_new_tokens=plan.max_new_tokens,
                     progress=tell,
                     seed=plan.seed,
                 ).steering
         except TooFewAnswersError as error:
             found.not_distilled[instruction.label] = str(error)
+    if distilled is not None and not plan.vector:
+        found.learned.append(Learned(instruction, distilled, None, None))
+        return
     with found.timed("learn"):
         directions = tune.learn_directions(
             engine,
@@ -121,6 +134,7 @@ def _learn(
             seed=plan.seed,
             progress=tell,
         )
+    baseline = unsteered()
     tell(f"{instruction.label}: choosing block and strength", 0)
     with found.timed("search"):
         vector = tune.make_vector(
@@ -131,7 +145,7 @@ def _learn(
             directions=directions,
             blocks=plan.blocks,
             strengths=plan.strengths,
-            baseline=unsteered,
+            baseline=baseline,
             facts=facts,
             max_new_tokens=plan.max_new_tokens,
             batch_size=plan.batch_size,

@@ -84,13 +84,11 @@ def make_report(
 def _how(demonstration: Demonstration) -> dict[str, str]:
     """How the steerings were made, for the settings of the report."""
     difference = "of the last prompt token; block and strength found by a search"
-    if not demonstration.vector_rows:
+    if all(one.steering.record.method != "distilled" for one in demonstration.learned):
         return {"steered by": f"the mean difference {difference}"}
     steps = demonstration.plan.training_steps
-    return {
-        "steered by": f"edits distilled from the instructed model's own answers, in at most {steps} steps",
-        "mean difference": difference,
-    }
+    how = {"steered by": "distilled edits" + ("" if steps is None else f", in at most {steps} steps")}
+    return how | ({"mean difference": difference} if demonstration.vector_rows else {})
 
 
 def summary(demonstration: Demonstration) -> str:

@@ -1,0 +1,121 @@
+"""`python -m benchmarks.real`: learn instructions on a real model, measure them, and write the table.
+
+Everything that is finished is kept in the folder `--out`: a run that was interrupted goes on from there, and its result
+and table are written anew after each instruction. `python -m benchmarks.real.table` puts the table into pages.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from benchmarks.real.answering import Bench
+from benchmarks.real.figures import figures_of, pair_of, summary_of
+from benchmarks.real.settings import SCORER, Settings, instructions_for
+from benchmarks.real.table import markdown, pairs_table
+from benchmarks.running import run
+
+from trimtab.cli.models import Loading
+from trimtab.cli.output import Output
+from trimtab.files import write_text
+from trimtab.progress import Tell, shown
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+
+RESULT = "result.json"
+TABLE = "table.md"
+
+
+def command(
+    model: Annotated[str, typer.Option("--model", "-m", help="As trimtab takes it.")] = "smollm2",
+    instructions: Annotated[
+        str | None,
+        typer.Option(
+            "--instructions", "-i", help="What to learn; when left out, one of every kind, or four."
+        ),
+    ] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Test queries.")] = 48,
+    tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 160,
+    facts: Annotated[int, typer.Option(min=0, help="Closed-book questions; 0 for none.")] = 60,
+    pairs: Annotated[int, typer.Option(min=0, help="Pairs of instructions; 0 for none.")] = 15,
+    scorer: Annotated[str, typer.Option(help="What scores answers; none for nothing.")] = SCORER,
+    scored: Annotated[int, typer.Option(min=1, help="Answers it scores of each condition.")] = 16,
+    learn: Annotated[str, typer.Option(help="Options of trimtab learn beside its defaults.")] = "",
+    dtype: Annotated[str | None, typer.Option(help="Of the models that answer and score.")] = None,
+    share: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Do so much of everything: 0.1 for a trial.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses queries, phrasings and pairs.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="What is finished is kept here.", show_default="build/real/MODEL")
+    ] = None,
+) -> None:
+    """Measure steerings of a real model."""
+    settings = Settings(
+        model=model,
+        instructions=instructions_for(model, instructions),
+        queries=queries,
+        tokens=tokens,
+        facts=facts,
+        pairs=pairs,
+        scorer=None if scorer == "none" else scorer,
+        scored=scored,
+        learn=tuple(shlex.split(learn)),
+        seed=seed,
+    ).shared(share)
+    folder = out or Path("build/real") / Path(model).name
+    output = Output()
+
+    def load(name: str) -> Engine:
+        return Loading(dtype=dtype).open(output, name)
+
+    with shown(True) as tell:
+        bench = Bench(settings, folder, lambda: load(model), tell)
+        measured = []
+        for instruction in settings.instructions:
+            measured.append(bench.instruction(instruction))
+            _write(settings, measured, [], folder)
+        both = [bench.pair(pair) for pair in settings.combinations()]
+        _write(settings, measured, both, folder)
+        if settings.scorer is not None:
+            bench.forget_model()
+            _score(settings, measured, load, folder, tell)
+        _write(settings, measured, both, folder)
+    typer.echo((folder / TABLE).read_text("utf-8"))
+
+
+def _score(
+    settings: Settings, measured: Sequence[dict[str, Any]], load: Any, folder: Path, tell: Tell
+) -> None:
+    from benchmarks.real.scoring import add_scores
+
+    add_scores(measured, settings.scored, str(settings.scorer), load, folder / "scores", tell)
+
+
+def _write(
+    settings: Settings, measured: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]], folder: Path
+) -> None:
+    """The result and the table of what was measured so far."""
+    instructions = [figures_of(one) for one in measured]
+    both = [pair_of(one) for one in pairs]
+    result = {
+        "model": settings.model,
+        "settings": settings.to_dict(),
+        "scored": max(one["conditions"]["baseline"]["scored"] for one in instructions),
+        "instructions": instructions,
+        "pairs": both,
+        "summary": summary_of(instructions, both),
+    }
+    write_text(folder / RESULT, json.dumps(result, ensure_ascii=False, indent=1) + "\n", make_folder=True)
+    tables = [markdown(result), *([pairs_table(result)] if both else [])]
+    write_text(folder / TABLE, "\n\n".join(tables) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run(command, "python -m benchmarks.real"))

@@ -1,0 +1,145 @@
+"""What the model answers: every condition of an instruction, pairs by the union of two steerings, closed-book facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from benchmarks.real.learning import learned
+from benchmarks.real.settings import Settings, place
+
+from trimtab import prompts
+from trimtab.evaluate import suites
+from trimtab.evaluate.cache import ContentCache
+from trimtab.evaluate.run import evaluate_suite
+from trimtab.files import write_text
+from trimtab.instructions import Instruction
+from trimtab.measure.rows import Condition
+from trimtab.progress import Tell, prefixed
+from trimtab.steering.steering import Steering
+
+if TYPE_CHECKING:
+    from trimtab.engines.base import Engine
+    from trimtab.evaluate.accuracy import Answer
+
+AT_ONCE = 1 << 20
+"""All answers of an instruction go to the engine in one call, which fills its batches with them."""
+
+
+class Bench:
+    """A model under measurement; what is finished is kept in a folder, and not done again.
+
+    Args:
+        settings: What is measured.
+        folder: Where steerings, answers and results are kept.
+        load: Loads the model, when it is first needed.
+        tell: Is told of progress.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, load: Callable[[], Engine], tell: Tell) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.tell = tell
+        self._load = load
+        self._cache = ContentCache(folder / "answers")
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The model."""
+        return self._load()
+
+    def forget_model(self) -> None:
+        """Gives back the memory of the model, which is loaded again if it is needed."""
+        self.__dict__.pop("engine", None)
+
+    @cached_property
+    def queries(self) -> list[str]:
+        """The test queries, the same for all instructions, so that their plain answers are."""
+        settings = self.settings
+        return prompts.draw_queries(self.engine.identity, test=settings.queries, seed=settings.seed).test
+
+    def steering(self, instruction: Instruction) -> tuple[Steering, dict[str, Any]]:
+        """The steering of an instruction and what learning told of it, learned if it is not there yet."""
+        place, told = learned(self.settings, instruction, self.folder / "steerings", self.tell)
+        return Steering.load(place, self.engine.identity), told
+
+    def instruction(self, instruction: Instruction) -> dict[str, Any]:
+        """Everything about one instruction: how it was learned, its answers under every condition, its facts."""
+
+        def measure() -> dict[str, Any]:
+            steering, told = self.steering(instruction)
+            suite = suites.from_queries(
+                "the test queries", self.queries, [instruction], seed=self.settings.seed
+            )
+            answers = self._answers(instruction.label, suite, {instruction: steering}, get_args(Condition))
+            return {
+                "learned": {key: told.get(key) for key in ("seconds", "method", "settings", "measurements")},
+                "edits": len(steering.edits),
+                "conditions": by_condition(answers),
+            }
+
+        return self._kept(place([instruction]), self.settings.of(instruction), measure)
+
+    def pair(self, pair: tuple[Instruction, Instruction]) -> dict[str, Any]:
+        """How often the union of two steerings makes the model follow both, untold."""
+
+        def measure() -> dict[str, Any]:
+            union = {one: self.steering(one)[0] for one in pair}
+            items = [
+                suites.Item(key=str(number), query=query, instructed=None, instructions=pair)
+                for number, query in enumerate(self.queries)
+            ]
+            suite = suites.Suite("the test queries", tuple(items), "test queries")
+            answers = self._answers(" and ".join(one.label for one in pair), suite, union, ("steered",))
+            return {"conditions": by_condition(answers)}
+
+        what = {"of": [self.settings.of(one) for one in pair]}
+        return self._kept(place(pair), what, measure)
+
+    def _answers(
+        self, label: str, suite: suites.Suite, steerings: Any, conditions: Sequence[Condition]
+    ) -> list[Answer]:
+        return evaluate_suite(
+            self.engine,
+            suite,
+            steerings,
+            conditions=conditions,
+            cache=self._cache,
+            max_new_tokens=self.settings.tokens,
+            save_every=AT_ONCE,
+            progress=prefixed(self.tell, label),
+        ).answers
+
+    def _kept(self, name: str, what: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What was measured under a name, from its file where that is of the same settings."""
+        path = self.folder / "measured" / f"{name}.json"
+        if path.is_file():
+            kept: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            if kept["what"] == what:
+                return kept
+        found = {"what": what, **measure()}
+        write_text(path, json.dumps(found, ensure_ascii=False, indent=1), make_folder=True)
+        return found
+
+
+def by_condition(answers: Iterable[Answer]) -> dict[str, list[dict[str, Any]]]:
+    """The answers of each condition, with all that figures are made of."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for answer in answers:
+        response = answer.response
+        found.setdefault(answer.condition, []).append(
+            {
+                "query": response.query,
+                "text": response.text,
+                "tokens": response.tokens,
+                "finished": response.finished,
+                "nll": response.nll,
+                "repetition": response.repetition,
+                "strict": all(answer.strict),
+                "loose": all(answer.loose),
+            }
+        )
+    return found
