@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.measure.scorer import Score, Scorer
-
 from trimtab.evaluate.cache import ContentCache
+from trimtab.measure.scorer import Score, Scorer
 from trimtab.progress import Tell
 
 if TYPE_CHECKING:
