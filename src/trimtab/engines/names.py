@@ -57,6 +57,8 @@ def source_of(name: str | Path, gguf_file: str | None = None) -> Source:
     """
     from trimtab import nano
 
+    if name in published.PUBLISHED and gguf_file is None:
+        name = published.fetch(str(name))  # called by its file, as if that were given
     whole, file = _gguf(str(name))
     if file is not None and gguf_file is not None:
         raise ModelError(
@@ -111,8 +113,6 @@ def _source(name: str | Path) -> tuple[str, str]:
                 "make them with `python -m trimtab.nano.recipe.train`"
             )
         return str(weights), _NANO[text]
-    if isinstance(name, str) and text in published.PUBLISHED:
-        return str(published.fetch(text)), text
     folder = Path(text).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
