@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -56,6 +56,24 @@ def settle(model: Any, dtype: torch.dtype) -> None:
         config.dtype = dtype
     for parameter in model.parameters():  # buffers stay: the angles of positions need float32
         parameter.data = parameter.data.to(dtype)
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """While a model is loaded, its file's head is parsed once, and the names of weights are made once.
+
+    transformers does the first four times, for configuration, tokenizer and weights, and the second for every module,
+    which is most of the time that a small model takes to load.
+    """
+    import gguf
+
+    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
+    patched: Any = gguf
+    patched.GGUFReader, patched.get_tensor_name_map = cache(reader), cache(names)
+    try:
+        yield
+    finally:
+        patched.GGUFReader, patched.get_tensor_name_map = reader, names
 
 
 @contextmanager

@@ -162,7 +162,10 @@ def load_transformers(
 
     # Files, the Hub, configs and tokenizers in Rust, and code that comes with models: these raise anything.
     try:
-        with quiet_bars() if source.built_in or not sys.stderr.isatty() else nullcontext():
+        with (
+            quiet_bars() if source.built_in or not sys.stderr.isatty() else nullcontext(),
+            nullcontext() if source.gguf_file is None else gguf.read_once(),
+        ):
             model, tokenizer = _from_pretrained(source.place, {**reading, **source.reading}, weights, target)
         if source.gguf_file is not None:
             gguf.settle(
