@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.cli.constraining import ConstraintChoice
 from trimtab.cli.models import EngineChoice
 from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption
 from trimtab.cli.output import Output
@@ -25,6 +26,7 @@ from trimtab.cli.steerings import (
 from trimtab.errors import InstructionError
 
 if TYPE_CHECKING:
+    from trimtab.constraint import Constraint
     from trimtab.engines.base import Engine
     from trimtab.steering.steering import Steering
 
@@ -58,6 +60,7 @@ def command(
     batch_size: BatchSizeOption = None,
     file: FileOption = None,
     *,
+    held: ConstraintChoice,
     loading: EngineChoice,
     output: Output,
 ) -> None:
@@ -67,6 +70,7 @@ def command(
     if compare and not folders:
         raise typer.BadParameter("there is nothing to compare with; name a steering: --steering DIR")
     steered = compose(folders, strength)
+    constraints = held.of(asked)
     engine = open_for(steered, model, loading, output)
     sampling: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
@@ -81,13 +85,13 @@ def command(
     if len(asked) == 1 and output.json is None and not compare:
         if steered is not None and steered.whens and acting[0] is None:
             output.note("the steering does not act on this prompt: it is answered unsteered")
-        for piece in engine.stream(asked[0], steering=acting[0], **sampling):
+        for piece in engine.stream(asked[0], steering=acting[0], constraint=constraints[0], **sampling):
             output.text(piece, end="")
         output.text("")
         return
     conditions = (["baseline"] if compare or steered is None else []) + (["steered"] if steered else [])
     settings = {**sampling, "batch_size": batch_size, "progress": not output.quiet}
-    rows = _answer(engine, asked, conditions, steered, acting, settings)
+    rows = _answer(engine, asked, conditions, steered, acting, constraints, settings)
     _show(output, rows, compare=compare)
     output.result(
         {"model": engine.identity.id, "steering": steered.name if steered else None, "responses": rows}
@@ -100,6 +104,7 @@ def _answer(
     conditions: Sequence[str],
     steering: Steering | None,
     acting: Sequence[Steering | None],
+    constraints: Sequence[Constraint | None],
     settings: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """Answer every prompt under every condition, all as rows of the same batches."""
@@ -107,6 +112,7 @@ def _answer(
     generations = engine.generate(
         [prompts[number] for number, _ in jobs],
         steering=[acting[number] if condition == "steered" else None for number, condition in jobs],
+        constraints=[constraints[number] for number, _ in jobs],
         **settings,
     )
     wanted = steering.record.instructions if steering is not None else ()
@@ -120,6 +126,8 @@ def _answer(
             "tokens": len(generation.token_ids),
             "followed": _followed(prompts[number], generation.text, wanted),
         }
+        if constraints[number] is not None:
+            row["taken"] = generation.taken
         if condition == "steered" and steering is not None and steering.whens:
             row["acts"] = acting[number] is not None
         rows.append(row)

@@ -47,7 +47,7 @@ def readable_vocabulary(tokenizer: Any, ends: Iterable[int], width: int, model: 
     if joined.strip() != _SAMPLE.encode():
         raise ModelError(
             f"the tokenizer of {model}, a {type(tokenizer).__name__}, does not tell the bytes of its tokens, so that "
-            "its answers cannot be held to a constraint; load a fast tokenizer"
+            "its answers cannot be held to a constraint; load one that does (of byte-level BPE or sentencepiece)"
         )
     from llguidance import TokenizerWrapper
 
