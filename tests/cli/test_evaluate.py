@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from trimtab.cli.app import app
 from trimtab.cli.models import EngineChoice
-from trimtab.measure.rows import CONDITIONS
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS
 
 Run = Callable[..., Any]
 
@@ -134,6 +134,33 @@ def test_a_suite_without_bare_queries_says_so_everywhere(run: Run) -> None:
     assert [one["condition"] for one in document["overall"]] == list(CONDITIONS)
 
 
+def test_the_constrained_conditions_on_request(run: Run) -> None:
+    result = run(
+        "--suite", "rows.jsonl", "-s", "steerings", "--constrained", "--report", "page.html", "--json", "o"
+    )
+    assert result.exit_code == 0, result.output
+    document = json.loads(Path("o").read_text(encoding="utf-8"))
+    assert [one["condition"] for one in document["overall"]] == list(ALL_CONDITIONS)
+    assert [one["quality"]["taken"] for one in document["overall"]] == [None] * 4 + [0.5, 0.0]
+    assert [one["taken"] for one in document["answers"] if one["condition"] == "constrained"] == [0.5] * (
+        len(document["answers"]) // 6
+    )
+    assert "taken" in result.stdout
+    page = check(Path("page.html").read_text(encoding="utf-8"))
+    assert "taken away" in page.words
+    some = json.loads(
+        run("--suite", "rows.jsonl", "--conditions", "baseline, constrained", "--json", "-").stdout
+    )
+    assert {one["condition"] for one in some["overall"]} == {"baseline", "constrained"}
+
+
+def test_a_request_for_constraints_where_there_are_none_says_so(run: Run) -> None:
+    Path("free.jsonl").write_text('{"query": "River?", "instructions": ["language(de)"]}', encoding="utf-8")
+    result = run("--suite", "free.jsonl", "--constrained")
+    assert result.exit_code == 0, result.output
+    assert "has no constraint" in " ".join(result.stdout.split())
+
+
 def test_a_judge_at_an_endpoint(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with serving() as endpoint:
@@ -172,6 +199,7 @@ def test_quiet_says_nothing(run: Run) -> None:
         (["--suite", "rows.jsonl", "--strengths", "1,0"], "numbers other than 0"),
         (["--suite", "rows.jsonl", "--strengths", "much"], "numbers other than 0"),
         (["--suite", "rows.jsonl", "--judge-url", "http://localhost"], "name the model there too"),
+        (["--suite", "rows.jsonl", "--conditions", "told"], "not 'told'"),
         (["--suite", "rows.jsonl", "--no-cache"], "exclude each other"),
         (["--suite", "rows.jsonl", "--report", "no/where.html"], "cannot be a file"),
         (["--suite", "nano", "-i", "jsom"], "did you mean json"),

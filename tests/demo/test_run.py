@@ -152,6 +152,7 @@ def test_the_json_document_has_the_documented_shape(demonstration: demo.Demonstr
             "tokens",
             "scorer_perplexity",
             "relevance",
+            "taken",
         ]
         assert row["quality"]["facts"] is None
 

@@ -17,7 +17,10 @@ ANSWER = "The River is quiet. It flows past Oslo. Many people love it."
 
 
 class FakeEngine(Engine):
-    """Answers with capital letters; in lowercase when told to, or when block 2 is steered; broken past `breaks`."""
+    """Answers with capital letters; in lowercase when told to, when block 2 is steered, or when held to a constraint.
+
+    Broken past `breaks`.
+    """
 
     def __init__(self, *, breaks: float = 50.0, ends: bool = True) -> None:
         self.identity = IDENTITY
@@ -52,9 +55,13 @@ class FakeEngine(Engine):
             text = ANSWER
             if _told(prompt) or any(edit.block == 2 for edit in row):
                 text = text.lower()
+            held = (options.get("constraints") or [None] * len(prompts))[i]
+            taken = None if held is None else 0.5 * (text != text.lower())
+            if held is not None:
+                text = text.lower()
             if any(float(edit.u.norm()) * max(abs(edit.alpha), 1.0) > self.breaks for edit in row):
                 text = "the the the the the the the the the the the the"
-            generations.append(Generation(text, tuple(text.encode()), i, self.ends))
+            generations.append(Generation(text, tuple(text.encode()), i, self.ends, taken))
         return generations
 
     def stream(self, prompt: Any, **options: Any) -> Iterator[str]:

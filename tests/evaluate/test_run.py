@@ -18,7 +18,7 @@ from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.run import evaluate_suite
 from trimtab.instructions import instruction
 from trimtab.instructions.registry import REGISTER
-from trimtab.measure.rows import CONDITIONS, evaluate_instruction
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, evaluate_instruction
 from trimtab.steering import when
 from trimtab.steering.collection import SteeringSet
 
@@ -53,6 +53,42 @@ def test_every_condition_of_every_item_is_answered_once() -> None:
     assert {(a.item.key, a.condition) for a in evaluation.answers} == {
         (item.key, condition) for item in SUITE.items for condition in CONDITIONS
     }
+
+
+def test_all_conditions_can_be_asked_for_and_the_cache_tells_them_apart(tmp_path: Path) -> None:
+    engine, cache = FakeEngine(), ContentCache(tmp_path)
+    first = measure(engine, conditions=ALL_CONDITIONS, cache=cache)
+    assert first.conditions == ALL_CONDITIONS
+    assert first.new == 18
+    taken = {row.condition: row.quality.taken for row in first.rows()}
+    assert [taken[condition] for condition in ALL_CONDITIONS] == [None] * 4 + [0.5, 0.0]
+    again = measure(engine, conditions=ALL_CONDITIONS, cache=cache)
+    assert again.new == 0
+    assert [answer.to_dict() for answer in again.answers] == [answer.to_dict() for answer in first.answers]
+    assert ("constrained", "steered+constrained") in [(c.first, c.second) for c in first.comparisons()]
+    alone = evaluate_instruction(FakeEngine(), LOWERCASE, steering(), QUERIES, constrained=True)
+    assert [row.to_dict() for row in first.rows()] == [row.to_dict() for row in alone]
+
+
+def test_items_without_a_constraint_have_only_the_free_conditions() -> None:
+    mixed = suites.read(
+        [
+            {"key": "a", "query": "River?", "instructions": ["lowercase"]},
+            {"key": "b", "query": "Oslo?", "instructions": ["lowercase", "no_commas"]},
+            {"key": "c", "query": "Sea?", "instructions": ["language(de)"]},
+            {"key": "d", "prompt": "Sea? In lowercase.", "instructions": ["lowercase"]},
+        ]
+    )
+    evaluation = evaluate_suite(FakeEngine(), mixed, conditions=ALL_CONDITIONS)
+    assert [answer.item.key for answer in evaluation.of("constrained")] == ["a", "b"]
+    assert [answer.item.key for answer in evaluation.of("baseline")] == ["a", "b", "c"]
+
+
+def test_conditions_that_no_prompt_has_are_refused() -> None:
+    with pytest.raises(
+        TrimtabError, match=r"no prompt of river has any of the conditions steered: .*steering"
+    ):
+        evaluate_suite(FakeEngine(), SUITE, conditions=["steered"])
 
 
 def test_one_baseline_serves_all_instructions() -> None:

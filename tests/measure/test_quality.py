@@ -91,4 +91,5 @@ def test_quality_is_rounded_for_json() -> None:
         "tokens": None,
         "scorer_perplexity": None,
         "relevance": None,
+        "taken": None,
     }

@@ -9,8 +9,15 @@ from tests.evaluate.fakes import ANSWER, FakeEngine, steering
 
 from trimtab import instructions
 from trimtab.engines.base import Generation
-from trimtab.measure.responses import respond, respond_baseline
-from trimtab.measure.rows import CONDITIONS, compare_with_plain, evaluate_instruction, judge, with_test
+from trimtab.measure.responses import constraint_of, respond, respond_baseline
+from trimtab.measure.rows import (
+    ALL_CONDITIONS,
+    CONDITIONS,
+    compare_with_plain,
+    evaluate_instruction,
+    judge,
+    with_test,
+)
 
 QUERIES = ["What is the River?", "Tell me about the River.", "Why do people love the River?"]
 LOWERCASE = instructions.get("lowercase")
@@ -24,6 +31,41 @@ def test_the_four_conditions_are_measured_in_one_call() -> None:
     assert [row.method for row in rows] == [None, None, "mean_difference", "mean_difference"]
     assert [row.n for row in rows] == [3] * 4
     assert [len(batch) for batch in engine.generated] == [12]
+
+
+def test_the_constrained_conditions_are_measured_on_request_in_the_same_call() -> None:
+    engine = FakeEngine()
+    rows = evaluate_instruction(engine, LOWERCASE, steering(), QUERIES, constrained=True)
+    assert [row.condition for row in rows] == list(ALL_CONDITIONS)
+    assert [row.followed for row in rows] == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    # What is steered already, a constraint has nothing to take from.
+    assert [row.quality.taken for row in rows] == [None] * 4 + [0.5, 0.0]
+    assert [len(batch) for batch in engine.generated] == [18]
+    assert [r.prompt for row in rows[4:] for r in row.responses] == QUERIES * 2
+    assert [
+        r.condition for r in evaluate_instruction(FakeEngine(), LOWERCASE, None, QUERIES, constrained=True)
+    ] == [
+        "baseline",
+        "instructed",
+        "constrained",
+    ]
+
+
+def test_an_instruction_without_a_constraint_has_only_the_free_conditions() -> None:
+    rows = evaluate_instruction(
+        FakeEngine(), instructions.get("language", language="de"), steering(), QUERIES, constrained=True
+    )
+    assert [row.condition for row in rows] == list(CONDITIONS)
+
+
+def test_what_holds_an_answer_to_several_instructions_is_what_all_admit() -> None:
+    no_commas, language = instructions.get("no_commas"), instructions.get("language", language="de")
+    both = constraint_of([LOWERCASE, no_commas], QUERIES[0])
+    assert both is not None
+    assert both.kind == "lark"
+    assert constraint_of([LOWERCASE], QUERIES[0]) == LOWERCASE.constraint()
+    assert constraint_of([LOWERCASE, language], QUERIES[0]) is None
+    assert constraint_of([LOWERCASE, instructions.get("json")], QUERIES[0]) is None
 
 
 def test_only_instructed_prompts_say_the_instruction_in_test_phrasings() -> None:
@@ -67,6 +109,7 @@ def test_an_answer_of_blanks_has_no_perplexity() -> None:
         "tokens": 2.0,
         "scorer_perplexity": None,
         "relevance": None,
+        "taken": None,
     }
     assert engine.scored == []
 
@@ -141,6 +184,7 @@ def test_the_row_as_json_has_the_documented_fields() -> None:
             "tokens": float(len(ANSWER)),
             "scorer_perplexity": None,
             "relevance": None,
+            "taken": None,
         },
     }
 

@@ -8,7 +8,7 @@ from tests.evaluate.fakes import FakeEngine, steering
 
 from trimtab import instructions
 from trimtab.measure.rows import Row, evaluate_instruction
-from trimtab.report.tables import caption_of, table_of
+from trimtab.report.tables import caption_of, constrained_table, table_of
 
 QUERIES = ["What is the River?", "Tell me about the River."]
 
@@ -64,6 +64,26 @@ def test_another_method_gets_a_column_of_its_own() -> None:
     assert lines[-3].split()[1:6] == ["0.00", "1.00", "1.00", "0.50", "1.00"]
     assert lines[-2].split()[1:6] == ["1.00", "1.00", "1.00", "-", "1.00"]
     assert lines[-1].split()[1:6] == ["0.50", "1.00", "1.00", "0.50", "1.00"]
+
+
+def test_the_constrained_conditions_have_a_table_of_their_own() -> None:
+    chosen = (instructions.get("lowercase"), instructions.get("language", language="de"))
+    free = rows_of(*chosen)
+    assert constrained_table(free) is None
+    rows = [
+        row
+        for one in chosen
+        for row in evaluate_instruction(FakeEngine(), one, steering(), QUERIES, constrained=True)
+    ]
+    assert lines_of(rows) == lines_of(free)
+    console = Console(width=80, file=StringIO())
+    with console.capture() as capture:
+        console.print(constrained_table(rows))
+    lines = capture.get().splitlines()
+    assert lines[1].split() == ["instruction", "constrained", "away", "+constrained", "away"]
+    assert lines[2].split() == ["lowercase", "1.00", "0.50", "1.00", "0.00"]
+    assert lines[3].split()[1:] == ["-", "-", "-", "-"]
+    assert lines[4].split() == ["mean", "1.00", "0.50", "1.00", "0.00"]
 
 
 def test_harm_is_marked_and_explained() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trimtab.evaluate.judge_model import Judge
     from trimtab.evaluate.results import Evaluation
     from trimtab.instructions import Instruction
+    from trimtab.measure.rows import Condition
     from trimtab.steering.collection import SteeringSet
 
 
@@ -49,6 +50,20 @@ def command(
         str,
         typer.Option(metavar="X[,X]", help="Multiply the steerings by each of these, on the same prompts."),
     ] = "1",
+    conditions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Which conditions to measure, such as baseline,steered; the four without a constraint when left out.",
+        ),
+    ] = None,
+    constrained: Annotated[
+        bool,
+        typer.Option(
+            "--constrained",
+            help="Also hold answers to the instruction's constraint: constrained, steered+constrained.",
+        ),
+    ] = False,
     instructions: Annotated[
         str | None,
         typer.Option(
@@ -112,7 +127,7 @@ def command(
     loading: EngineChoice,
     output: Output,
 ) -> None:
-    """Measure steerings on a suite of prompts, under all four conditions, with intervals and tests.
+    """Measure steerings on a suite of prompts, under four conditions or six, with intervals and tests.
 
     Without --steering the model is measured alone: baseline and instructed.
     """
@@ -121,6 +136,7 @@ def command(
     from trimtab.evaluate.run import evaluate_suite
     from trimtab.instructions import spelling as specs
     from trimtab.measure import significance
+    from trimtab.measure.rows import CONSTRAINED
     from trimtab.report import page as reports
     from trimtab.report import search as searches
     from trimtab.steering import collection as matching
@@ -128,6 +144,7 @@ def command(
     factors = numbers(
         strengths, "--strengths", float, zero=False, takes="numbers other than 0, separated by commas"
     )
+    wanted = _conditions(conditions, constrained)
     chosen = None if instructions is None else specs.parse_instructions(instructions)
     if judge_url is not None and judge is None:
         raise typer.BadParameter("--judge-url names an endpoint; name the model there too: --judge NAME")
@@ -154,6 +171,7 @@ def command(
             engine,
             asked,
             steerings,
+            conditions=wanted,
             strengths=factors,
             cache=kept,
             facts=nano.facts if asked.about_nano else facts_of(engine),
@@ -182,10 +200,24 @@ def command(
         "seed": str(seed),
     }
     _show(output, evaluation)
+    if set(wanted) & set(CONSTRAINED) and not set(evaluation.conditions) & set(CONSTRAINED):
+        output.print(
+            "No constrained condition was measured: every prompt has an instruction that has no constraint."
+        )
     if report is not None:
         reports.write(reports.report_of(evaluation, found), report)
         output.print(f"Plots, answers and every number: {report}")
     output.result(evaluation.to_dict())
+
+
+def _conditions(names: str | None, constrained: bool) -> list[Condition]:
+    from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, CONSTRAINED
+
+    asked = list(CONDITIONS) if names is None else [name.strip() for name in names.split(",")]
+    unknown = [name for name in asked if name not in ALL_CONDITIONS]
+    if unknown:
+        raise typer.BadParameter(f"--conditions takes {', '.join(ALL_CONDITIONS)}; not {unknown[0]!r}")
+    return [one for one in ALL_CONDITIONS if one in asked or (constrained and one in CONSTRAINED)]
 
 
 def _cache(folder: Path | None, without: bool) -> ContentCache:
@@ -219,12 +251,21 @@ def _instructions_of(steerings: SteeringSet) -> list[Instruction]:
 
 
 def _show(output: Output, evaluation: Evaluation) -> None:
-    from trimtab.report.tables import instruction_table, overall_table, suite_caption
+    from trimtab.report.tables import (
+        constrained_table,
+        instruction_table,
+        overall_table,
+        suite_caption,
+    )
 
     if not output.speaks:
         return
     output.print(instruction_table(evaluation))
     output.print()
+    held = constrained_table(evaluation.rows())
+    if held is not None:
+        output.print(held)
+        output.print()
     output.print(overall_table(evaluation))
     output.print()
     output.print(suite_caption(evaluation))

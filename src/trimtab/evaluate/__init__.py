@@ -6,11 +6,12 @@ from trimtab.evaluate.run import evaluate_suite
 from trimtab.evaluate.suites import Item, Suite
 from trimtab.measure.quality import Quality, perplexity, repetition
 from trimtab.measure.responses import Response, respond, respond_baseline
-from trimtab.measure.rows import CONDITIONS, Condition, Row, evaluate_instruction, judge
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, Condition, Row, evaluate_instruction, judge
 from trimtab.measure.statistics import Interval, wilson
 from trimtab.steering.collection import SteeringSet
 
 __all__ = [
+    "ALL_CONDITIONS",
     "CONDITIONS",
     "Condition",
     "ContentCache",

@@ -54,6 +54,7 @@ class Answer:
             "nll": rounded(self.response.nll),
             "repetition": rounded(self.response.repetition),
             "facts": rounded(self.response.facts),
+            "taken": rounded(self.response.taken),
             "judged": rounded(self.response.judged),
         }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.evaluate.accuracy import Accuracy, Answer, accuracy_of
 from trimtab.measure import significance
-from trimtab.measure.rows import CONDITIONS, Condition, Row
+from trimtab.measure.rows import ALL_CONDITIONS, Condition, Row
 from trimtab.measure.significance import Paired
 from trimtab.measure.statistics import rounded
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PAIRS: tuple[tuple[Condition, Condition], ...] = (
     ("baseline", "steered"),
     ("instructed", "instructed+steered"),
+    ("constrained", "steered+constrained"),
 )
 """Which condition each steered one is compared with: the same prompt without the steering."""
 
@@ -83,7 +84,7 @@ class Evaluation:
 
     def of(self, condition: Condition, strength: float | None = None) -> list[Answer]:
         """The answers of one condition in the order of the items, at the strength that tables show or another one."""
-        wanted = None if condition in ("baseline", "instructed") else self.strengths[0]
+        wanted = self.strengths[0] if "steered" in condition else None
         wanted = wanted if strength is None else strength
         return [a for a in self.answers if a.condition == condition and a.strength == wanted]
 
@@ -91,7 +92,7 @@ class Evaluation:
     def conditions(self) -> tuple[Condition, ...]:
         """The conditions that were measured."""
         present = {answer.condition for answer in self.answers}
-        return tuple(condition for condition in CONDITIONS if condition in present)
+        return tuple(condition for condition in ALL_CONDITIONS if condition in present)
 
     def rows(self, strength: float | None = None, *, bootstrap: bool = True) -> list[Row]:
         """One row for each instruction (all parameters of a type together) and condition.

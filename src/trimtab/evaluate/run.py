@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines import Model, as_engine
-from trimtab.errors import PromptError, SteeringError, TrimtabError
+from trimtab.errors import PromptError, TrimtabError
 from trimtab.evaluate.accuracy import Answer
 from trimtab.evaluate.cache import ContentCache, model_key
+from trimtab.evaluate.jobs import Job, Steerings, finding, jobs_of, matched
 from trimtab.evaluate.results import Evaluation
 from trimtab.measure.quality import FactCheck, repetition
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import CONDITIONS, Condition
 from trimtab.progress import Progress, Tell, part_of, shown
-from trimtab.steering.collection import SteeringSet
-from trimtab.steering.steering import Steering
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.evaluate.suites import Item, Suite
-    from trimtab.instructions import Instruction
-
-Steerings = SteeringSet | Steering | Sequence[Steering] | Mapping["Instruction", Steering]
-"""Steerings that find their prompts by their records, or the steering of each instruction."""
-
-_Find = Callable[[Sequence["Instruction"]], Steering | None]
+    from trimtab.evaluate.suites import Suite
 
 SAVE_EVERY = 128
 """Answers between two savings: what a killed run loses at most. A full batch each, or batches run half empty."""
 
 
-_KEPT = ("text", "finished", "nll", "tokens")
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One answer to get. It is looked for and kept by its key, unless its steering has a rule that is Python code."""
-
-    item: Item
-    condition: Condition
-    prompt: str
-    steering: Steering | None
-    strength: float | None
-    key: dict[str, Any]
-    kept: bool
+_KEPT = ("text", "finished", "nll", "tokens", "taken")
 
 
 def evaluate_suite(
@@ -66,7 +44,7 @@ def evaluate_suite(
     save_every: int = SAVE_EVERY,
     progress: Progress = False,
 ) -> Evaluation:
-    """Measures a suite under all conditions it has.
+    """Measures a suite under the four conditions, or those that are asked for.
 
     Items for which there is no steering are left out where there are steerings, so that all conditions answer the same
     prompts; the result says how many.
@@ -75,9 +53,10 @@ def evaluate_suite(
         model: An engine, or a model of transformers and its tokenizer. It answers greedily.
         suite: What to ask.
         steerings: The steerings of the steered conditions; None leaves these out.
-        conditions: Which conditions to measure; a prompt has those that its item and its steering allow.
+        conditions: Which conditions to measure; a prompt has those that its item and its steering allow, and the
+            constrained ones where all of its instructions have a constraint.
         strengths: What to multiply the steering by in the `steered` condition, each on the same items. Tables and
-            `instructed+steered` take 1 where it is among them, else the first.
+            the other steered conditions take 1 where it is among them, else the first.
         cache: Where answers are looked for and kept; None keeps nothing. Never those of a steering that acts by a rule
             in Python: what code does is not known by its name.
         facts: Judges the truth of an answer to a query.
@@ -90,14 +69,20 @@ def evaluate_suite(
         The measurements.
 
     Raises:
-        TrimtabError: No item has a steering, none can be checked, or a strength is not a number other than 0.
+        TrimtabError: No item has a steering, none can be checked, none has one of the conditions, or a strength is not
+            a number other than 0.
     """
     start = time.perf_counter()
     engine = as_engine(model)
     order = _order(strengths)
-    find, there = _finding(steerings)
-    asked, left_out = _matched(suite, find, there)
-    jobs = _jobs(asked, find, conditions, order, model_key(engine), max_new_tokens)
+    find, there = finding(steerings)
+    asked, left_out = matched(suite, find, there)
+    jobs = jobs_of(asked, find, conditions, order, model_key(engine), max_new_tokens)
+    if not jobs:
+        raise TrimtabError(
+            f"no prompt of {suite.name} has any of the conditions {', '.join(conditions)}: the steered ones need a "
+            "steering, the constrained ones instructions with a constraint, all but the instructed ones a bare query"
+        )
     with shown(progress) as tell:
         responses, new = _responses(
             engine,
@@ -130,108 +115,9 @@ def _order(strengths: Sequence[float]) -> tuple[float, ...]:
     return (1.0, *(strength for strength in each if strength != 1.0)) if 1.0 in each else each
 
 
-def _finding(steerings: Steerings | None) -> tuple[_Find | None, Sequence[Steering]]:
-    """What finds the steering of a prompt's instructions, the same one for the same ones, and all there are."""
-    if steerings is None:
-        return None, ()
-    if isinstance(steerings, Mapping):
-        of = dict(steerings)
-        made: dict[tuple[Instruction, ...], Steering] = {}
-
-        def find(wanted: Sequence[Instruction]) -> Steering | None:
-            if any(one not in of for one in wanted):
-                return None
-            first, *more = (of[one] for one in dict.fromkeys(wanted))
-            return made.setdefault(tuple(wanted), functools.reduce(operator.add, more, first))
-
-        return find, list(of.values())
-    if not isinstance(steerings, SteeringSet):
-        steerings = SteeringSet([steerings] if isinstance(steerings, Steering) else steerings)
-    return steerings.for_instructions, steerings.steerings
-
-
-def _matched(suite: Suite, find: _Find | None, there: Sequence[Steering]) -> tuple[Suite, dict[str, int]]:
-    left_out: dict[str, int] = {}
-    items = list(suite.items)
-    if find is not None:
-        found = [item for item in items if find(item.instructions) is not None]
-        if not found:
-            have = "; ".join(", ".join(one["name"] for one in each.record.instructions) for each in there)
-            raise TrimtabError(
-                f"none of the {len(items)} prompts of {suite.name} has a steering for all of its instructions "
-                f"(there are steerings for: {have}); parameters must be the same, unless steerings match by type"
-            )
-        if len(found) < len(items):
-            left_out["no steering for all of its instructions"] = len(items) - len(found)
-        items = found
-    unchecked = [item for item in items if not all(one.can_check for one in item.instructions)]
-    if unchecked:
-        left_out["an instruction without a check"] = len(unchecked)
-        items = [item for item in items if item not in unchecked]
-        if not items:
-            lacking = dict.fromkeys(
-                one.label for item in unchecked for one in item.instructions if not one.can_check
-            )
-            raise TrimtabError(
-                f"no prompt of {suite.name} can be judged: each has an instruction without a check "
-                f"({', '.join(lacking)}); give these a check, or choose other instructions"
-            )
-    return replace(suite, items=tuple(items)), left_out
-
-
-def _jobs(
-    suite: Suite,
-    find: _Find | None,
-    conditions: Sequence[Condition],
-    strengths: Sequence[float],
-    model: dict[str, Any],
-    max_new_tokens: int,
-) -> list[_Job]:
-    scaled: dict[tuple[int, float], tuple[Steering, str | None]] = {}
-
-    def at(steering: Steering, strength: float) -> tuple[Steering, str | None]:
-        # One object for each steering and strength: its digest is computed once, and rows that share it batch well.
-        place = (id(steering), strength)
-        if place not in scaled:
-            strong = steering * strength
-            try:
-                scaled[place] = (strong, strong.digest())
-            except SteeringError:  # a rule that is Python code has no digest
-                scaled[place] = (strong, None)
-        return scaled[place]
-
-    jobs = []
-    for item in suite.items:
-        steering = None if find is None else find(item.instructions)
-        plan: list[tuple[Condition, str | None, float | None]] = [
-            ("baseline", item.query, None),
-            ("instructed", item.instructed, None),
-        ]
-        if steering is not None:
-            plan += [("steered", item.query, strength) for strength in strengths]
-            plan.append(("instructed+steered", item.instructed, strengths[0]))
-        for condition, prompt, strength in plan:
-            if prompt is None or condition not in conditions:
-                continue
-            applied, digest = (None, None)
-            if steering is not None and strength is not None:
-                applied, digest = at(steering, strength)
-            key = {
-                "kind": "answer",
-                "model": model,
-                "steering": digest,
-                "prompt": prompt,
-                "query": item.asked,
-                "settings": {"max_new_tokens": max_new_tokens, "sampling": "greedy"},
-            }
-            kept = applied is None or digest is not None
-            jobs.append(_Job(item, condition, prompt, applied, strength, key, kept))
-    return jobs
-
-
 def _responses(
     engine: Engine,
-    jobs: Sequence[_Job],
+    jobs: Sequence[Job],
     cache: ContentCache,
     max_new_tokens: int,
     batch_size: int | None,
@@ -240,10 +126,16 @@ def _responses(
 ) -> tuple[list[Response], int]:
     """The response to every job, and how many were generated; jobs that ask the same are answered once."""
     names = [
-        (job.prompt, job.item.asked, job.key["steering"] if job.kept else id(job.steering)) for job in jobs
+        (
+            job.prompt,
+            job.item.asked,
+            job.key["steering"] if job.kept else id(job.steering),
+            job.constraint,
+        )
+        for job in jobs
     ]
     found: dict[Any, Response] = {}
-    missing: dict[Any, _Job] = {}
+    missing: dict[Any, Job] = {}
     for name, job in zip(names, jobs, strict=True):
         if name in found or name in missing:
             continue
@@ -264,6 +156,7 @@ def _responses(
                 [job.item.asked for _, job in part],
                 [job.prompt for _, job in part],
                 steering=[job.steering for _, job in part],
+                constraints=[job.constraint for _, job in part],
                 max_new_tokens=max_new_tokens,
                 batch_size=batch_size,
                 progress=part_of(tell, "", len(found), of),
@@ -281,7 +174,7 @@ def _responses(
     return [found[name] for name in names], len(waiting)
 
 
-def _read(job: _Job, value: Any) -> Response | None:
+def _read(job: Job, value: Any) -> Response | None:
     """The response of a cache entry; None where it is not one."""
     try:
         return Response(
@@ -293,12 +186,13 @@ def _read(job: _Job, value: Any) -> Response | None:
             repetition=repetition(str(value["text"])),
             facts=None,
             tokens=int(value["tokens"]),
+            taken=None if job.constraint is None else float(value["taken"]),
         )
     except (TypeError, KeyError, ValueError):
         return None
 
 
-def _answer(job: _Job, response: Response, facts: FactCheck | None) -> Answer:
+def _answer(job: Job, response: Response, facts: FactCheck | None) -> Answer:
     if facts is not None:
         response = replace(response, facts=facts(job.item.asked, response.text))
     asked = job.item.asked

@@ -37,6 +37,8 @@ class Quality:
         scorer_perplexity: Perplexity as above, under another model, the scorer; None without one.
         relevance: How much more likely the question makes a response, nats per token under the scorer, averaged over
             responses (`trimtab.measure.scorer`); None without a scorer.
+        taken: Mean probability that a constraint took away from the model's tokens, in [0, 1]: how much the answers
+            had to be forced; None where they were held to none.
     """
 
     perplexity: float | None
@@ -45,6 +47,7 @@ class Quality:
     tokens: float | None = None
     scorer_perplexity: float | None = None
     relevance: float | None = None
+    taken: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
         """The fields as JSON numbers, rounded to four digits."""
@@ -55,6 +58,7 @@ class Quality:
             "tokens": rounded(self.tokens),
             "scorer_perplexity": rounded(self.scorer_perplexity),
             "relevance": rounded(self.relevance),
+            "taken": rounded(self.taken),
         }
 
 

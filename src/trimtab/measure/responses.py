@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from trimtab.constraint import intersection
 from trimtab.engines import Model, as_engine
 from trimtab.engines.ranks import Ranks
 from trimtab.measure.quality import (
@@ -19,6 +20,7 @@ from trimtab.measure.statistics import mean
 from trimtab.progress import Progress
 
 if TYPE_CHECKING:
+    from trimtab.constraint import Constraint
     from trimtab.engines.base import Engine, Generation, Prompt
     from trimtab.instructions import Instruction
     from trimtab.measure.scorer import Scorer
@@ -45,6 +47,7 @@ class Response:
         judged: Share of a judge's questions about it that were answered with yes; None without a judge.
         scorer_nll: Nats per token given the bare query, under the scorer; None without one.
         relevance: How many nats per token the bare query makes it more likely, under the scorer; None without one.
+        taken: Mean probability that a constraint took away from the model's tokens, per token; None without one.
     """
 
     query: str
@@ -58,6 +61,7 @@ class Response:
     judged: float | None = None
     scorer_nll: float | None = None
     relevance: float | None = None
+    taken: float | None = None
 
 
 def quality_of(responses: Sequence[Response]) -> Quality:
@@ -69,6 +73,7 @@ def quality_of(responses: Sequence[Response]) -> Quality:
         tokens=mean(response.tokens for response in responses),
         scorer_perplexity=perplexity_of([response.scorer_nll for response in responses]),
         relevance=mean(response.relevance for response in responses),
+        taken=mean(response.taken for response in responses),
     )
 
 
@@ -78,6 +83,7 @@ def respond(
     prompts: Sequence[str],
     *,
     steering: Steering | Sequence[Steering | None] | None = None,
+    constraints: Sequence[Constraint | None] | None = None,
     facts: FactCheck | None = None,
     max_new_tokens: int = 256,
     batch_size: int | None = None,
@@ -92,6 +98,7 @@ def respond(
         queries: The bare query behind each prompt.
         prompts: What the model is given, one per query.
         steering: One steering for all rows, one (or None) per row, or None.
+        constraints: What each response is held to while decoding, one (or None) per row, or None.
         facts: Judges the truth of a response to a query; None leaves it out.
         max_new_tokens: Longest response, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
@@ -113,6 +120,7 @@ def respond(
     generations = engine.generate(
         list(prompts),
         steering=steering,
+        constraints=constraints if constraints and any(constraints) else None,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         progress=progress,
@@ -198,6 +206,7 @@ def _measured(
             repetition=repetition(generation.text),
             facts=None if facts is None else facts(query, generation.text),
             tokens=len(generation.token_ids),
+            taken=generation.taken,
         )
         for (query, prompt, generation), nll in zip(rows, nlls, strict=True)
     ]
@@ -225,6 +234,13 @@ def scored_by(responses: Sequence[Response], scorer: Scorer, *, progress: Progre
 def respond_baseline(model: Model, queries: Sequence[str], **options: Any) -> list[Response]:
     """The responses to bare queries, once for all instructions: their baseline; see :func:`respond`."""
     return respond(model, queries, queries, **options)
+
+
+def constraint_of(wanted: Sequence[Instruction], query: str) -> Constraint | None:
+    """What holds the answer to a query to all instructions; None where one has none, or they cannot be joined."""
+    found = [one.constraint(query) for one in wanted]
+    known = [one for one in found if one is not None]
+    return intersection(known) if len(known) == len(found) else None
 
 
 def follows(text: str, query: str, wanted: Sequence[Instruction]) -> bool:

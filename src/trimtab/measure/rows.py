@@ -1,11 +1,15 @@
-"""The four conditions of an instruction: what was done to the prompt, what came back, and what it cost.
+"""The conditions of an instruction: what was done to the prompt, what came back, and what it cost.
 
 ``baseline`` gives the model the bare query, ``instructed`` adds the instruction's phrasing to it, ``steered`` applies a
-steering to the bare query, and ``instructed+steered`` does both. All of an instruction's responses are generated in
-one call, so that every batch is full, and a baseline can be generated once for many instructions.
+steering to the bare query, and ``instructed+steered`` does both. On request there are two more, for instructions that
+have a constraint: ``constrained`` holds the answer to the bare query to it while decoding, and ``steered+constrained``
+holds the steered one to it, of which the constraint should then have to take little away.
+
+All of an instruction's responses are generated in one call, so that every batch is full, and a baseline can be
+generated once for many instructions.
 
 The quality of *every* condition is measured against the bare query: a response's perplexity is how surprising it is
-to the untouched model as an answer to the question alone. One yardstick for all four makes them comparable. An
+to the untouched model as an answer to the question alone. One yardstick for all makes them comparable. An
 instruction that is followed perfectly raises it (few answers are JSON by themselves), so `instructed` is the
 reference for `steered`, not only `baseline`.
 """
@@ -24,17 +28,24 @@ from trimtab.measure.quality import (
     FactCheck,
     Quality,
 )
-from trimtab.measure.responses import Response, quality_of, respond
+from trimtab.measure.responses import Response, constraint_of, quality_of, respond
 from trimtab.measure.statistics import Interval, mean, wilson
 
 if TYPE_CHECKING:
+    from trimtab.constraint import Constraint
     from trimtab.engines import Model
     from trimtab.instructions import Instruction
     from trimtab.prompts.queries import Split
     from trimtab.steering.steering import Steering
 
-Condition = Literal["baseline", "instructed", "steered", "instructed+steered"]
-CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+Condition = Literal[
+    "baseline", "instructed", "steered", "instructed+steered", "constrained", "steered+constrained"
+]
+ALL_CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+CONDITIONS = ALL_CONDITIONS[:4]
+"""What is measured unless more is asked for."""
+CONSTRAINED = ALL_CONDITIONS[4:]
+"""Those in which answers are held to the instruction's constraint."""
 
 SAMPLES = 2
 """How many answers a steering's record keeps, for people to look at."""
@@ -158,13 +169,14 @@ def evaluate_instruction(
     max_new_tokens: int = 256,
     batch_size: int | None = None,
     seed: int = 0,
+    constrained: bool = False,
 ) -> list[Row]:
-    """Measures an instruction under the four conditions.
+    """Measures an instruction under the four conditions, or under all that it has.
 
     Args:
         model: An engine, or a model of transformers and its tokenizer.
         instruction: The instruction whose check judges the responses, or its spelling.
-        steering: The steering of the two steered conditions; None leaves them out.
+        steering: The steering of the steered conditions; None leaves them out.
         queries: Bare queries that neither learning nor tuning has seen.
         split: Whose phrasings the instructed conditions use.
         baseline: Responses to exactly these queries (:func:`respond_baseline`), to share them between instructions;
@@ -174,9 +186,10 @@ def evaluate_instruction(
         max_new_tokens: Longest response, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Chooses which phrasing goes with which query.
+        constrained: Whether the constrained conditions are measured too; an instruction without a constraint has none.
 
     Returns:
-        One row per condition, in the order of :data:`CONDITIONS`.
+        One row per condition, in the order of :data:`ALL_CONDITIONS`.
 
     Raises:
         ValueError: There are no queries, or the baseline answers other queries.
@@ -187,20 +200,28 @@ def evaluate_instruction(
     if baseline is not None and [response.query for response in baseline] != list(queries):
         raise ValueError("the baseline responses answer other queries than the ones to evaluate on")
     pairs = prompt_data.make_pairs(list(queries), instruction, split, seed=seed)
-    jobs: list[tuple[Condition, list[str], Steering | None]] = []
-    if baseline is None:
-        jobs.append(("baseline", [pair.plain for pair in pairs], None))
-    jobs.append(("instructed", [pair.instructed for pair in pairs], None))
-    if steering is not None:
-        jobs.append(("steered", [pair.plain for pair in pairs], steering))
-        jobs.append(("instructed+steered", [pair.instructed for pair in pairs], steering))
-
+    plain, told = [pair.plain for pair in pairs], [pair.instructed for pair in pairs]
     n = len(queries)
+    free: list[Constraint | None] = [None] * n
+    jobs: list[tuple[Condition, list[str], Steering | None, list[Constraint | None]]] = []
+    if baseline is None:
+        jobs.append(("baseline", plain, None, free))
+    jobs.append(("instructed", told, None, free))
+    if steering is not None:
+        jobs.append(("steered", plain, steering, free))
+        jobs.append(("instructed+steered", told, steering, free))
+    held = [constraint_of([instruction], query) for query in queries] if constrained else free
+    if None not in held:
+        jobs.append(("constrained", plain, None, held))
+        if steering is not None:
+            jobs.append(("steered+constrained", plain, steering, held))
+
     responses = respond(
         model,
         list(queries) * len(jobs),
-        [prompt for _, prompts, _ in jobs for prompt in prompts],
-        steering=[applied for _, _, applied in jobs for _ in range(n)],
+        [prompt for _, prompts, _, _ in jobs for prompt in prompts],
+        steering=[applied for _, _, applied, _ in jobs for _ in range(n)],
+        constraints=[one for *_, constraints in jobs for one in constraints],
         facts=facts,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
@@ -208,7 +229,7 @@ def evaluate_instruction(
     rows = []
     if baseline is not None:
         rows.append(judge(instruction, "baseline", None, baseline))
-    for i, (condition, _, applied) in enumerate(jobs):
+    for i, (condition, _, applied, _) in enumerate(jobs):
         named = None if applied is None else (method or applied.record.method)
         rows.append(judge(instruction, condition, named, responses[i * n : (i + 1) * n]))
     return rows

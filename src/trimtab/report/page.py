@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab._version import __version__
 from trimtab.evaluate.results import PAIRS
 from trimtab.files import write_text
-from trimtab.measure.rows import CONDITIONS, Condition, Row
+from trimtab.measure.rows import ALL_CONDITIONS, CONSTRAINED, Condition, Row
 from trimtab.measure.statistics import mean
 from trimtab.report.heatmap import SearchMap
 from trimtab.report.pages import render_template
@@ -28,6 +28,8 @@ _SAID = {
     "instructed": "when told to",
     "steered": "when steered without being told",
     "instructed+steered": "when told and steered",
+    "constrained": "when held to the constraint",
+    "steered+constrained": "when steered and held to the constraint",
 }
 
 
@@ -81,10 +83,13 @@ def render(report: Report) -> str:
         beside_name=method_in_words(report.beside),
         beside_mean=mean(row.followed for row in report.beside),
         groups=groups,
-        conditions=[condition for condition in CONDITIONS if any(row.condition == condition for row in rows)],
+        conditions=[
+            condition for condition in ALL_CONDITIONS if any(row.condition == condition for row in rows)
+        ],
         means=mean_followed(rows),
         worse=worse_than_baseline(rows),
         judged=any(row.quality.facts is not None for row in rows),
+        taken=any(row.condition in CONSTRAINED for row in rows),
         colours={**COLOURS, "beside": BESIDE},
         tone=_tone,
         figures={
@@ -181,7 +186,7 @@ def _with_beside(rows: Sequence[Row], beside: Mapping[str, Row]) -> list[Row]:
 
 def mean_followed(rows: Sequence[Row]) -> dict[Condition, float]:
     """The mean share followed over instructions, of each condition that occurs."""
-    means = {c: mean(row.followed for row in rows if row.condition == c) for c in CONDITIONS}
+    means = {c: mean(row.followed for row in rows if row.condition == c) for c in ALL_CONDITIONS}
     return {condition: value for condition, value in means.items() if value is not None}
 
 
@@ -189,8 +194,7 @@ def worse_than_baseline(rows: Sequence[Row]) -> set[tuple[str, Condition]]:
     """Where a steering does worse than doing without it.
 
     Returns:
-        Label and condition of every steered row below the baseline, and of every instructed+steered row below the
-        instructed one.
+        Label and condition of every steered row below that of the same prompts without steering.
     """
     return {
         (label, condition)
@@ -211,7 +215,7 @@ def sample_of(label: str, rows: Mapping[Condition, Row]) -> dict[str, Any]:
     usual = judged.followed >= 0.5
     index = judged.strict.index(usual)
     query = judged.responses[index].query
-    places = {c: _place(rows[c], index, query) for c in CONDITIONS if c in rows}
+    places = {c: _place(rows[c], index, query) for c in ALL_CONDITIONS if c in rows}
     return {
         "label": label,
         "query": query,
@@ -232,4 +236,6 @@ def _place(row: Row, index: int, query: str) -> int | None:
 
 def _tone(condition: Condition) -> str:
     """A condition in one word, for style classes and narrow columns."""
-    return "both" if condition == "instructed+steered" else condition
+    return {"instructed+steered": "both", "steered+constrained": "steered-constrained"}.get(
+        condition, condition
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from trimtab.measure.rows import CONDITIONS, Condition, Row
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, Condition, Row
 from trimtab.report.svg import INK
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ COLOURS: dict[Condition, str] = {
     "instructed": "#3f83d1",
     "steered": "#e8772e",
     "instructed+steered": "#7b4bb3",
+    "constrained": "#2f9e8f",
+    "steered+constrained": "#a3542b",
 }
 BESIDE = "#f2bc94"
 """Of the rows of another method that stand beside `steered`: the same hue, paler."""
@@ -45,15 +47,18 @@ def followed_bars(rows: Sequence[Row], beside: Sequence[Row] = ()) -> Figure:
     """Bars of the share followed with 95 % intervals, by instruction and condition; `beside` stands below `steered`."""
     groups = by_instruction(rows)
     others = {row.label: row for row in beside}
-    colours = [COLOURS[condition] for condition in CONDITIONS]
+    # The first four keep their places where one was not measured; the constrained ones are there on request.
+    shown = [c for c in ALL_CONDITIONS if c in CONDITIONS or any(row.condition == c for row in rows)]
+    colours = [COLOURS[condition] for condition in shown]
     if others:
-        colours.insert(CONDITIONS.index("steered") + 1, BESIDE)
-    figure, axes = new_figure(_WIDTH, 0.55 + (0.62 + 0.12 * bool(others)) * len(groups))
+        colours.insert(shown.index("steered") + 1, BESIDE)
+    more = len(shown) - len(CONDITIONS) + bool(others)
+    figure, axes = new_figure(_WIDTH, 0.55 + (0.62 + 0.12 * more) * len(groups))
     bar = 0.8 / len(colours)
     for i, (label, conditions) in enumerate(groups):
-        bars = [conditions.get(condition) for condition in CONDITIONS]
+        bars = [conditions.get(condition) for condition in shown]
         if others:
-            bars.insert(CONDITIONS.index("steered") + 1, others.get(label))
+            bars.insert(shown.index("steered") + 1, others.get(label))
         for j, (row, colour) in enumerate(zip(bars, colours, strict=True)):
             if row is None:
                 continue
@@ -76,7 +81,7 @@ def quality_dots(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = new_figure(_WIDTH, 0.75 + 0.36 * len(groups), columns=2)
     for i, (_, conditions) in enumerate(groups):
         for j, (condition, row) in enumerate(
-            sorted(conditions.items(), key=lambda item: CONDITIONS.index(item[0]))
+            sorted(conditions.items(), key=lambda item: ALL_CONDITIONS.index(item[0]))
         ):
             quality = row.quality
             # A little apart, so that equal values stay visible side by side.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trimtab.measure.rows import Condition
+from trimtab.measure.rows import CONSTRAINED, Condition
 from trimtab.report.plots import Sweep, length_histograms, strength_curves
 from trimtab.report.svg import draw
 
@@ -89,6 +89,13 @@ def remarks_on(evaluation: Evaluation) -> list[str]:
         remarks.append(
             f"{items - bare} of {items} prompts without a bare query count only in the instructed conditions."
         )
+    held = [evaluation.of(condition) for condition in CONSTRAINED if condition in evaluation.conditions]
+    free = items - max(map(len, held), default=items)
+    if free:
+        remarks.append(
+            f"{free} of {items} prompts count not in the constrained conditions: an instruction of theirs has no "
+            "constraint, or there is no bare query."
+        )
     return remarks
 
 
@@ -100,6 +107,7 @@ def suite_view(section: SuiteSection) -> dict[str, Any]:
         "comparisons": section.comparisons,
         "remarks": section.remarks,
         "judged": any(accuracy.judged is not None for accuracy in section.accuracies),
+        "taken": any(accuracy.quality.taken is not None for accuracy in section.accuracies),
         "instructions": len({c.label for c in section.comparisons if c.label is not None}),
         "lengths": draw("lengths", "Words in an answer, by condition", length_histograms, section.lengths),
         "sweep": section.sweep

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab.measure.quality import Quality
-from trimtab.measure.rows import CONDITIONS, Condition, Row
+from trimtab.measure.rows import CONDITIONS, CONSTRAINED, Condition, Row
 from trimtab.measure.statistics import Interval, mean
 from trimtab.report.page import mean_followed, method_in_words, worse_than_baseline
 from trimtab.report.pages import format_perplexity, p_value
@@ -25,6 +25,8 @@ STYLES: dict[Condition, str] = {
     "instructed": "blue",
     "steered": "bold dark_orange",
     "instructed+steered": "magenta",
+    "constrained": "cyan",
+    "steered+constrained": "bold cyan",
 }
 _WORSE = "▼ steering does worse here than the same prompt without it."
 
@@ -82,6 +84,37 @@ def table_of(
     return table
 
 
+def constrained_table(rows: Sequence[Row]) -> Table | None:
+    """The share followed under a constraint, and how much probability it took away; None where none was measured.
+
+    An instruction without a constraint shows dashes. The less is taken away, the less the answer was forced.
+    """
+    present = [condition for condition in CONSTRAINED if any(row.condition == condition for row in rows)]
+    if not present:
+        return None
+    worse = worse_than_baseline(rows)
+    table = _table("instruction")
+    for condition in present:
+        table.add_column(condition.replace("+", "\n+"), justify="right", style=STYLES[condition])
+        table.add_column("taken\naway", justify="right", style="dim")
+    for label, found in by_instruction(rows):
+        cells = []
+        for condition in present:
+            row = found.get(condition)
+            share = _number(None if row is None else row.followed)
+            cells.append(Text(f"▼{share}", "red") if (label, condition) in worse else Text(share))
+            cells.append(Text(_number(None if row is None else row.quality.taken)))
+        table.add_row(Text(label), *cells)
+    table.add_section()
+    means = mean_followed(rows)
+    cells = []
+    for condition in present:
+        cells.append(Text(_number(means.get(condition))))
+        cells.append(Text(_number(mean(row.quality.taken for row in rows if row.condition == condition))))
+    table.add_row(Text("mean", "bold"), *cells)
+    return table
+
+
 def caption_of(rows: Sequence[Row]) -> str:
     """What the numbers of the table are, and what to compare the quality columns with."""
     lines = [f"Share of answers that follow the instruction, {rows[0].n} test questions each."]
@@ -120,12 +153,14 @@ def overall_table(evaluation: Evaluation) -> Table:
     accuracies = evaluation.accuracies()
     facts = any(accuracy.quality.facts is not None for accuracy in accuracies)
     judged = any(accuracy.judged is not None for accuracy in accuracies)
+    taken = any(accuracy.quality.taken is not None for accuracy in accuracies)
     # With one instruction a prompt the two are the same.
     several = any(accuracy.instructions != accuracy.prompts for accuracy in accuracies)
     table = _table("condition")
     for name in ("prompts, strict", *(["instr., strict"] if several else []), "loose"):
         table.add_column(name, justify="right")
-    for name in ("perpl.", "facts" if facts else "repeats", *(["judge"] if judged else [])):
+    more = [*(["judge"] if judged else []), *(["taken"] if taken else [])]
+    for name in ("perpl.", "facts" if facts else "repeats", *more):
         table.add_column(name, justify="right", style="dim")
     for accuracy in accuracies:
         table.add_row(
@@ -135,6 +170,7 @@ def overall_table(evaluation: Evaluation) -> Table:
             _number(accuracy.shares["prompt_loose"][0]),
             *_two(accuracy.quality, facts),
             *([_number(accuracy.judged)] if judged else []),
+            *([_number(accuracy.quality.taken)] if taken else []),
         )
     return table
 
