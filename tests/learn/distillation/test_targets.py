@@ -97,7 +97,6 @@ def test_where_rows_belong_to_the_answer() -> None:
     assert rows.ids[0, :5].tolist() == [5, 6, 7, 20, 0]  # the last token is only predicted
     assert rows.answers.nonzero().tolist() == [[0, 2], [0, 3], [1, 0], [1, 1], [1, 2]]
     assert rows.generated.nonzero().tolist() == [[0, 3], [1, 1], [1, 2]]
-    assert rows.first == 0
 
 
 def test_a_student_that_is_sure_has_a_finite_gradient() -> None:

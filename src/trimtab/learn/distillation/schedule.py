@@ -1,54 +1,125 @@
-"""How a course of training goes, and what is kept of its steps."""
+"""How a course of training goes, and what is kept of its steps.
+
+What is not given follows from the model and the lessons, by one rule for all models. Adam moves every coordinate by
+about its rate, whatever the gradient (D. Kingma, J. Ba: Adam, 2015), so the rates are to say how far the *model* moves:
+
+- of what is added, in units of the residual stream: `0.03 sqrt(5 / k)`, at most 0.03, for `k` edits. All of them are
+  moved the same way by one gradient, so many must each move less.
+- of gates, `p` in `<p, h>`: a tenth of that at a width of 256, falling with the width, as for every weight that reads
+  `d` coordinates which move together (G. Yang et al.: Tensor Programs V, 2022, table 3).
+
+Both rise over the first steps and then fall linearly to 0.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trimtab.errors import SteeringError
+
+_RATE, _EDITS = 0.03, 5  # learned with nano: the rate that fits so many edits
+_GATES, _WIDTH = 0.1, 256  # of the rate, at such a width
+_STEPS, _STEPS_NEAR = 100, 40
+_BATCH, _BATCH_TOKENS = 16, 800
+_LEAST_BATCH = 4
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a course of training goes.
+    """How a course of training goes; None: as fits the model and the lessons.
 
     Attributes:
-        steps: Steps of the optimiser.
-        batch_size: Lessons per step, over all processes.
-        rate: Adam's learning rate for what is added, in units of the residual stream; falls linearly to 0.
+        steps: Steps of the optimiser: 100, or 40 where the lessons are what the model says by itself but for what it
+            must not say.
+        batch_size: Lessons per step, over all processes: 16, or fewer where these have more than 800 tokens.
+        rate: Adam's learning rate for what is added, in units of the residual stream.
         gate_rate: The same for gates.
+        warm_up: Steps over which the rates rise; then they fall linearly to 0.
         clip: The norm gradients are clipped to.
         top: Of the teacher's distribution, how many tokens are kept; the others count as one.
         answer_weight: How much the answer's own tokens count beside the teacher's distribution, 0 to 1.
+        leak_weight: How much it counts that the student says what a constraint forbids, beside how it says the rest.
         seed: Orders the lessons.
         save_every: Steps between two saved states, where there is a place for them.
     """
 
-    steps: int = 100
-    batch_size: int = 16
-    rate: float = 0.03
-    gate_rate: float = 0.003
+    steps: int | None = None
+    batch_size: int | None = None
+    rate: float | None = None
+    gate_rate: float | None = None
+    warm_up: int = 5
     clip: float = 5.0
     top: int = 32
     answer_weight: float = 0.5
+    leak_weight: float = 3.0
     seed: int = 0
     save_every: int = 10
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "top", "save_every"):
             value = getattr(self, name)
+            if value is None and name in ("steps", "batch_size"):
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SteeringError(
                     f"{name} of a distillation must be a whole number from 1 on, not {value!r}"
                 )
+        if isinstance(self.warm_up, bool) or not isinstance(self.warm_up, int) or self.warm_up < 0:
+            raise SteeringError(f"warm_up of a distillation is a number of steps, not {self.warm_up!r}")
         for name in ("rate", "gate_rate", "clip"):
             value = getattr(self, name)
+            if value is None and name != "clip":
+                continue
             if not math.isfinite(value) or value <= 0:
                 raise SteeringError(f"{name} of a distillation must be a positive number, not {value!r}")
         if not 0 <= self.answer_weight <= 1:
             raise SteeringError(
                 f"answer_weight of a distillation is between 0 and 1, not {self.answer_weight!r}"
             )
+        if not (math.isfinite(self.leak_weight) and self.leak_weight >= 1):
+            raise SteeringError(
+                f"leak_weight of a distillation is a number from 1 on, not {self.leak_weight!r}"
+            )
+
+    def fitted(self, *, edits: int, width: int, tokens: float, near: bool) -> Pace:
+        """The same with nothing left open.
+
+        Args:
+            edits: How many are learned.
+            width: Of the residual stream.
+            tokens: How long a lesson's answer is, on average.
+            near: Whether the lessons are what the model says by itself but for what it must not say.
+        """
+        rate = self.rate or _RATE * min(1.0, math.sqrt(_EDITS / edits))
+        fitting = max(_LEAST_BATCH, min(_BATCH, int(_BATCH_TOKENS / max(tokens, 1.0))))
+        return Pace(
+            steps=self.steps or (_STEPS_NEAR if near else _STEPS),
+            batch_size=self.batch_size or fitting,
+            rate=rate,
+            gate_rate=self.gate_rate or rate * _GATES * _WIDTH / width,
+            schedule=self,
+        )
+
+    def seeded(self, seed: int) -> Schedule:
+        """The same with another seed."""
+        return replace(self, seed=seed)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a schedule comes to for a model and its lessons; the attributes are those of `Schedule`."""
+
+    steps: int
+    batch_size: int
+    rate: float
+    gate_rate: float
+    schedule: Schedule
+
+    def share(self, step: int) -> float:
+        """Of the rates, how much of them counts at a step, from 0 on: rising, then falling linearly to 0."""
+        rising = min(1.0, (step + 1) / (self.schedule.warm_up + 1)) if self.schedule.warm_up else 1.0
+        return rising * (1 - step / self.steps)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.steering.steering import Steering
 
-_FEW, _MORE = 4, 8  # blocks in the first and the second set of edits
-_LOWEST, _HIGHEST = 0.15, 0.8  # of a deep model's depth, where they lie
+_FEW = 6  # a model of so many blocks is edited in each
+_MANY = 12  # blocks that are edited in a deep model
+_LOWEST, _HIGHEST = 0.05, 0.9  # of its depth, where they lie
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,16 @@ class Size:
 def default_sizes(count: int) -> list[Size]:
     """The sets of edits that are tried one after the other, each holding the one before it.
 
-    In a model of up to six blocks: one edit in each, then two. In a deeper one: in four blocks spread over what lies
-    between the first sixth and the last fifth, in up to eight, then two edits in each of these.
+    In a model of up to six blocks: one edit in each, then two. In a deeper one: in up to twelve blocks spread over what
+    lies between the first twentieth and the last tenth, then two edits in each of these.
     """
-    if count <= _FEW + 2:
-        every = tuple(range(count))
-        return [Size(every), Size(every, 2)]
-    low, high = round(_LOWEST * (count - 1)), round(_HIGHEST * (count - 1))
-    many = min(_MORE, high - low + 1)
-    more = sorted({round(low + step * (high - low) / (many - 1)) for step in range(many)})
-    few = sorted({more[round(step * (len(more) - 1) / (_FEW - 1))] for step in range(_FEW)})
-    return [Size(tuple(few)), Size(tuple(more)), Size(tuple(more), 2)]
+    if count <= _FEW:
+        blocks = tuple(range(count))
+    else:
+        low, high = round(_LOWEST * (count - 1)), round(_HIGHEST * (count - 1))
+        many = min(_MANY, high - low + 1)
+        blocks = tuple(sorted({round(low + step * (high - low) / (many - 1)) for step in range(many)}))
+    return [Size(blocks), Size(blocks, 2)]
 
 
 def sizes_to_try(

@@ -18,11 +18,11 @@ divergence, tight where the rest is small.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -61,13 +61,11 @@ class Rows:
         ids: `[rows, T]` int64.
         answers: Bool `[rows, T]`: at these tokens the *next* one belongs to the answer.
         generated: Bool `[rows, T]`: these tokens belong to the answer.
-        first: The first column at which `answers` holds for some row.
     """
 
     ids: Tensor
     answers: Tensor
     generated: Tensor
-    first: int
 
 
 class AtOnce:
@@ -108,17 +106,30 @@ def pad(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], devi
         ids[row, : len(whole)] = whole
         asked[row, len(prompt) - 1 : len(whole)] = True
         generated[row, len(prompt) : len(whole)] = True
-    first = min(len(prompt) for prompt in prompts) - 1
-    return Rows(ids.to(device), asked.to(device), generated.to(device), first)
+    return Rows(ids.to(device), asked.to(device), generated.to(device))
 
 
 def answer_log_probs(engine: TransformersEngine, rows: Rows) -> Tensor:
     """`[tokens, vocabulary]` float32: the model's log-probabilities at the answers' tokens, row after row."""
-    accepted = inspect.signature(engine.model.forward).parameters
-    kept = {"logits_to_keep": rows.ids.shape[1] - rows.first} if "logits_to_keep" in accepted else {}
-    logits: Tensor = engine.model(input_ids=rows.ids, use_cache=False, **kept).logits
-    asked = rows.answers[:, -logits.shape[1] :].to(logits.device)
-    return logits[asked].float().log_softmax(-1)
+    asked = rows.answers
+    head, count = engine.model.get_output_embeddings(), int(asked.sum())
+
+    # The head is given those tokens only, as one row: of several rows, cut out, it would copy its weights for each.
+    def choose(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (given[0][asked.to(given[0].device)][None], *given[1:])
+
+    chosen = (
+        nullcontext()
+        if head is None or head is engine.model.get_input_embeddings()
+        else head.register_forward_pre_hook(choose)
+    )
+    with chosen:
+        logits: Tensor = engine.model(input_ids=rows.ids, use_cache=False).logits
+    if logits.shape[:2] == (1, count) and logits.shape[:2] != asked.shape:
+        found = logits[0]
+    else:  # a model that computes them in another way
+        found = logits[asked.to(logits.device)]
+    return found.float().log_softmax(-1)
 
 
 def teacher_targets(

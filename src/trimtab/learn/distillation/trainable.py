@@ -47,7 +47,8 @@ class TrainableEdits(nn.Module):
     """Edits as parameters, applied by hooks through which gradients pass.
 
     Args:
-        scales: `{block: s}`, the root mean square of a coordinate of the block's output, for every block to edit.
+        scales: `{block: s}`, the root mean square of a coordinate of the block's output, at the median token, for every
+            block to edit.
         starts: `{block: [d]}`, what is added at the beginning, in units of the model.
         form: What is learned.
         rank: Edits per block.
@@ -126,7 +127,7 @@ class TrainableEdits(nn.Module):
 
         def read(block: int, hidden: Tensor) -> None:
             state = hidden[mask.to(hidden.device)].float()
-            scales[block] = max(float(state.pow(2).mean().sqrt()), 1e-6)
+            scales[block] = max(float(state.pow(2).mean(-1).sqrt().median()), 1e-6)  # see `scales_of`
             starts[block] = torch.zeros(hidden.shape[-1])
 
         with torch.no_grad(), reading(place, wanted, read) as run:

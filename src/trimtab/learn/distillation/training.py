@@ -21,7 +21,7 @@ from trimtab.errors import ModelError, SteeringError
 from trimtab.files import write_bytes
 from trimtab.learn.distillation.freezing import Frozen
 from trimtab.learn.distillation.lessons import Lesson
-from trimtab.learn.distillation.schedule import Schedule, Step
+from trimtab.learn.distillation.schedule import Pace, Schedule, Step
 from trimtab.learn.distillation.targets import (
     AtOnce,
     Rows,
@@ -57,6 +57,7 @@ class Course:
         best: The lowest held-out loss so far.
         targets: What the teacher expects in each lesson, held-out ones after the others; found by `run` where there is
             nothing. Courses over the same lessons may share it.
+        pace: What the schedule comes to for these.
     """
 
     engine: TransformersEngine
@@ -68,19 +69,25 @@ class Course:
     history: list[Step] = field(default_factory=list)
     best: float = math.inf
     targets: dict[int, Targets] = field(default_factory=dict)
+    pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
         # All begin alike, also where the same sums come out a little different on another device.
         beginning = self.ranks.merge(dict(self.edits.state_dict()) if self.ranks.is_first else {})
         self.edits.load_state_dict(beginning)
-        self._at_once = AtOnce(self.schedule.batch_size)
+        self.pace = self.schedule.fitted(
+            edits=self.edits.size,
+            width=self.engine.identity.width,
+            tokens=sum(len(one.answer) for one in self.lessons) / len(self.lessons),
+            near=all(one.constraint is not None and one.drawn for one in self.lessons),
+        )
+        self._at_once = AtOnce(self.pace.batch_size)
         self._all = [*self.lessons, *self.held_out]
         self._kept = self._copy()
         self._name = self._digest()
         device = self.engine.device
         self.edits.to(device)
-        schedule = self.schedule
-        self._optimiser = torch.optim.Adam(self.edits.groups(schedule.rate, schedule.gate_rate))
+        self._optimiser = torch.optim.Adam(self.edits.groups(self.pace.rate, self.pace.gate_rate))
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
 
     def run(
@@ -104,23 +111,23 @@ class Course:
         """
         if folder is not None:
             self._resume(folder)
-        schedule = self.schedule
-        tell(stage, len(self.history), schedule.steps)
+        steps = self.pace.steps
+        tell(stage, len(self.history), steps)
         with Frozen(self.engine, checkpointing):
             self._teach()
-            checks = {round(schedule.steps * (number + 1) / _CHECKS) for number in range(_CHECKS)}
-            for number in range(len(self.history), schedule.steps):
+            checks = {round(steps * (number + 1) / _CHECKS) for number in range(_CHECKS)}
+            for number in range(len(self.history), steps):
                 if self._stalled():
                     break
                 loss = self._step(number)
                 held_out = self._measure() if number + 1 in checks and self.held_out else None
-                self.history.append(Step(number + 1, schedule.steps, loss, held_out))
+                self.history.append(Step(number + 1, steps, loss, held_out))
                 if held_out is not None and held_out < self.best:
                     self.best, self._kept = held_out, self._copy()
                 done = number + 1
-                if folder is not None and done % schedule.save_every == 0 and self.ranks.is_first:
+                if folder is not None and done % self.schedule.save_every == 0 and self.ranks.is_first:
                     self._save(folder)
-                tell(stage, done, schedule.steps, f"loss {loss:.3f}")
+                tell(stage, done, steps, f"loss {loss:.3f}")
         if self.best < math.inf:
             self.edits.load_state_dict(self._kept)
 
@@ -146,10 +153,8 @@ class Course:
         self.targets.update(self.ranks.merge(found))
 
     def _step(self, number: int) -> float:
-        schedule = self.schedule
-        left = 1 - number / schedule.steps
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
-            group["lr"] = rate * left
+            group["lr"] = rate * self.pace.share(number)
         batch = self._batch(number)
         tokens = sum(len(self.lessons[one].answer) for one in batch)
         mine = self.ranks.share(batch)
@@ -161,9 +166,9 @@ class Course:
         if not math.isfinite(float(total)):
             raise ModelError(
                 f"the loss of step {number + 1} is not finite: load the model in bfloat16 or float32, or lower the "
-                f"learning rate ({schedule.rate:g})"
+                f"learning rate ({self.pace.rate:g})"
             )
-        torch.nn.utils.clip_grad_norm_(learned, schedule.clip)
+        torch.nn.utils.clip_grad_norm_(learned, self.schedule.clip)
         self._optimiser.step()
         return float(total)
 
@@ -217,7 +222,7 @@ class Course:
 
     def _batch(self, number: int) -> list[int]:
         """The lessons of a step: any step's can be told without those before it."""
-        size = min(self.schedule.batch_size, len(self.lessons))
+        size = min(self.pace.batch_size, len(self.lessons))
         per_epoch = len(self.lessons) // size
         epoch, place = divmod(number, per_epoch)
         rng = random.Random(f"{self.schedule.seed}/epoch/{epoch}")
@@ -275,7 +280,7 @@ class Course:
             states.setdefault(int(number), {})[key] = value
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": states})
         self.history = [
-            Step(number, self.schedule.steps, loss, held_out)
+            Step(number, self.pace.steps, loss, held_out)
             for number, loss, held_out in document["history"]
         ]
 
@@ -305,11 +310,15 @@ def trainable_engine(engine: Engine) -> TransformersEngine:
 
 
 def scales_of(engine: TransformersEngine, prompts: Sequence[Prompt]) -> dict[int, float]:
-    """Root mean square of a coordinate of each block's output, over the tokens of some prompts."""
+    """Root mean square of a coordinate of each block's output, at the median token of some prompts.
+
+    The median, because in many models a few tokens, the first above all, are a hundred times as large as all others
+    (M. Sun et al.: Massive Activations in Large Language Models, 2024), and say nothing about these.
+    """
     some = engine.capture(prompts[:8], positions="all", keep=True)
     if some.activations is None:
         raise ModelError(f"{engine.identity.id} kept no activations")
-    scales = some.activations.pow(2).mean((0, 2)).sqrt().clamp(min=1e-6)
+    scales = some.activations.pow(2).mean(-1).sqrt().median(0).values.clamp(min=1e-6)
     return dict(enumerate(scales.tolist()))
 
 
