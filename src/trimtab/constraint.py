@@ -27,6 +27,8 @@ class Constraint:
             says so), a JSON schema as JSON (with little white space between, unless its `x-guidance` says otherwise),
             or a Lark grammar with a rule `start`.
         exact: Whether everything that it admits is known to pass the check it stands for.
+        other_case: Whether what it forbids is said in the other case of its letters, where that may stand, and not only
+            struck out (`engines.casing`). vLLM only strikes out.
 
     Raises:
         InstructionError: There is no such kind.
@@ -35,6 +37,7 @@ class Constraint:
     kind: Kind
     text: str
     exact: bool = False
+    other_case: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):

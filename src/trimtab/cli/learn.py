@@ -86,14 +86,18 @@ def command(
         typer.Option(help="distill: gated edits, or for comparison vectors or LoReFT.", show_default="gated"),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="distill: steps of training, at most.", show_default="100")
+        int | None,
+        typer.Option(min=1, help="distill: steps of training, at most.", show_default="100, or 40"),
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(help="distill: learning rate of what is added.", show_default="0.03"),
+        typer.Option(
+            help="distill: learning rate of what is added, in units of the residual stream.",
+            show_default="by the number of edits",
+        ),
     ] = None,
     gate_rate: Annotated[
-        float | None, typer.Option(help="distill: learning rate of the gates.", show_default="0.003")
+        float | None, typer.Option(help="distill: learning rate of the gates.", show_default="by the width")
     ] = None,
     phrasings: Annotated[
         int | None,
@@ -131,7 +135,7 @@ def command(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Rows per forward pass; distill: answers per step (16). Chosen when left out."
+            min=1, help="Rows per forward pass; distill: answers per step (4 to 16). Chosen when left out."
         ),
     ] = None,
     *,

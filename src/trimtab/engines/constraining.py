@@ -7,12 +7,15 @@ allowed exactly where the grammar may stop.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from trimtab.constraint import Constraint
+from trimtab.engines.casing import OtherCase
 from trimtab.engines.vocabulary import readable_vocabulary
 from trimtab.errors import InstructionError, ModelError, PromptError
 
@@ -89,6 +92,11 @@ class Matchers:
             )
         return matcher
 
+    @cached_property
+    def other_case(self) -> OtherCase:
+        """The tokens in lower and in upper case."""
+        return OtherCase(self._tokenizer, self.width)
+
     @property
     def words(self) -> int:
         """How many int32 hold one bit for each token."""
@@ -150,22 +158,50 @@ def _octet_table(device: torch.device) -> Tensor:
     return bits.to(torch.uint8).view(torch.int64).flatten().to(device)
 
 
+def restrained(engine: Holding, constraint: Constraint, log_probs: Tensor, packed: Tensor) -> Tensor:
+    """A distribution held to a constraint, renormalised: what an answer is drawn from that is held to it.
+
+    Args:
+        engine: One that runs the model.
+        constraint: The constraint.
+        log_probs: `[T, V]`, at each place of an answer.
+        packed: int32 `[T, W]`, what may stand there; see `allowed`.
+
+    Returns:
+        `[T, V]` log-probabilities; minus infinity for what may not stand.
+    """
+    may = unpacked(packed.to(log_probs.device), log_probs.shape[-1])
+    if constraint.other_case:
+        log_probs = engine.matchers.other_case.moved(log_probs.exp(), may).log()
+    return log_probs.masked_fill(~may, -torch.inf).log_softmax(-1)
+
+
 def _fill(matcher: Any, packed: Tensor) -> None:
     matcher.unsafe_compute_mask_ptr(packed.data_ptr(), packed.numel() * packed.element_size())
     if matcher.is_error():
         raise ModelError(f"a constraint cannot be followed any further: {matcher.get_error():.200}")
 
 
-def held(matchers: Matchers, starts: Sequence[Any], times: int = 1) -> Held | None:
-    """What holds a batch in which each of `starts`, the matchers of its prompts, stands `times`.
+@dataclass(frozen=True)
+class Start:
+    """What holds an answer that begins: a matcher behind what its prompt gives, and `Constraint.other_case`."""
+
+    matcher: Any
+    other_case: bool = False
+
+    def copy(self) -> Start:
+        """Another, which goes its own way."""
+        return Start(self.matcher.deep_copy(), self.other_case)
+
+
+def held(matchers: Matchers, starts: Sequence[Start | None], times: int = 1) -> Held | None:
+    """What holds a batch in which each of `starts`, one for each prompt, stands `times`.
 
     None where none of them is held.
     """
     if all(start is None for start in starts):
         return None
-    return Held(
-        matchers, [None if start is None else start.deep_copy() for start in starts for _ in range(times)]
-    )
+    return Held(matchers, [None if start is None else start.copy() for start in starts for _ in range(times)])
 
 
 class Held:
@@ -175,10 +211,10 @@ class Held:
 
     Args:
         matchers: What compiled the constraints.
-        rows: The matcher of each row, behind its prompt; None for rows that are free.
+        rows: The start of each row, of its own; None for rows that are free.
     """
 
-    def __init__(self, matchers: Matchers, rows: Sequence[Any]) -> None:
+    def __init__(self, matchers: Matchers, rows: Sequence[Start | None]) -> None:
         self._matchers = matchers
         self._rows = list(rows)
         self._numbers = list(range(len(rows)))  # of the rows in the batch, as they were at the start
@@ -207,13 +243,22 @@ class Held:
         if not places:
             return scores
         packed = torch.zeros(len(places), self._matchers.words, dtype=torch.int32)
-        for place, bits in zip(places, packed, strict=True):
-            _fill(self._rows[self._numbers[place]], bits)
+        others = []
+        for number, (place, bits) in enumerate(zip(places, packed, strict=True)):
+            row = self._rows[self._numbers[place]]
+            if row is not None:
+                _fill(row.matcher, bits)
+                if row.other_case:
+                    others.append(number)
         may = unpacked(packed.to(scores.device), scores.shape[1])
         everything = len(places) == len(scores)
         own = scores if everything else scores[places]
-        away = own.softmax(-1).masked_fill_(may, 0).sum(-1)
+        likely = own.softmax(-1)
+        away = likely.masked_fill(may, 0).sum(-1)
         own = own.masked_fill(~may, -torch.inf)
+        if others:
+            moved = self._matchers.other_case.moved(likely[others], may[others])
+            own[others] = moved.log().to(own.dtype)
         if bool((own.amax(-1) == -torch.inf).any()):
             raise ModelError(
                 "a constraint allows only tokens that the model's generation settings suppress; change those, or the "
@@ -229,12 +274,12 @@ class Held:
 
     def _follows(self, row: int, tokens: Sequence[int]) -> bool:
         """Whether a row is held still, after the matcher has read what was written to it."""
-        matcher = self._rows[row]
-        if matcher is None:
+        held = self._rows[row]
+        if held is None:
             return False
         for token in tokens:
             if token in self._matchers.ends:
                 self._rows[row] = None
                 return False
-            matcher.consume_token(token)
+            held.matcher.consume_token(token)
         return True

@@ -15,7 +15,7 @@ from trimtab.engines.base import Capture, Engine, Generation, Positions, Prompt,
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
 from trimtab.engines.capturing import CaptureStatistics
 from trimtab.engines.chat import beginning
-from trimtab.engines.constraining import Constraints, Matchers, constraints_of_rows, held
+from trimtab.engines.constraining import Constraints, Matchers, Start, constraints_of_rows, held
 from trimtab.engines.decoding import Settings, SpecialTokens, Writer, left_padded
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.randomness import Randomness
@@ -287,7 +287,7 @@ class TransformersEngine(Engine):
 
     def _matchers_of_rows(
         self, constraints: Constraints, prompts: Sequence[Prompt], settings: Settings, raw: bool
-    ) -> list[Any]:
+    ) -> list[Start | None]:
         """What holds the answer to each prompt, behind the beginning that this gives it; None where nothing does."""
         wanted = constraints_of_rows(constraints, len(prompts))
         if settings.num_beams > 1 and any(one is not None for one in wanted):
@@ -295,7 +295,9 @@ class TransformersEngine(Engine):
                 "beams cannot be held to a constraint; use num_beams=1, or leave constraints out"
             )
         return [
-            None if one is None else self._matchers.matcher(one, "" if raw else beginning(prompt))
+            None
+            if one is None
+            else Start(self._matchers.matcher(one, "" if raw else beginning(prompt)), one.other_case)
             for one, prompt in zip(wanted, prompts, strict=True)
         ]
 

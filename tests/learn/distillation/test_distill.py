@@ -285,7 +285,7 @@ def test_default_sets_are_nested_and_inside_the_model(count: int) -> None:
         assert set(small.blocks) <= set(large.blocks)
         assert small.rank <= large.rank
     if count > 6:
-        assert len(sizes[0].blocks) == 4
+        assert len(sizes[0].blocks) == min(12, round(0.9 * (count - 1)) - round(0.05 * (count - 1)) + 1)
 
 
 def test_vectors_of_one_block_are_one() -> None:

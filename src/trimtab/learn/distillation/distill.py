@@ -213,6 +213,7 @@ def distill(
         targets: dict[int, Targets] = {}
         trials: list[Trial] = []
         outcomes: list[tuple[Edit, ...]] = []
+        settled: list[Schedule] = []
         for number, size in enumerate(sizes):
             if start is not None or difference is None:
                 edits = TrainableEdits.of(() if start is None else start.edits, scales)
@@ -231,6 +232,7 @@ def distill(
                 checkpointing=gradient_checkpointing,
             )
             outcomes.append(edits.edits())
+            settled.append(course.pace.settled)
             found = None
             if wanted:
                 found = examination.examine(Steering("trial", outcomes[-1], Record(engine.identity)))
@@ -253,7 +255,7 @@ def distill(
         trials[best],
         lessons,
         examples,
-        schedule,
+        settled[best],
         form,
         pairs,
         (len(learning), len(held_out)),

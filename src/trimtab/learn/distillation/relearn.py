@@ -120,7 +120,11 @@ def relearn(
         edits = TrainableEdits.of(_in_proportion(steering, *scales), scales[1])
         course = Course(student, edits, lessons, held_out, schedule, Ranks(), targets=targets)
         course.run(tell)
-    learned = {"queries": len(queries), "lessons": len(lessons), "schedule": dataclasses.asdict(schedule)}
+    learned = {
+        "queries": len(queries),
+        "lessons": len(lessons),
+        "schedule": dataclasses.asdict(course.pace.settled),
+    }
     record = dataclasses.replace(
         steering.record,
         settings={

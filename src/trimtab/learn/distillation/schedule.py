@@ -35,7 +35,7 @@ class Schedule:
         batch_size: Lessons per step, over all processes: 16, or fewer where these have more than 800 tokens.
         rate: Adam's learning rate for what is added, in units of the residual stream.
         gate_rate: The same for gates.
-        warm_up: Steps over which the rates rise; then they fall linearly to 0.
+        warm_up: Steps over which the rates rise, at most a tenth of all; then they fall linearly to 0.
         clip: The norm gradients are clipped to.
         top: Of the teacher's distribution, how many tokens are kept; the others count as one.
         answer_weight: How much the answer's own tokens count beside the teacher's distribution, 0 to 1.
@@ -101,10 +101,6 @@ class Schedule:
             schedule=self,
         )
 
-    def seeded(self, seed: int) -> Schedule:
-        """The same with another seed."""
-        return replace(self, seed=seed)
-
 
 @dataclass(frozen=True)
 class Pace:
@@ -116,9 +112,20 @@ class Pace:
     gate_rate: float
     schedule: Schedule
 
+    @property
+    def settled(self) -> Schedule:
+        """The schedule with nothing left open."""
+        return replace(
+            self.schedule,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            rate=self.rate,
+            gate_rate=self.gate_rate,
+        )
+
     def share(self, step: int) -> float:
         """Of the rates, how much of them counts at a step, from 0 on: rising, then falling linearly to 0."""
-        rising = min(1.0, (step + 1) / (self.schedule.warm_up + 1)) if self.schedule.warm_up else 1.0
+        rising = min(1.0, (step + 1) / (min(self.schedule.warm_up, self.steps // 10) + 1))
         return rising * (1 - step / self.steps)
 
 

@@ -79,7 +79,7 @@ class Course:
             edits=self.edits.size,
             width=self.engine.identity.width,
             tokens=sum(len(one.answer) for one in self.lessons) / len(self.lessons),
-            near=all(one.constraint is not None and one.drawn for one in self.lessons),
+            near=False,
         )
         self._at_once = AtOnce(self.pace.batch_size)
         self._all = [*self.lessons, *self.held_out]
@@ -280,8 +280,7 @@ class Course:
             states.setdefault(int(number), {})[key] = value
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": states})
         self.history = [
-            Step(number, self.pace.steps, loss, held_out)
-            for number, loss, held_out in document["history"]
+            Step(number, self.pace.steps, loss, held_out) for number, loss, held_out in document["history"]
         ]
 
     def _digest(self) -> str:
