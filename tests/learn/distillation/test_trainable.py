@@ -184,7 +184,9 @@ class TestInALoopOfOnesOwn:
             for row, length in enumerate(lengths)
         ]
         first = torch.cat([row.hidden_states[1][0] for row in rows])
-        assert edits._scales[0] == pytest.approx(float(first.detach().pow(2).mean(-1).sqrt().median()), rel=1e-4)
+        assert edits._scales[0] == pytest.approx(
+            float(first.detach().pow(2).mean(-1).sqrt().median()), rel=1e-4
+        )
 
     @torch.no_grad()
     def test_they_add_up_with_a_steering(self, tiny_llama: Any) -> None:
