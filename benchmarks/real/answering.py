@@ -17,8 +17,9 @@ from trimtab.evaluate.cache import ContentCache
 from trimtab.evaluate.run import evaluate_suite
 from trimtab.files import write_text
 from trimtab.instructions import Instruction
+from trimtab.measure import facts as closed_book
 from trimtab.measure.rows import Condition
-from trimtab.progress import Tell, prefixed
+from trimtab.progress import Tell, part_of, prefixed
 from trimtab.steering.steering import Steering
 
 if TYPE_CHECKING:
@@ -61,10 +62,13 @@ class Bench:
         settings = self.settings
         return prompts.draw_queries(self.engine.identity, test=settings.queries, seed=settings.seed).test
 
-    def steering(self, instruction: Instruction) -> tuple[Steering, dict[str, Any]]:
-        """The steering of an instruction and what learning told of it, learned if it is not there yet."""
+    def steering(self, instruction: Instruction) -> tuple[Steering | None, dict[str, Any]]:
+        """The steering of an instruction and what learning told of it, learned if it is not there yet.
+
+        None where it could not be learned.
+        """
         place, told = learned(self.settings, instruction, self.folder / "steerings", self.tell)
-        return Steering.load(place, self.engine.identity), told
+        return None if place is None else Steering.load(place, self.engine.identity), told
 
     def instruction(self, instruction: Instruction) -> dict[str, Any]:
         """Everything about one instruction: how it was learned, its answers under every condition, its facts."""
@@ -74,20 +78,45 @@ class Bench:
             suite = suites.from_queries(
                 "the test queries", self.queries, [instruction], seed=self.settings.seed
             )
-            answers = self._answers(instruction.label, suite, {instruction: steering}, get_args(Condition))
+            found = None if steering is None else {instruction: steering}
+            answers = self._answers(instruction.label, suite, found, get_args(Condition))
+            told_of = ("seconds", "refused", "method", "settings", "measurements")
             return {
-                "learned": {key: told.get(key) for key in ("seconds", "method", "settings", "measurements")},
-                "edits": len(steering.edits),
+                "learned": {key: told[key] for key in told_of if key in told},
+                "edits": 0 if steering is None else len(steering.edits),
+                "facts": None if steering is None else self._facts(instruction, steering),
                 "conditions": by_condition(answers),
             }
 
         return self._kept(place([instruction]), self.settings.of(instruction), measure)
 
-    def pair(self, pair: tuple[Instruction, Instruction]) -> dict[str, Any]:
-        """How often the union of two steerings makes the model follow both, untold."""
+    def _facts(self, instruction: Instruction, steering: Steering) -> dict[str, Any] | None:
+        """The shares of closed-book questions that are answered rightly; None where there are none to ask."""
+        if not self.settings.facts:
+            return None
+        path = self.folder / "facts.json"
+        known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        found = closed_book.measure(
+            self.engine,
+            steering,
+            n=self.settings.facts,
+            instructions=[instruction],
+            known=known,
+            seed=self.settings.seed,
+            progress=part_of(self.tell, f"{instruction.label}: answering closed-book questions"),
+        )
+        write_text(path, json.dumps(known, ensure_ascii=False, indent=1))
+        if found is None:
+            return None
+        return {"n": found.n, "baseline": found.right_plain, "steered": found.right_steered}
+
+    def pair(self, pair: tuple[Instruction, Instruction]) -> dict[str, Any] | None:
+        """How often the union of two steerings makes the model follow both, untold; None where it has not both."""
 
         def measure() -> dict[str, Any]:
             union = {one: self.steering(one)[0] for one in pair}
+            if None in union.values():
+                return {"conditions": {}}
             items = [
                 suites.Item(key=str(number), query=query, instructed=None, instructions=pair)
                 for number, query in enumerate(self.queries)
@@ -97,7 +126,8 @@ class Bench:
             return {"conditions": by_condition(answers)}
 
         what = {"of": [self.settings.of(one) for one in pair]}
-        return self._kept(place(pair), what, measure)
+        found = self._kept(place(pair), what, measure)
+        return found if found["conditions"] else None
 
     def _answers(
         self, label: str, suite: suites.Suite, steerings: Any, conditions: Sequence[Condition]
@@ -138,6 +168,7 @@ def by_condition(answers: Iterable[Answer]) -> dict[str, list[dict[str, Any]]]:
                 "finished": response.finished,
                 "nll": response.nll,
                 "repetition": response.repetition,
+                "taken": getattr(response, "taken", None),
                 "strict": all(answer.strict),
                 "loose": all(answer.loose),
             }

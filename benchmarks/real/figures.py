@@ -32,13 +32,15 @@ def figures_of(measured: Mapping[str, Any]) -> dict[str, Any]:
         one["against_plain"] = {name: _ratio(one[name], plain[name]) for name in RATIOS} | {
             "repetition": rounded(one["repetition"] - plain["repetition"])
         }
-    for name, share in measured.get("facts", {}).items():
-        conditions[name]["facts"] = share
-        conditions[name]["against_plain"]["facts"] = rounded(share - measured["facts"]["baseline"])
+    if (facts := measured.get("facts")) is not None:
+        for name in ("baseline", "steered"):
+            conditions[name]["facts"] = rounded(facts[name])
+            conditions[name]["against_plain"]["facts"] = rounded(facts[name] - facts["baseline"])
     return {
         "instruction": instruction.label,
         "family": instruction.type.family,
         "seconds": measured["learned"]["seconds"],
+        "refused": measured["learned"].get("refused"),
         "edits": measured["edits"],
         "conditions": conditions,
     }
@@ -93,8 +95,8 @@ def summary_of(
     found["below_told"] = [
         one["instruction"]
         for one in instructions
-        if one["conditions"].get("instructed+steered", {"followed": 1.0})["followed"]
-        < one["conditions"]["instructed"]["followed"]
+        if "instructed+steered" in one["conditions"]
+        and one["conditions"]["instructed+steered"]["followed"] < one["conditions"]["instructed"]["followed"]
     ]
     seconds = [one["seconds"] for one in instructions if one["seconds"] is not None]
     found["seconds"] = {"mean": rounded(mean(seconds)), "worst": max(seconds, default=None)}

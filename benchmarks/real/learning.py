@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from trimtab.files import write_text
 from trimtab.instructions import Instruction
 from trimtab.progress import Tell
 
+_REFUSED, _INTERRUPTED = 2, 130
+"""How a command of trimtab ends that could not do what was asked, or was interrupted."""
+
 
 def learned(
     settings: Settings, instruction: Instruction, folder: Path, tell: Tell
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path | None, dict[str, Any]]:
     """The folder of an instruction's steering, learned if it is not there yet, and what learning told of it.
 
     Args:
@@ -31,10 +35,11 @@ def learned(
 
     Returns:
         The folder, and what `trimtab learn --json` gave. Its `seconds` are those of the whole command, the start of
-        Python and the loading of the model included; of one that was interrupted, those of its last part.
+        Python and the loading of the model included; of one that was interrupted, those of its last part. Where the
+        command refused to learn: None, and `refused`, its reason.
 
     Raises:
-        TrimtabError: Learning failed; why stands on standard error.
+        TrimtabError: Learning ended in another way.
     """
     out = folder / place([instruction])
     kept = folder / f"{out.name}.learned.json"
@@ -42,7 +47,7 @@ def learned(
     if kept.is_file():
         before = json.loads(kept.read_text("utf-8"))
         if before["asked"] == asked:
-            return out, before["told"]
+            return None if "refused" in before["told"] else out, before["told"]
         kept.unlink()
         shutil.rmtree(out, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,11 +56,27 @@ def learned(
     command += ["--out", str(out), "--seed", str(settings.seed), "--json", str(answer), *settings.learn]
     tell(f"{instruction.label}: learning", 0)
     start = time.perf_counter()
-    status = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
-    seconds = time.perf_counter() - start
-    if status:
+    status, last = _run(command)
+    seconds = round(time.perf_counter() - start, 1)
+    if status == _INTERRUPTED:
+        raise KeyboardInterrupt
+    if status == _REFUSED and last.startswith("error: "):
+        told: dict[str, Any] = {"refused": last.removeprefix("error: "), "seconds": seconds}
+    elif status:
         raise TrimtabError(f"trimtab learn {instruction.label} ended with {status}")
-    told = json.loads(answer.read_text("utf-8")) | {"seconds": round(seconds, 1)}
+    else:
+        told = json.loads(answer.read_text("utf-8")) | {"seconds": seconds}
+        answer.unlink()
     write_text(kept, json.dumps({"asked": asked, "told": told}, ensure_ascii=False, indent=1))
-    answer.unlink()
-    return out, told
+    return None if "refused" in told else out, told
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Runs a command whose standard error is passed on; gives how it ended, and the last line that it wrote there."""
+    last = ""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            last = line.strip() or last
+    return process.returncode, last

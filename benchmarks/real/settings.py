@@ -45,7 +45,7 @@ class Settings:
     instructions: tuple[Instruction, ...]
     queries: int = 48
     tokens: int = 160
-    facts: int = 60
+    facts: int = 138
     pairs: int = 15
     scorer: str | None = SCORER
     scored: int = 16
@@ -61,7 +61,7 @@ class Settings:
         def part(count: int, least: int = 1) -> int:
             return max(least, round(count * share)) if count else 0
 
-        pairs, validation, steps = part(64, 6), part(24, 2), part(80, 4)
+        pairs, validation, steps = part(64, 16), part(24, 4), part(80, 8)
         return dataclasses.replace(
             self,
             queries=part(self.queries, 2),

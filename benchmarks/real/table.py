@@ -45,7 +45,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     """
     summary = result["summary"]
     conditions = [name for name in CONDITIONS if name in summary["conditions"]]
-    measures = [name for name in QUALITY if summary["conditions"]["steered"].get(name) is not None]
+    overall = summary["conditions"].get("steered", {})
+    measures = [name for name in QUALITY if overall.get(name) is not None]
     head = [
         "instruction",
         *(CONDITIONS[name] for name in conditions),
@@ -54,13 +55,13 @@ def markdown(result: Mapping[str, Any]) -> str:
     ]
     lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
     for one in result["instructions"]:
-        steered = one["conditions"]["steered"]["against_plain"]
+        steered = one["conditions"].get("steered", {"against_plain": {}})["against_plain"]
         cells = [f"`{one['instruction']}`", *(_share(one["conditions"].get(name)) for name in conditions)]
         cells += [_quality(name, steered.get(name)) for name in measures]
         lines.append(_line([*cells, _minutes(one["seconds"])]))
     for which in ("mean", "worst"):
         cells = [which, *(f"{summary['conditions'][name]['followed'][which]:.2f}" for name in conditions)]
-        cells += [_quality(name, summary["conditions"]["steered"][name][which]) for name in measures]
+        cells += [_quality(name, overall[name][which]) for name in measures]
         lines.append(_line([*cells, _minutes(summary["seconds"][which])]))
     return "\n".join([*lines, "", _caption(result, measures)])
 
@@ -102,8 +103,14 @@ def _caption(result: Mapping[str, Any], measures: Sequence[str]) -> str:
         )
     if "facts" in measures:
         quality.append(f"share of {settings['facts']} closed-book questions answered rightly (`facts`)")
-    said.append(f"Right of that, *steered* against plain: {'; '.join(quality)}.")
+    if quality:
+        said.append(f"Right of that, *steered* against plain: {'; '.join(quality)}.")
     said.append("`min.`: minutes that `trimtab learn` took, all of it." + _options(settings["learn"]))
+    said += [
+        f"`{one['instruction']}` could not be learned, and is in no mean of steered ones: {one['refused']}."
+        for one in result["instructions"]
+        if one["refused"]
+    ]
     taken = {
         name: row["taken"] for name, row in summary["conditions"].items() if row.get("taken") is not None
     }
