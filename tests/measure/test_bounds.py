@@ -70,6 +70,7 @@ def test_an_instruction_about_length_may_have_any() -> None:
     assert not within(short, PLAIN)
     assert within(short, PLAIN, any_length=True)
     assert about_length([instructions.get("lowercase"), instructions.get("sentences", at_most=2)])
+    assert about_length([instructions.get("constrained")])
     assert not about_length([instructions.get("lowercase"), instructions.get("json")])
 
 

@@ -17,6 +17,8 @@ from trimtab.evaluate import respond_baseline
 from trimtab.instructions.base import InstructionType, Phrasings
 from trimtab.instructions.loose import variants
 from trimtab.learn import Directions
+from trimtab.measure.bounds import Bounds
+from trimtab.measure.scorer import Scorer
 from trimtab.progress import Progress, shown
 from trimtab.prompts.pairs import make_pairs
 from trimtab.steering.record import ModelIdentity
@@ -368,7 +370,8 @@ def test_facts_that_are_lost_cost_score() -> None:
     def facts(query: str, response: str) -> float | None:
         return None if query == QUERIES[0] else float(response != "a lie")
 
-    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, facts=facts)
+    guard = Guard(bounds=Bounds(length=10))
+    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, facts=facts, guard=guard)
     assert result.best.block == 2
     liar = next(item for item in result.candidates if item.block == 1)
     assert liar.score == pytest.approx(liar.good - (1 - Guard().facts))
@@ -403,7 +406,9 @@ def test_where_following_means_to_claim_nothing_that_costs_nothing() -> None:
     def facts(query: str, response: str) -> float | None:
         return None if response == "my answer is yes." else 1.0
 
-    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, facts=facts)
+    result = tune.search(
+        FakeEngine(behave), directions(), LOWER, QUERIES, facts=facts, guard=Guard(bounds=Bounds(length=10))
+    )
     assert (result.best.block, result.best.score) == (2, 1.0)
 
 
@@ -708,3 +713,55 @@ def test_on_a_real_model(tiny_llama: Any) -> None:
     again = tune.search(tiny_llama, learned, instruction, queries, **options)
     assert again.steering.digest() == result.steering.digest()
     assert again.candidates == result.candidates
+
+
+def test_of_two_that_follow_the_one_within_the_bounds_wins() -> None:
+    def behave(prompt: str, steering: Steering | None) -> str:
+        if steering is None:
+            return ANSWER.lower() if prompt.endswith(PHRASINGS) else ANSWER
+        short = ANSWER.lower()[:24].strip()
+        return short if at(steering)[1] == 1 else ANSWER.lower() if at(steering)[1] == 2 else ANSWER
+
+    result = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, blocks=[1, 2], strengths=[1])
+    assert result.best.block == 2
+    assert result.best.out_of_bounds == ()
+    curt = next(item for item in result.candidates if item.block == 1)
+    assert (curt.followed, curt.rejected) == (1.0, False)
+    assert [one.split(" 2")[0] for one in curt.out_of_bounds] == ["length in tokens"]
+    assert curt.out_of_bounds[0] in curt.objections
+    assert 0 < result.best.score - curt.score < 0.25
+    assert result.steering.record.out_of_bounds == {}
+    alone = tune.search(FakeEngine(behave), directions(), LOWER, QUERIES, blocks=[1], strengths=[1])
+    assert alone.improved
+    assert alone.steering.record.out_of_bounds == {"validation": list(curt.out_of_bounds)}
+    assert alone.best.to_dict()["out_of_bounds"] == list(curt.out_of_bounds)
+
+
+def test_answers_that_have_nothing_to_do_with_the_question_are_seen_by_a_scorer() -> None:
+    other = "the weather was so nice that everybody had gone out."
+
+    def behave(prompt: str, steering: Steering | None) -> str:
+        if steering is None:
+            return ANSWER.lower() if prompt.endswith(PHRASINGS) else ANSWER
+        return other if at(steering)[1] == 1 else ANSWER.lower() if at(steering)[1] == 2 else ANSWER
+
+    class Reader(FakeEngine):
+        """Only an answer about numbers is likelier for a question about them."""
+
+        def score(self, prompts: Sequence[str], responses: Sequence[Any], **_: Any) -> list[float]:
+            return [
+                2.0 - ("number" in prompt and "number" in response.lower())
+                for prompt, response in zip(prompts, responses, strict=True)
+            ]
+
+    few: dict[str, Any] = {"blocks": [1, 2], "strengths": [1]}
+    engine = FakeEngine(behave)
+    unseen = tune.search(engine, directions(), LOWER, QUERIES, **few)
+    assert all(one.out_of_bounds == () for one in unseen.candidates)
+    baseline = respond_baseline(engine, QUERIES)  # which no scorer has seen
+    scorer = Scorer(Reader(behave))
+    result = tune.search(engine, directions(), LOWER, QUERIES, scorer=scorer, baseline=baseline, **few)
+    assert (result.best.block, result.best.quality.relevance) == (2, 1.0)
+    off = next(item for item in result.candidates if item.block == 1)
+    assert off.quality.relevance == 0.0
+    assert "relevance 0 below 0.9" in off.out_of_bounds

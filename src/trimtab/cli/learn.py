@@ -11,7 +11,7 @@ import typer
 from trimtab import instructions
 from trimtab.cli.learning import TRAINING, OutOption, SeedOption, learn_steering, one_voice
 from trimtab.cli.learning_vectors import learn_vector
-from trimtab.cli.models import EngineChoice, ModelOption
+from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import (
     FileOption,
     MaxNewTokensOption,
@@ -131,6 +131,7 @@ def command(
         typer.Option(min=1, help="Validation prompts to choose on.", show_default="distill 24, else 12"),
     ] = None,
     max_new_tokens: MaxNewTokensOption = 192,
+    scorer: ScorerOption = None,
     seed: SeedOption = 0,
     batch_size: Annotated[
         int | None,
@@ -158,6 +159,7 @@ def command(
             **schedule,
             "phrasings": phrasings,
             "gradient_checkpointing": gradient_checkpointing or None,
+            "scorer": scorer,
             "strength": strength,
             "apply": apply,
         }
@@ -180,6 +182,7 @@ def command(
             "batch_size": batch_size,
             "seed": seed,
         }
+        scoring = {"scorer": scorer_of(output, loading, scorer)}
         edits_per_block = number_or_auto(rank, "--rank", int)
         wanted = _instructions(name, params, way)
         start = time.perf_counter()
@@ -195,7 +198,13 @@ def command(
                 otherwise=", or name --block, --strength and --apply yourself",
             )
             found = learn_vector(
-                output, engine, wanted[0], method, drawn.learning, drawn.validation, {**grid, **common}
+                output,
+                engine,
+                wanted[0],
+                method,
+                drawn.learning,
+                drawn.validation,
+                {**grid, **common, **scoring},
             )
         else:
             if way.takes("schedule"):
@@ -206,6 +215,8 @@ def command(
             )
             settings: dict[str, Any] = {
                 **given,
+                "facts": facts_of(engine),
+                **scoring,
                 "validation": drawn.validation,
                 # Looked through for queries that tempt the model to do what is forbidden; a dataset may be long.
                 "pool": drawn.pool and drawn.pool[:512],
@@ -232,7 +243,7 @@ def _refuse(method: Method, given: Mapping[str, object]) -> None:
 
 def _is_for(option: str, method: Method) -> bool:
     if method.gives == "directions":
-        return option in _OF_DIRECTIONS
+        return option in (*_OF_DIRECTIONS, "scorer")
     return option not in _OF_DIRECTIONS and method.takes("schedule" if option in _OF_SCHEDULES else option)
 
 

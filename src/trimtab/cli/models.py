@@ -17,6 +17,7 @@ from trimtab.engines.registry import DEFAULT, names_of_engines
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.measure.quality import FactCheck
+    from trimtab.measure.scorer import Scorer
 
 _PANEL = "How the model is run"
 
@@ -162,6 +163,42 @@ class EngineChoice(Loading):
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         output.note("starting vllm; half a minute or more")
+
+
+ScorerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer",
+        metavar="MODEL",
+        help="Another, small model that scores answers: perplexity and relevance. A name, a folder or a GGUF file.",
+    ),
+]
+
+
+def scorer_of(output: Output, loading: Loading, name: str | None) -> Scorer | None:
+    """The scorer that an option names: by transformers, on the device of the command's model, when it is first needed.
+
+    Raises:
+        ModelError: There is nothing of the name.
+    """
+    if name is None:
+        return None
+    from trimtab.engines.names import source_of
+    from trimtab.measure.scorer import Scorer
+
+    source_of(name)  # before the work that is to be scored
+    return Scorer(name, load=lambda model: _fast(loading.device).open(output, model))
+
+
+def _fast(device: str | None) -> Loading:
+    """How a model is loaded that only has to be quick: in bfloat16 on a processor on which that is faster."""
+    import torch
+
+    from trimtab.engines.precision import fast_dtype
+
+    if device not in (None, "cpu") or (device is None and torch.accelerator.is_available()):
+        return Loading(device=device)
+    return Loading(device=device, dtype=str(fast_dtype()))
 
 
 def close_engines() -> None:

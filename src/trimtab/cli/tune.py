@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from trimtab.cli.models import EngineChoice, Loading, facts_of
+from trimtab.cli.models import EngineChoice, Loading, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import (
     BatchSizeOption,
     FileOption,
@@ -126,6 +126,7 @@ def command(
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="Candidates that are tried on all questions.")] = 4,
     max_new_tokens: MaxNewTokensOption = 192,
+    scorer: ScorerOption = None,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -157,6 +158,7 @@ def command(
             f"'{subject.steering.name}' is a finished steering: only its strength can be tuned; leave out --rule, "
             "--blocks, --apply and --manual-weight, or give a folder with directions"
         )
+    scoring = scorer_of(output, loading, scorer)
     name, loading = named_or_known(model, subject.model, loading, "what is to be tuned")
     engine = loading.open(output, name)
 
@@ -173,6 +175,7 @@ def command(
         common: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": tell}
         options = {
             "facts": facts_of(engine),
+            "scorer": scoring,
             "first": first,
             "keep": keep,
             "max_new_tokens": max_new_tokens,
@@ -211,6 +214,7 @@ def command(
         if paper is None
         else f"the paper's: no text of perplexity below {paper.threshold:g} under "
         f"{perplexity_model or 'the unsteered model'}",
+        **({} if scorer is None else {"scorer": scorer}),
         "steered rows": str(found.rows),
         "answers": f"greedy, at most {max_new_tokens} tokens",
         "seed": str(seed),

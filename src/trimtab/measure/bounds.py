@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ABOUT_LENGTH = "length"
 """The family of instructions whose answers are meant to be of another length."""
+_OF_ANOTHER_LENGTH = frozenset({"constrained", "two_responses"})  # one of three set answers; two for one
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def within(
 
 def about_length(wanted: Sequence[Instruction]) -> bool:
     """Whether following some instructions means answers of another length."""
-    return any(one.type.family == ABOUT_LENGTH for one in wanted)
+    return any(one.type.family == ABOUT_LENGTH or one.name in _OF_ANOTHER_LENGTH for one in wanted)
 
 
 def _departures(

@@ -32,6 +32,7 @@ from trimtab.tune.tuned import Tuned, Weights
 if TYPE_CHECKING:
     from trimtab.engines import Model
     from trimtab.instructions import Instruction
+    from trimtab.measure.scorer import Scorer
 
 __all__ = ["FACTORS", "STRENGTHS", "Choice", "default_blocks", "refit_strength", "search"]
 
@@ -55,6 +56,7 @@ def search(
     strengths: Sequence[float] | None = None,
     methods: Sequence[Application] | None = None,
     facts: FactCheck | None = None,
+    scorer: Scorer | None = None,
     guard: Guard | None = None,
     rule: PaperRule | None = None,
     weights: bool = False,
@@ -84,6 +86,7 @@ def search(
             `learning_source` says so.
         methods: Ways to apply a direction; both by default.
         facts: Judges the truth of a response to a query; None leaves facts out.
+        scorer: Another model, whose perplexity and relevance are bounded too; None leaves it out.
         guard: What quality may cost.
         rule: Choose by the rule of the paper instead of the guard. The defaults are then the paper's as well: its
             blocks, set projection only, strength 1 only, and all candidates on all queries.
@@ -136,6 +139,7 @@ def search(
             tie=lambda choice: (abs(choice[2]), choice[1]),  # the gentlest, then the earliest block
             baseline=baseline,
             facts=facts,
+            scorer=scorer,
             guard=guard,
             rule=rule,
             first=first,
@@ -158,6 +162,7 @@ def refit_strength(
     *,
     strengths: Sequence[float] = FACTORS,
     facts: FactCheck | None = None,
+    scorer: Scorer | None = None,
     guard: Guard | None = None,
     baseline: Sequence[Response] | None = None,
     first: int | None = None,
@@ -176,6 +181,7 @@ def refit_strength(
         queries: Validation queries, without the instruction.
         strengths: The factors to try.
         facts: As in `search`, as are the other arguments.
+        scorer: Another model.
         guard: What quality may cost.
         baseline: Responses to exactly these queries without steering.
         first: How many queries all factors are tried on; 3 by default.
@@ -209,6 +215,7 @@ def refit_strength(
             tie=lambda strength: (abs(strength - 1), strength),  # the nearest to the steering as it is
             baseline=baseline,
             facts=facts,
+            scorer=scorer,
             guard=guard,
             rule=None,
             first=first,

@@ -2,7 +2,7 @@
 
 The score of a candidate, between 0 and 1 for a useful one, is
 
-    good - facts lost - 0.25 * |log perplexity outside the range|
+    good - facts lost - 0.25 * |log perplexity outside the range| - 0.25 * excess over the bounds
 
 - *good* is the share of responses that follow the instruction and are sound: not empty or next to it, brought to an
   end, of a length one would expect, not repeating themselves, not odder than anything the model writes by itself.
@@ -12,6 +12,9 @@ The score of a candidate, between 0 and 1 for a useful one, is
   from a fraction of the lower to a multiple of the higher of what the baseline and the *instructed* model write.
   Following an instruction makes an answer less usual by itself, so the instructed model is the fair measure. Too
   low is as suspicious as too high: a loop is easy to predict.
+- The bounds (`trimtab.measure.bounds`) are those of every steering: repetition, length, perplexity, and relevance and
+  perplexity under a scorer where there is one, beside plain answers; what instructed answers that follow cost by
+  themselves is allowed. Facts are counted above, and not twice.
 
 A candidate that fails badly in any of these is *rejected*: it never wins, whatever its score.
 """
@@ -20,8 +23,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from trimtab.measure.bounds import Bounds, Comparison, about_length, compare
 from trimtab.measure.responses import Response
 from trimtab.measure.rows import Row
 from trimtab.measure.statistics import mean
@@ -48,6 +52,7 @@ class Guard:
         oddness: It is rejected if its perplexity leaves the range by more than this factor (below: if the logarithm
             of its perplexity does). A single response odder by this factor than any of theirs is not sound.
         facts_lost: It is rejected if it loses more than this share of facts beyond the tolerance.
+        bounds: How much worse than plain answers its own may be, all together; out of bounds it loses score.
     """
 
     repetition: float = 0.3
@@ -59,9 +64,10 @@ class Guard:
     unsound: float = 0.25
     oddness: float = 3.0
     facts_lost: float = 0.3
+    bounds: Bounds = field(default_factory=Bounds)
 
 
-Scorer = Callable[[Row], Measured]
+Rule = Callable[[Row], Measured]
 """A rule by which candidates are compared: scores the judged responses to the first queries, or to all."""
 
 
@@ -118,15 +124,32 @@ class Reference:
                 perplexity > self.highest * self.guard.oddness
                 or math.log(perplexity) < math.log(self.lowest) / self.guard.oddness
             )
+        compared = self._compared(row)
+        # A perplexity out of its range has been objected to.
+        objections += [str(one) for one in compared.departures if not (odd and one.measure == "perplexity")]
         return Measured(
             n=row.n,
             followed=row.followed,
             loose=row.followed_loose,
             good=good / row.n,
             quality=row.quality,
-            score=good / row.n - lost - 0.25 * odd,
+            score=good / row.n - lost - 0.25 * (odd + compared.excess),
             objections=tuple(objections),
             rejected=rejected,
+            out_of_bounds=tuple(str(one) for one in compared.departures),
+        )
+
+    def _compared(self, row: Row) -> Comparison:
+        """A candidate beside the plain answers to the queries that it saw, which are always the first ones."""
+        seen = range(row.n)
+        plain, told = self.baseline.take(seen), self.instructed.take(seen)
+        passed = [number for number in seen if told.strict[number]]
+        return compare(
+            replace(row.quality, facts=None),
+            plain.quality,
+            self.guard.bounds,
+            following=told.take(passed).quality if passed else None,
+            any_length=about_length([row.instruction]),
         )
 
     def _faults(self, response: Response) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import ModelError, SteeringError
 from trimtab.measure.rows import Row
-from trimtab.tune.guard import Scorer
+from trimtab.tune.guard import Rule
 from trimtab.tune.tuned import Measured
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class PaperRule:
             raise SteeringError("the paper's rule names nothing that gives the perplexity of texts")
         return [value is not None and value < self.threshold for value in self.perplexity(texts)]
 
-    def scorer(self, engine: Engine) -> Scorer:
+    def scorer(self, engine: Engine) -> Rule:
         """Scores candidates: the share followed (loose), rejected if any response is degenerate.
 
         Args:

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from trimtab.errors import InstructionError, PromptError, SteeringError
 from trimtab.measure.quality import FactCheck
-from trimtab.measure.responses import Response, respond
+from trimtab.measure.responses import Response, respond, scored_by
 from trimtab.measure.rows import judge
 from trimtab.progress import Tell, part_of
 from trimtab.prompts.pairs import make_pairs
 from trimtab.steering.steering import Steering
-from trimtab.tune.guard import Guard, Reference, Scorer
+from trimtab.tune.guard import Guard, Reference, Rule
 from trimtab.tune.paper import PaperRule
 from trimtab.tune.tuned import Candidate, Measured, Tuned
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
+    from trimtab.measure.scorer import Scorer
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -98,6 +99,7 @@ class Trials(Generic[Key]):
         tie: Callable[[Key], tuple[float, ...]],
         baseline: Sequence[Response] | None,
         facts: FactCheck | None,
+        scorer: Scorer | None,
         guard: Guard | None,
         rule: PaperRule | None,
         first: int | None,
@@ -130,6 +132,7 @@ class Trials(Generic[Key]):
             respond,
             engine,
             facts=facts,
+            scorer=scorer,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
             scores={},
@@ -142,12 +145,14 @@ class Trials(Generic[Key]):
             baseline, told = both[: len(spoken)], both[len(spoken) :]
         else:
             told = self._respond(queries, spoken, progress=told_of)
+            if scorer is not None:
+                baseline = scored_by(baseline, scorer, progress=told_of)
         plain, instructed = self._judge("baseline", None, baseline), self._judge("instructed", None, told)
         # First those that are not followed anyway: on the others, candidates cannot show a difference.
         order = sorted(range(len(queries)), key=lambda row: plain.strict[row])
         self.queries = [queries[row] for row in order]
         self.baseline, self.instructed = plain.take(order), instructed.take(order)
-        self._score: Scorer = (
+        self._score: Rule = (
             rule.scorer(engine)
             if rule is not None
             else Reference(self.baseline, self.instructed, guard or Guard()).measure
@@ -212,7 +217,7 @@ class Trials(Generic[Key]):
         improved = not best.rejected and best.score > nothing.score
         steering = self._steerings[key] * 0 if best.rejected else self._steerings[key]
         measured = (nothing if best.rejected else best).to_dict()
-        wanted = ("n", "followed", "good", "score", "quality", "objections")
+        wanted = ("n", "followed", "good", "score", "quality", "objections", "out_of_bounds")
         measurements = {
             "validation": {
                 **{name: measured[name] for name in wanted},

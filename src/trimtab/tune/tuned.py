@@ -23,10 +23,11 @@ class Measured:
         followed: Share of responses that follow the instruction (strict check).
         loose: The same by the loose check.
         good: Share that follow it and are sound.
-        quality: Perplexity, repetition and facts of its responses.
+        quality: That of its responses.
         score: What candidates are compared by.
         objections: What the guard found, in words; empty for a candidate without fault.
         rejected: Whether its responses are so degenerate that it must not win.
+        out_of_bounds: Which measures of quality are out of the guard's bounds, in words.
     """
 
     n: int
@@ -37,12 +38,14 @@ class Measured:
     score: float
     objections: tuple[str, ...] = ()
     rejected: bool = False
+    out_of_bounds: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The measurements as JSON; what does not apply is left out."""
         values = dataclasses.asdict(self)
         values["quality"] = self.quality.to_dict()
         values["objections"] = list(self.objections)
+        values["out_of_bounds"] = list(self.out_of_bounds)
         return {
             key: round(value, 4) if isinstance(value, float) else value
             for key, value in values.items()
