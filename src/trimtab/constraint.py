@@ -16,6 +16,8 @@ from trimtab.errors import InstructionError
 
 Kind = Literal["regex", "json_schema", "lark"]
 
+_ONE_TERMINAL = "start: ANSWER\nANSWER: "
+
 
 @dataclass(frozen=True)
 class Constraint:
@@ -58,6 +60,38 @@ class Constraint:
         """What a grammar derives from its rule `start`."""
         return cls("lark", grammar, exact)
 
+    @classmethod
+    def terminal(cls, *expressions: str, definitions: Sequence[str] = (), exact: bool = False) -> Constraint:
+        """What every one of some expressions matches, from its first to its last character.
+
+        Expressions are what Lark allows in a terminal: patterns between slashes, names of other terminals, and these
+        put together by ``|``, ``&`` and ``~``. Such constraints can be met with others (see `intersection`).
+
+        Args:
+            expressions: Each on one line.
+            definitions: The other terminals, as lines such as `STRING: /"[^"]*"/`.
+            exact: As in `Constraint`.
+        """
+        met = expressions[0] if len(expressions) == 1 else " & ".join(f"({each})" for each in expressions)
+        return cls("lark", "\n".join([f"{_ONE_TERMINAL}{met}", *definitions]), exact)
+
+    @property
+    def _parts(self) -> tuple[str, list[str]] | None:
+        """The one terminal that it is, as an expression and the definitions it needs, or None."""
+        if self.kind == "regex":
+            return lark_pattern(self.text), []
+        if self.kind != "lark" or not self.text.startswith(_ONE_TERMINAL):
+            return None
+        expression, *definitions = self.text.removeprefix(_ONE_TERMINAL).split("\n")
+        return (expression, definitions) if all(line[:1].isupper() for line in definitions) else None
+
+    def within(self, characters: int) -> Constraint | None:
+        """What it admits of at most so many characters: a row held to this comes to its end in time.
+
+        None where that cannot be said, of a JSON schema or a grammar with rules.
+        """
+        return intersection([self, Constraint.regex(f"(?s:.{{0,{characters}}})", exact=True)])
+
     @property
     def grammar(self) -> str:
         """The same as a Lark grammar of llguidance."""
@@ -66,7 +100,7 @@ class Constraint:
         if self.kind == "json_schema":
             return f"start: %json {json.dumps(_spaced(json.loads(self.text)))}"
         # A terminal, not a pattern in the rule: only terminals may be put together by & and ~.
-        return f"start: ANSWER\nANSWER: {lark_pattern(self.text)}"
+        return _ONE_TERMINAL + lark_pattern(self.text)
 
 
 def _spaced(schema: Any) -> Any:
@@ -91,11 +125,22 @@ def lark_pattern(pattern: str) -> str:
 
 
 def intersection(constraints: Sequence[Constraint]) -> Constraint | None:
-    """What all of them admit, where that can be said: of regular expressions. None otherwise, or of nothing."""
+    """What all of them admit, where that can be said.
+
+    It can of regular expressions, of grammars that are one terminal (`Constraint.terminal`), and of equals; else the
+    answer is None, as it is of nothing. It may admit nothing: that shows only to who compiles it.
+    """
     different = list(dict.fromkeys(constraints))
     if len(different) <= 1:
         return different[0] if different else None
-    if any(one.kind != "regex" for one in different):
+    parts = [one._parts for one in different]
+    known = [each for each in parts if each is not None]
+    definitions = list(dict.fromkeys(line for _, lines in known for line in lines))
+    names = {line.partition(":")[0] for line in definitions}
+    if len(known) < len(parts) or len(names) < len(definitions):
         return None
-    terminals = " & ".join(lark_pattern(one.text) for one in different)
-    return Constraint.lark(f"start: ANSWER\nANSWER: {terminals}", exact=all(one.exact for one in different))
+    return Constraint.terminal(
+        *(expression for expression, _ in known),
+        definitions=definitions,
+        exact=all(one.exact for one in different),
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from trimtab.constraint import Constraint
 from trimtab.instructions import counting, languages, splitting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
+from trimtab.instructions.grammars import wording as grammar
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import instruction
 
@@ -18,10 +18,7 @@ from trimtab.instructions.registry import instruction
     notes=languages.notes,
     conflicts={"uppercase": "one asks for lowercase letters only, the other for uppercase letters only"},
     demands=lambda params: Demands(letter_case="lower", language="en"),
-    # Python calls the same letters uppercase and titlecase as Unicode does. English is nothing that a grammar can say.
-    constraint=lambda params: Constraint.regex(
-        r"[^\p{Uppercase}\p{Lt}]*\p{Lowercase}[^\p{Uppercase}\p{Lt}]*"
-    ),
+    constraint=lambda params: grammar.one_case("Lowercase", "Uppercase"),
     rewrite=lambda text, params: text.lower(),
     prefix_closed=True,
     phrasings=Phrasings.lines(
@@ -62,9 +59,7 @@ def lowercase() -> Check:
     family="case",
     notes=languages.notes,
     demands=lambda params: Demands(letter_case="upper", language="en"),
-    constraint=lambda params: Constraint.regex(
-        r"[^\p{Lowercase}\p{Lt}]*\p{Uppercase}[^\p{Lowercase}\p{Lt}]*"
-    ),
+    constraint=lambda params: grammar.one_case("Uppercase", "Lowercase"),
     rewrite=lambda text, params: text.upper(),
     prefix_closed=True,
     phrasings=Phrasings.lines(
@@ -106,6 +101,11 @@ def uppercase() -> Check:
     family="case",
     **counting.relations("capital words", "capital_frequency", "capital_relation"),
     notes=splitting.word_notes,
+    constraint=lambda params: (
+        grammar.capital_words(params["capital_frequency"])
+        if params["capital_relation"] == counting.AT_LEAST
+        else None
+    ),
     phrasings={
         counting.AT_LEAST: Phrasings.lines(
             learning="""

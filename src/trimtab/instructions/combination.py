@@ -6,6 +6,7 @@ from typing import Annotated
 
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
+from trimtab.instructions.grammars import form as grammar
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import instruction
 
@@ -14,6 +15,7 @@ _SIX_STARS = "******"
 
 @instruction(
     ifeval_id="combination:two_responses",
+    constraint=lambda params: grammar.two_responses(_SIX_STARS),
     family="combination",
     conflicts={"number_paragraphs": "six asterisks are two dividers with nothing between them"},
     phrasings=Phrasings.lines(
@@ -55,6 +57,7 @@ def two_responses() -> Check:
 
 @instruction(
     ifeval_id="combination:repeat_prompt",
+    constraint=lambda params: grammar.repeat_prompt(**params),
     family="combination",
     takes_query="prompt_to_repeat",
     conflicts={"quotes": "the answer would have to start with the request and with a quotation mark"},

@@ -7,12 +7,14 @@ from typing import Annotated
 
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least
+from trimtab.instructions.grammars import form as grammar
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import instruction
 
 
 @instruction(
     ifeval_id="detectable_content:number_placeholders",
+    constraint=lambda params: grammar.placeholders(**params),
     family="content",
     fields=lambda params: {"n": params["num_placeholders"]},
     demands=lambda params: Demands(counts={"placeholders": at_least(params["num_placeholders"])}),
@@ -51,6 +53,7 @@ def placeholders(
 
 @instruction(
     ifeval_id="detectable_content:postscript",
+    constraint=lambda params: grammar.postscript(**params),
     family="content",
     fields=lambda params: {"marker": params["postscript_marker"].strip()},
     demands=lambda params: Demands(contains=(params["postscript_marker"].strip(),)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
+from trimtab.constraint import Constraint
 from trimtab.errors import InstructionError
 from trimtab.instructions.base import Phrasings
 from trimtab.instructions.demands import Demands, Range, at_least, at_most
@@ -157,14 +158,21 @@ def _with_unit(phrasings: Phrasings, one: str, many: str) -> Phrasings:
     return Phrasings(swap(phrasings.learning), swap(phrasings.validation), swap(phrasings.test))
 
 
-def amounts(one: str, many: str) -> dict[str, Any]:
-    """What the decorator `instruction` is told of one that says how many of a noun: at least, at most or exactly."""
+def amounts(one: str, many: str, grammar: Callable[[float, float], Constraint]) -> dict[str, Any]:
+    """What the decorator `instruction` is told of one that says how many of a noun: at least, at most or exactly.
+
+    Args:
+        one: The noun.
+        many: Its plural.
+        grammar: Makes of the fewest and the most what an answer must match.
+    """
     cases = {"at_least": _AT_LEAST, "at_most": _AT_MOST, "exactly": _EXACTLY, "between": _BETWEEN}
     return {
         "phrasings": {case: _with_unit(phrasings, one, many) for case, phrasings in cases.items()},
         "case": _amount_case,
         "fields": _amount_fields,
         "demands": lambda params: Demands(counts={many: _amount_range(params)}),
+        "constraint": lambda params: grammar(*_amount_range(params)),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least
+from trimtab.instructions.grammars import form as grammar
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import instruction
 
@@ -31,6 +32,7 @@ def read_json(response: str) -> Any:
 @instruction(
     name="json",
     ifeval_id="detectable_format:json_format",
+    constraint=lambda params: grammar.json(),
     family="format",
     conflicts=dict.fromkeys(
         ("quotes", "end_phrase", "repeat_prompt", "two_responses", "bullets", "nth_paragraph_first_word"),
@@ -79,6 +81,7 @@ def json_() -> Check:
 
 @instruction(
     ifeval_id="detectable_format:title",
+    constraint=lambda params: grammar.title(),
     family="format",
     phrasings=Phrasings.lines(
         learning="""
@@ -117,6 +120,7 @@ def title() -> Check:
 
 @instruction(
     ifeval_id="detectable_format:number_bullet_lists",
+    constraint=lambda params: grammar.bullets(**params),
     family="format",
     fields=lambda params: {"n": params["num_bullets"]},
     demands=lambda params: Demands(counts={"bullet points": (params["num_bullets"],) * 2}),
@@ -159,6 +163,7 @@ def bullets(
 
 @instruction(
     ifeval_id="detectable_format:number_highlighted_sections",
+    constraint=lambda params: grammar.highlights(**params),
     family="format",
     fields=lambda params: {"n": params["num_highlights"]},
     demands=lambda params: Demands(counts={"highlights": at_least(params["num_highlights"])}),
@@ -203,6 +208,7 @@ def highlights(
 
 @instruction(
     ifeval_id="detectable_format:multiple_sections",
+    constraint=lambda params: grammar.sections(**params),
     family="format",
     fields=lambda params: {"n": params["num_sections"], "mark": params["section_spliter"].strip()},
     demands=lambda params: Demands(
@@ -246,6 +252,7 @@ def sections(
 
 @instruction(
     ifeval_id="detectable_format:constrained_response",
+    constraint=lambda params: grammar.constrained(CONSTRAINED_ANSWERS),
     family="format",
     demands=lambda params: Demands(verbatim=("My answer is",)),
     phrasings=Phrasings.lines(

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 from trimtab.instructions import counting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, letter, whole_word
+from trimtab.instructions.grammars import wording as grammar
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import instruction
 
 
 @instruction(
     ifeval_id="keywords:existence",
+    constraint=lambda params: grammar.keywords(params["keywords"]),
     family="words",
     fields=lambda params: {"all": params["keywords"]},
     demands=lambda params: Demands(contains=tuple(params["keywords"])),
@@ -54,6 +56,10 @@ def keywords(
 
 @instruction(
     ifeval_id="keywords:frequency",
+    constraint=lambda params: grammar.keyword_frequency(
+        params["keyword"], *counting.relation_range(params["relation"], params["frequency"])
+    ),
+    prefix_closed=lambda params: bool(params["relation"] == counting.LESS_THAN),
     family="words",
     case=lambda params: str(params["relation"]),
     fields=lambda params: {"n": params["frequency"], "keyword": params["keyword"].strip()},
@@ -132,6 +138,8 @@ def _keyword_frequency_demands(keyword: str, params: Mapping[str, Any]) -> Deman
 
 @instruction(
     ifeval_id="keywords:forbidden_words",
+    constraint=lambda params: grammar.exclude(params["forbidden_words"]),
+    prefix_closed=True,
     family="words",
     fields=lambda params: {"all": params["forbidden_words"]},
     demands=lambda params: Demands(absent=tuple(params["forbidden_words"])),
@@ -177,6 +185,10 @@ def _one_character(text: str) -> str:
 
 @instruction(
     ifeval_id="keywords:letter_frequency",
+    constraint=lambda params: grammar.letter_frequency(
+        params["letter"], *counting.relation_range(params["let_relation"], params["let_frequency"])
+    ),
+    prefix_closed=lambda params: bool(params["let_relation"] == counting.LESS_THAN),
     family="words",
     case=lambda params: str(params["let_relation"]),
     fields=lambda params: {"n": params["let_frequency"]},

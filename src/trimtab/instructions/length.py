@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from trimtab.errors import InstructionError
 from trimtab.instructions import counting, splitting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least, at_most
+from trimtab.instructions.grammars import length as grammar
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import instruction
 
@@ -27,7 +29,7 @@ def count_paragraphs(text: str) -> int:
 
 @instruction(
     family="length",
-    **counting.amounts("sentence", "sentences"),
+    **counting.amounts("sentence", "sentences", grammar.sentences),
     notes=splitting.notes,
     example={"at_most": 2},
 )
@@ -38,7 +40,7 @@ def sentences(at_least: Low = None, at_most: High = None, exactly: Exact = None)
 
 @instruction(
     family="length",
-    **counting.amounts("word", "words"),
+    **counting.amounts("word", "words", grammar.words),
     example={"at_most": 50},
 )
 def words(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
@@ -48,7 +50,7 @@ def words(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> 
 
 @instruction(
     family="length",
-    **counting.amounts("paragraph", "paragraphs"),
+    **counting.amounts("paragraph", "paragraphs", grammar.paragraphs),
     example={"exactly": 2},
 )
 def paragraphs(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
@@ -60,6 +62,7 @@ def paragraphs(at_least: Low = None, at_most: High = None, exactly: Exact = None
     family="length",
     conflicts={"verbose": "one asks for a short answer, the other for a long one"},
     demands=lambda params: Demands(counts={"words": at_most(params["max_words"])}),
+    constraint=lambda params: grammar.words(1, params["max_words"]),
     phrasings=Phrasings.lines(
         learning="""
             Be concise.
@@ -97,6 +100,7 @@ def concise(
 @instruction(
     family="length",
     demands=lambda params: Demands(counts={"words": at_least(params["min_words"])}),
+    constraint=lambda params: grammar.words(params["min_words"], math.inf),
     phrasings=Phrasings.lines(
         learning="""
             Be verbose.
@@ -136,6 +140,9 @@ def verbose(
     family="length",
     phrasings=counting.relation_phrasings("sentence", "sentences"),
     **counting.relations("sentences", "num_sentences"),
+    constraint=lambda params: grammar.sentences(
+        *counting.relation_range(params["relation"], params["num_sentences"])
+    ),
     notes=splitting.notes,
 )
 def number_sentences(
@@ -151,6 +158,9 @@ def number_sentences(
     family="length",
     phrasings=counting.relation_phrasings("word", "words"),
     **counting.relations("words", "num_words"),
+    constraint=lambda params: grammar.words(
+        *counting.relation_range(params["relation"], params["num_words"])
+    ),
 )
 def number_words(
     num_words: Annotated[int, Parameter("the number of words", minimum=1, example=100)],
@@ -164,6 +174,7 @@ def number_words(
     ifeval_id="length_constraints:number_paragraphs",
     family="length",
     fields=lambda params: {"n": params["num_paragraphs"]},
+    constraint=lambda params: grammar.divided_paragraphs(params["num_paragraphs"], "***"),
     demands=lambda params: Demands(
         counts={"divided paragraphs": (params["num_paragraphs"], params["num_paragraphs"])}
     ),
@@ -210,6 +221,9 @@ def number_paragraphs(
     ifeval_id="length_constraints:nth_paragraph_first_word",
     family="length",
     fields=lambda params: {"n": params["num_paragraphs"], "nth": params["nth_paragraph"]},
+    constraint=lambda params: grammar.paragraph_with_first_word(
+        params["num_paragraphs"], params["nth_paragraph"], params["first_word"]
+    ),
     demands=lambda params: Demands(
         counts={"paragraphs": (params["num_paragraphs"],) * 2}, contains=(params["first_word"],)
     ),

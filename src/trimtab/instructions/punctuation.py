@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from trimtab.constraint import Constraint
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
+from trimtab.instructions.grammars import wording as grammar
 from trimtab.instructions.registry import instruction
 
 _ITEM = r"[\w'\u2019-]+(?: [\w'\u2019-]+){0,3}"
@@ -34,7 +34,7 @@ def _without_commas(text: str) -> str:
     ifeval_id="punctuation:no_comma",
     family="punctuation",
     demands=lambda params: Demands(banned=","),
-    constraint=lambda params: Constraint.regex(r"[^,]*[^,\s\x1c-\x1f][^,]*", exact=True),
+    constraint=lambda params: grammar.no_commas(),
     rewrite=lambda text, params: _without_commas(text),
     prefix_closed=True,
     phrasings=Phrasings.lines(

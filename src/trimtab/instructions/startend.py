@@ -6,12 +6,14 @@ from typing import Annotated
 
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
+from trimtab.instructions.grammars import form as grammar
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import instruction
 
 
 @instruction(
     ifeval_id="startend:end_checker",
+    constraint=lambda params: grammar.end_phrase(**params),
     family="start and end",
     fields=lambda params: {"phrase": params["end_phrase"].strip()},
     demands=lambda params: Demands(contains=(params["end_phrase"].strip(),)),
@@ -57,6 +59,7 @@ def end_phrase(
 
 @instruction(
     ifeval_id="startend:quotation",
+    constraint=lambda params: grammar.quotes(),
     family="start and end",
     phrasings=Phrasings.lines(
         learning="""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from trimtab.errors import InstructionError
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, whole_word
+from trimtab.instructions.grammars import wording as grammar
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import instruction
 
@@ -87,6 +88,7 @@ def _patterns(owner: str, word: str | None, words: list[str] | None) -> list[re.
 @instruction(
     family="words",
     phrasings=_INCLUDE,
+    constraint=lambda params: grammar.include(_all(params)),
     fields=lambda params: {"all": _all(params)},
     demands=lambda params: Demands(contains=tuple(_all(params))),
 )
@@ -99,6 +101,8 @@ def include(word: Word = None, words: Words = None) -> Check:
 @instruction(
     family="words",
     phrasings=_EXCLUDE,
+    constraint=lambda params: grammar.exclude(_all(params)),
+    prefix_closed=True,
     fields=lambda params: {"all": _all(params)},
     demands=lambda params: Demands(absent=tuple(_all(params))),
 )
