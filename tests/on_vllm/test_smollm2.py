@@ -36,7 +36,8 @@ def server(
     engine: Any, known: dict[str, Steering], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("smollm2")
-    model = folder / "model"  # unpacked: vLLM reads no GGUF file with steering
+    # Unpacked, since vLLM reads no GGUF file with steering; under its own name, so that it is the same model.
+    model = folder / engine.identity.id
     engine.model.save_pretrained(model)
     engine.tokenizer.save_pretrained(model)
     steerings = cases.save(known, folder / "steerings")
@@ -86,5 +87,5 @@ def test_a_stream_is_steered(client: openai.OpenAI, engine: Any, known: dict[str
 
 
 def test_a_steering_that_is_not_there_is_refused(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match="s9"):
+    with pytest.raises(openai.BadRequestError, match="no steering 's9'"):
         client.chat.completions.create(**settings("s9", QUESTIONS[0]))
