@@ -13,6 +13,8 @@ from benchmarks.serving.server import Server, running
 from tests.on_vllm import cases
 
 import trimtab
+from trimtab.engines.names import source_of
+from trimtab.engines.unpacking import unpacked
 from trimtab.steering.steering import Steering
 
 TOKENS = 12
@@ -22,7 +24,8 @@ NAME = "smollm2"
 
 @pytest.fixture(scope="module")
 def engine(smollm2_file: Path) -> Any:
-    return trimtab.load("smollm2", device="cpu", dtype="float32")
+    """What vLLM serves: weights that were unpacked to bfloat16, here in float32."""
+    return trimtab.load(unpacked(source_of("smollm2")).place, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +39,12 @@ def server(
     engine: Any, known: dict[str, Steering], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("smollm2")
-    # Unpacked, since vLLM reads no GGUF file with steering; under its own name, so that it is the same model.
-    model = folder / engine.identity.id
-    engine.model.save_pretrained(model)
-    engine.tokenizer.save_pretrained(model)
     steerings = cases.save(known, folder / "steerings")
     options = ["--dtype", "float32", "--enforce-eager", "--max-model-len", "256", "--max-num-seqs", "8"]
     with running(
-        str(model),
+        "smollm2",
         folder / "log.txt",
-        ["--steerings", str(steerings), "--name", NAME],
+        ["--steerings", str(steerings)],
         options,
         environment={"OMP_NUM_THREADS": "1"},
     ) as started:

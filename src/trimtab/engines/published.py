@@ -110,12 +110,17 @@ def find(name: str) -> Published:
     return PUBLISHED[name]
 
 
-def folder() -> Path:
-    """Where fetched models are kept: `$TRIMTAB_CACHE/models`, or in `trimtab/models` of the user's cache folder."""
+def cache_folder() -> Path:
+    """Where what was fetched and made of it is kept: `$TRIMTAB_CACHE`, or `trimtab` in the user's cache folder."""
     if own := os.environ.get(CACHE):
-        return Path(own).expanduser() / "models"
+        return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "trimtab" / "models"
+    return (Path(base) if base else Path.home() / ".cache") / "trimtab"
+
+
+def folder() -> Path:
+    """Where fetched models are kept."""
+    return cache_folder() / "models"
 
 
 def kept(name: str) -> Path | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.names import causes_of, reason_of, source_of
+from trimtab.engines.unpacking import unpacked
 from trimtab.errors import ModelError, TrimtabError
 from trimtab.vllm import WORKER, need_vllm
 from trimtab.vllm.settings import SteeringSettings, cache_bytes_on_cpu
@@ -73,11 +74,7 @@ def start(
         raise ModelError(
             "vllm starts processes that read this script anew: put what it does under `if __name__ == '__main__':`"
         )
-    source = source_of(model)
-    if source.gguf_file is not None:
-        raise ModelError(
-            f"{model} is a GGUF file, which the vllm engine cannot read; use the transformers engine"
-        )
+    source = unpacked(source_of(model))  # vLLM reads no GGUF file with steering
     if source.built_in and revision is not None:
         raise ModelError(f"{model} comes with trimtab: it has no revisions")
     additional = {**options.get("additional_config", {}), "trimtab": SteeringSettings(**settings).to_dict()}

