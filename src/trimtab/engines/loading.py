@@ -239,6 +239,8 @@ def _from_pretrained(
     quantized = "quantization_config" in weights or getattr(config, "quantization_config", None) is not None
     if target is not None and quantized and "gguf_file" not in options:
         weights = {**weights, "device_map": target}  # some quantized models can't be moved later
+    if "gguf_file" in options:
+        weights = {**weights, "config": config}  # else the file is read again for it
     return kind.from_pretrained(source, **options, **weights), tokenizer
 
 
