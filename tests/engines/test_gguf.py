@@ -148,5 +148,5 @@ def test_a_missing_package_is_named(file: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_it_is_quantised_already(file: Path) -> None:
-    with pytest.raises(ModelError, match="quantised as it is"):
+    with pytest.raises(ModelError, match="leave the quantization out"):
         trimtab.load(file, quantization_config={"bits": 4})

@@ -69,8 +69,8 @@ def test_the_dtype_is_passed_on(folder: Path, dtype: Any) -> None:
 def test_the_rest_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def stop(source: str, options: dict[str, Any], weights: dict[str, Any], target: Any) -> Any:
-        seen.append((source, options, weights))
+    def stop(source: names.Source, options: dict[str, Any], weights: dict[str, Any], *_: Any) -> Any:
+        seen.append((source.place, options, weights))
         raise OSError("stop here")
 
     monkeypatch.setattr(loading, "_from_pretrained", stop)
@@ -86,7 +86,6 @@ def test_the_rest_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert source == "someone/model"
     assert options == {"revision": "abc", "trust_remote_code": True}
     assert weights == {
-        "dtype": "auto",
         "use_safetensors": True,
         "device_map": "auto",
         "quantization_config": {"bits": 4},

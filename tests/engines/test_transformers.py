@@ -27,8 +27,8 @@ from trimtab.engines.chat import format_prompt, prompt_ids
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.steering.edits import Edit
-from trimtab.steering.identity import PLAIN, template_digest
 from trimtab.steering.steering import Record, Steering
+from trimtab.steering.templates import PLAIN, template_digest
 
 
 def _hidden_states(engine: Engine, prompt: Any) -> tuple[torch.Tensor, ...]:
@@ -180,9 +180,12 @@ class TestGenerate:
         for prompt, ours in zip(PROMPTS, tiny_llama.generate(PROMPTS, max_new_tokens=40), strict=True):
             inputs = inputs_of(tiny_llama, [prompt])
             inputs.pop("position_ids")
-            theirs = tiny_llama.model.generate(**inputs, max_new_tokens=40, do_sample=False)
+            ends = [2, 3]  # of the model, and of its template
+            theirs = tiny_llama.model.generate(
+                **inputs, max_new_tokens=40, do_sample=False, eos_token_id=ends
+            )
             new = theirs[0, inputs["input_ids"].shape[1] :].tolist()
-            assert ours.finished == (new[-1] == 2)
+            assert ours.finished == (new[-1] in ends)
             assert list(ours.token_ids) == (new[:-1] if ours.finished else new)
             assert ours.text == tiny_llama.tokenizer.decode(list(ours.token_ids), skip_special_tokens=True)
 

@@ -39,17 +39,23 @@ def test_an_explicit_path_is_taken() -> None:
     assert find_decoder_blocks(model, "model.layers").path == "model.layers"
 
 
+def test_an_explicit_path_wins_over_what_the_config_says() -> None:
+    model = tiny_model("llama")
+    model.config.num_hidden_layers = BLOCKS + 1
+    assert len(find_decoder_blocks(model, "model.layers").blocks) == BLOCKS
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
         ("model.blocks", "has nothing there"),
         ("model", "has a LlamaModel there"),
-        ("too_few", "has 1 modules there, but 3 decoder blocks"),
+        ("none", "has a ModuleList there"),
     ],
 )
 def test_a_wrong_path_is_named(path: str, words: str) -> None:
     model = tiny_model("llama")
-    model.too_few = torch.nn.ModuleList([torch.nn.Identity()])
+    model.none = torch.nn.ModuleList()
     with pytest.raises(ModelError, match=words) as caught:
         find_decoder_blocks(model, path)
     assert path in str(caught.value)

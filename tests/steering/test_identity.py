@@ -6,7 +6,7 @@ import re
 
 from tests.tiny import TEMPLATE, tiny_tokenizer
 
-from trimtab.steering.identity import template_digest
+from trimtab.steering.templates import template_digest
 
 
 def test_the_template_is_named_by_its_text() -> None:

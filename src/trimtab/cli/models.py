@@ -67,6 +67,28 @@ class Loading:
     ] = None
     device: DeviceOption = None
     dtype: DtypeOption = None
+    device_map: Annotated[
+        str | None,
+        typer.Option(
+            "--device-map",
+            metavar="MAP",
+            help="Spread the model over devices: auto, balanced, sequential, or JSON of modules and devices.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    quantization: Annotated[
+        Literal["4bit", "8bit"] | None,
+        typer.Option(help="Hold the weights in so many bits.", rich_help_panel=_PANEL),
+    ] = None
+    template_options: Annotated[
+        str | None,
+        typer.Option(
+            "--template-options",
+            metavar="JSON",
+            help="Variables of the model's chat template: '{\"enable_thinking\": false}'.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     trust_remote_code: Annotated[
         bool,
         typer.Option(
@@ -96,14 +118,21 @@ class Loading:
             with output.progress() as tell:
                 published.fetch(model, progress=tell)
         device = own_device(self.device)
+        spread = _device_map(self.device_map)
+        wanted = {
+            "device": device if spread is None else self.device,
+            "gguf_file": self.gguf_file,
+            "device_map": spread,
+            "quantization": self.quantization,
+            "template_options": template_options_of(self.template_options),
+        }
         with nullcontext() if output.shows_progress else quiet_bars():
-            engine = trimtab.load(
+            engine: Engine = trimtab.load(
                 model,
                 dtype=self.dtype,
                 revision=self.revision,
                 trust_remote_code=self.trust_remote_code,
-                **({} if device is None else {"device": device}),
-                **({} if self.gguf_file is None else {"gguf_file": self.gguf_file}),
+                **{option: value for option, value in wanted.items() if value is not None},
                 **options,
             )
         _running.append(engine)
@@ -141,7 +170,8 @@ class EngineChoice(Loading):
                 f"--engine-options takes a JSON object such as '{{\"tensor_parallel_size\": 2}}', not {text!r}"
             )
         for one in dataclasses.fields(Loading):
-            if one.name in options:
+            own = self.engine == "vllm" and one.name == "quantization"  # vLLM has its own, by its own names
+            if one.name in options and not own:
                 raise typer.BadParameter(
                     f"give {one.name} as --{one.name.replace('_', '-')}, not in --engine-options"
                 )
@@ -156,6 +186,14 @@ class EngineChoice(Loading):
                 "--device is not for --engine vllm, which takes the devices that it finds; CUDA_VISIBLE_DEVICES says "
                 "which those are"
             )
+        for option, given, instead in (
+            ("--device-map", self.device_map, '{"tensor_parallel_size": 2}'),
+            ("--quantization", self.quantization, '{"quantization": "fp8"}'),
+        ):
+            if given is not None:
+                raise typer.BadParameter(
+                    f"{option} is not for --engine vllm, which has its own ways: --engine-options '{instead}'"
+                )
         from trimtab.vllm import starting
 
         starting.check_installed()
@@ -199,6 +237,34 @@ def _fast(device: str | None) -> Loading:
     if device not in (None, "cpu") or (device is None and torch.accelerator.is_available()):
         return Loading(device=device)
     return Loading(device=device, dtype=str(fast_dtype()))
+
+
+def template_options_of(text: str | None) -> dict[str, Any] | None:
+    """The value of `--template-options`.
+
+    Raises:
+        BadParameter: It is no JSON object.
+    """
+    if text is None:
+        return None
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise typer.BadParameter(
+            f"--template-options takes a JSON object such as '{{\"enable_thinking\": false}}', not {text!r}"
+        )
+    return options
+
+
+def _device_map(text: str | None) -> Any:
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--device-map is no JSON object ({error})") from None
 
 
 def close_engines() -> None:

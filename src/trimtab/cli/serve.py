@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from trimtab.cli.models import template_options_of
 from trimtab.cli.output import Output, QuietOption
 
 TableDtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -48,6 +49,12 @@ def command(
     table_dtype: Annotated[
         TableDtype, typer.Option(help="Of the tables of steerings; auto is the model's.")
     ] = "auto",
+    template_options: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help="Variables of the model's chat template: '{\"enable_thinking\": false}'."
+        ),
+    ] = None,
     upload: Annotated[
         bool | None,
         typer.Option(
@@ -74,6 +81,7 @@ def command(
         limit=limit,
         limit_mib=limit_mib,
         table_dtype=table_dtype,
+        template_options=template_options_of(template_options),
         upload=upload,
         options=options or [],
     )

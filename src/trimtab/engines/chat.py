@@ -12,24 +12,31 @@ from typing import Any
 
 from trimtab.errors import PromptError
 from trimtab.prompts.queries import refuse_broken_text
-from trimtab.steering.identity import has_template
+from trimtab.steering.templates import has_template, rendered, writes_chats_itself
 from trimtab.steering.when.base import Prompt, content_text
 
 
 def format_prompt(tokenizer: Any, prompt: Prompt) -> str:
     """Write a prompt the way the model expects it, ready for the answer to begin, or to go on where the chat ends.
 
-    Uses the tokenizer's own chat template with its generation prompt. A tokenizer without a template (a base model)
-    gets the plain format: `Question: ...` and `Answer:` on lines of their own, turns separated by an empty line, a
-    system message as a paragraph in front.
+    Uses the tokenizer's own chat template with its generation prompt, or the program that a tokenizer like Mistral's
+    has instead. One without either (of a base model) gets the plain format: `Question: ...` and `Answer:` on lines of
+    their own, turns separated by an empty line, a system message as a paragraph in front.
     """
     messages = _messages(prompt)
     if not has_template(tokenizer):
         return _plain_text(messages)
+    text = _chat(tokenizer, messages)
+    if not isinstance(text, str):
+        raise PromptError(f"the model's chat template gave {type(text).__name__} instead of text")
+    return text
+
+
+def _chat(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> Any:
     begun = messages[-1]["role"] == "assistant"
     try:
-        text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+        return rendered(
+            tokenizer, messages, add_generation_prompt=not begun, continue_final_message=begun, **options
         )
     except Exception as error:  # a template is the model author's program: it can raise anything
         roles = ", ".join(message["role"] for message in messages)
@@ -37,9 +44,6 @@ def format_prompt(tokenizer: Any, prompt: Prompt) -> str:
             f"the model's chat template refuses this chat (roles: {roles}): {error or type(error).__name__}; "
             "change the messages (many templates take no system message and want user and assistant in turn)"
         ) from error
-    if not isinstance(text, str):
-        raise PromptError(f"the model's chat template gave {type(text).__name__} instead of text")
-    return text
 
 
 def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False) -> list[int]:
@@ -51,6 +55,8 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False) -> list[int
         raise PromptError(f"a raw prompt is text, not {type(prompt).__name__}; leave raw out for a chat")
     if raw:
         refuse_broken_text(str(prompt), "the prompt")
+    if not raw and writes_chats_itself(tokenizer):  # its text need not be what its tokens are
+        return [int(one) for one in _chat(tokenizer, _messages(prompt), tokenize=True, return_dict=False)]
     text = str(prompt) if raw else format_prompt(tokenizer, prompt)
     bare = raw or not has_template(tokenizer)
     ids = list(tokenizer(text, add_special_tokens=bare)["input_ids"])

@@ -6,6 +6,8 @@ import hashlib
 import itertools
 from typing import Any
 
+from torch import Tensor
+
 _SAMPLES = 512
 
 
@@ -19,10 +21,17 @@ def fingerprint(model: Any, *, buffers: bool = True) -> str:
     for name, parameter in itertools.chain(
         model.named_parameters(), model.named_buffers() if buffers else ()
     ):
-        flat = parameter.detach().reshape(-1)
+        flat = _flat(parameter.detach())
         step = max(1, flat.numel() // _SAMPLES)
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         # A parameter that is spread over the disk has no values here.
         if flat.device.type != "meta":
             digest.update(flat[::step].float().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _flat(values: Tensor) -> Tensor:
+    try:
+        return values.reshape(-1)
+    except NotImplementedError:  # weights in few bits, which torch sees as one tensor
+        return values.dequantize().reshape(-1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from inspect import signature
 from pathlib import Path
@@ -12,14 +15,19 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from trimtab.engines import gguf, registry
+from trimtab.engines import gguf, precision, registry
+from trimtab.engines import quantization as quantized
 from trimtab.engines.base import Engine, Model
-from trimtab.engines.names import first_line, reason_of, revision_of, source_of
+from trimtab.engines.names import Source, first_line, reason_of, revision_of, source_of
 from trimtab.errors import ModelError
+from trimtab.steering.templates import has_template, set_options
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
 
+
+_CHATS = re.compile(r"(?i)(?<![a-z])(instruct|chat|it|sft|dpo|assistant)(?![a-z])")
+"""In the names of models that were trained to chat."""
 
 _engines: WeakValueDictionary[tuple[int, int], TransformersEngine] = WeakValueDictionary()
 """Of pairs, by the ids of both: an engine holds its pair, so that no id is used anew while it lives."""
@@ -70,12 +78,14 @@ def load(
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     device_map: Any = None,
+    quantization: quantized.Quantization | str | None = None,
     quantization_config: Any = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
     decoder_blocks: str | None = None,
     allow_pickle: bool = False,
     gguf_file: str | None = None,
+    template_options: Mapping[str, Any] | None = None,
 ) -> TransformersEngine: ...
 
 
@@ -94,16 +104,20 @@ def load(name: str | Path, *, engine: str = registry.DEFAULT, **options: Any) ->
         options: Of the engine. All take `dtype`, `revision` and `trust_remote_code`; for the default one, all are:
 
             - `dtype`: of the weights, `torch.bfloat16` or `"bfloat16"`, or `"auto"` for what they were saved in. None
-              is float32 on a CPU and `"auto"` elsewhere.
+              is `"auto"` on a GPU; on a CPU it is bfloat16 for what was saved in half precision or quantised if the
+              processor is faster in it (measured, for models that are not narrow), and float32 else.
             - `device`: where to put it; None takes an accelerator if there is one. Not with `device_map`.
             - `device_map`: how to spread it over devices, passed on to transformers (needs the package accelerate).
-            - `quantization_config`: passed on to transformers.
+            - `quantization`: `"8bit"` or `"4bit"`: hold the weights in so many bits (the extra `quantization`).
+            - `quantization_config`: passed on to transformers, for any other kind.
             - `revision`: branch, tag or commit on the Hub.
             - `trust_remote_code`: run code that comes with the model.
             - `decoder_blocks`: where its decoder blocks are (`"model.layers"`), if they are not found.
             - `allow_pickle`: also load weights that are not safetensors. Unpickling can run code: only for models you
               trust.
             - `gguf_file`: the GGUF file in the folder, or the repository on the Hub, to read the model from.
+            - `template_options`: variables of the chat template, `{"enable_thinking": False}` say; they count in the
+              model's identity.
 
     Raises:
         ModelError: If it can't be loaded; the message says why, and what to do.
@@ -125,12 +139,14 @@ def load_transformers(
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     device_map: Any = None,
+    quantization: quantized.Quantization | str | None = None,
     quantization_config: Any = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
     decoder_blocks: str | None = None,
     allow_pickle: bool = False,
     gguf_file: str | None = None,
+    template_options: Mapping[str, Any] | None = None,
 ) -> TransformersEngine:
     """The default engine: `load` says what its options are."""
     from trimtab.engines.transformers import TransformersEngine
@@ -138,27 +154,33 @@ def load_transformers(
     source = source_of(name, gguf_file)
     if device is not None and device_map is not None:
         raise ModelError("give device or device_map, not both")
+    if quantization is not None and quantization_config is not None:
+        raise ModelError("give quantization or quantization_config, not both")
     spread = device_map is not None or quantization_config is not None
     target = None if spread and device is None else _device(device)
-    reading: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    runs_on = (target or _device(None)).type
+    reading: dict[str, Any] = {"trust_remote_code": trust_remote_code, **source.reading}
     if revision is not None:
         if source.built_in:
             raise ModelError(f"{name} comes with trimtab: it has no revisions")
         reading["revision"] = revision
-    wanted = _dtype(dtype, target)
-    weights: dict[str, Any] = {
-        "dtype": wanted,
-        "use_safetensors": None if allow_pickle else True,
-    }
+    wanted = precision.dtype_named(dtype)
+    weights: dict[str, Any] = {"use_safetensors": None if allow_pickle else True}
     if device_map is not None:
+        _check_spread()
         weights["device_map"] = device_map
+    if quantization is not None:
+        computed = wanted if isinstance(wanted, torch.dtype) else torch.bfloat16
+        quantization_config = quantized.quantization_config(quantization, computed, on_cuda=runs_on == "cuda")
     if quantization_config is not None:
         weights["quantization_config"] = quantization_config
     if source.gguf_file is not None:
         gguf.check_installed(str(name))
         if quantization_config is not None:
-            raise ModelError(f"{name} is a GGUF file, quantised as it is; leave quantization_config out")
-        weights |= gguf.options()
+            raise ModelError(
+                f"{name} is a GGUF file, whose weights are taken out of their blocks; leave the quantization out, or "
+                "take the model's own weights"
+            )
 
     # Files, the Hub, configs and tokenizers in Rust, and code that comes with models: these raise anything.
     try:
@@ -166,15 +188,12 @@ def load_transformers(
             quiet_bars() if source.built_in or not sys.stderr.isatty() else nullcontext(),
             nullcontext() if source.gguf_file is None else gguf.read_once(),
         ):
-            model, tokenizer = _from_pretrained(source.place, {**reading, **source.reading}, weights, target)
-        if source.gguf_file is not None:
-            gguf.settle(
-                model, wanted if isinstance(wanted, torch.dtype) else gguf.saved_dtype(source, revision)
-            )
+            model, tokenizer = _from_pretrained(source, reading, weights, wanted, target, runs_on)
         if target is not None and getattr(model, "hf_quantizer", None) is None:
             model = model.to(target)
     except Exception as error:
         raise ModelError(reason_of(str(name), source, error)) from error
+    settle_template(tokenizer, source.model_id, template_options)
     if model.can_generate():
         # `max_new_tokens` is always given; with both, transformers warns.
         model.generation_config.max_length = None
@@ -185,6 +204,13 @@ def load_transformers(
         revision=revision_of(source, revision),
         decoder_blocks=decoder_blocks,
     )
+
+
+def _check_spread() -> None:
+    from transformers.utils import is_accelerate_available
+
+    if not is_accelerate_available():
+        raise ModelError("device_map takes the package accelerate: pip install 'trimtab[quantization]'")
 
 
 def _device(device: torch.device | str | None) -> torch.device:
@@ -199,19 +225,13 @@ def _device(device: torch.device | str | None) -> torch.device:
     return wanted
 
 
-def _dtype(dtype: torch.dtype | str | None, target: torch.device | None) -> torch.dtype | str:
-    if dtype is None:
-        return torch.float32 if target is not None and target.type == "cpu" else "auto"
-    if dtype == "auto" or isinstance(dtype, torch.dtype):
-        return dtype
-    found = getattr(torch, dtype.removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ModelError(f"there is no dtype {dtype!r} for weights; float32, bfloat16, float16 or auto")
-    return found
-
-
 def _from_pretrained(
-    source: str, options: dict[str, Any], weights: dict[str, Any], target: torch.device | None
+    source: Source,
+    options: dict[str, Any],
+    weights: dict[str, Any],
+    dtype: torch.dtype | str | None,
+    target: torch.device | None,
+    runs_on: str,
 ) -> tuple[Any, Any]:
     from transformers import (
         AutoConfig,
@@ -221,7 +241,7 @@ def _from_pretrained(
         AutoTokenizer,
     )
 
-    config = AutoConfig.from_pretrained(source, **options)
+    config = AutoConfig.from_pretrained(source.place, **options)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{config.model_type} is an encoder-decoder, not a causal language model")
     # Text that goes through a model for text and images is steered in its language model.
@@ -235,13 +255,56 @@ def _from_pretrained(
     if encoder or not (causal or both):
         raise ValueError(f"{config.model_type} is not a causal language model")
     kind = AutoModelForImageTextToText if both else AutoModelForCausalLM
-    tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    quantized = "quantization_config" in weights or getattr(config, "quantization_config", None) is not None
-    if target is not None and quantized and "gguf_file" not in options:
+    tokenizer = AutoTokenizer.from_pretrained(source.place, **options)
+    if both and not has_template(tokenizer):
+        tokenizer.chat_template = _template_of_processor(source.place, options)
+    if dtype is None and runs_on != "cpu":
+        dtype = "auto"
+    of_gguf = source.gguf_file is not None
+    revision = options.get("revision")
+    if dtype is None:
+        saved = gguf.saved_dtype(source, revision) if of_gguf else precision.saved_dtype(config)
+        dtype = precision.dtype_on_cpu(saved, int(config.get_text_config().hidden_size))
+    if of_gguf:
+        # The config is given, or the file is read again for it.
+        model = kind.from_pretrained(source.place, **options, **weights, **gguf.options(), config=config)
+        gguf.settle(model, dtype if isinstance(dtype, torch.dtype) else gguf.saved_dtype(source, revision))
+        return model, tokenizer
+    stored = getattr(config, "quantization_config", None) is not None
+    if target is not None and (stored or "quantization_config" in weights):
         weights = {**weights, "device_map": target}  # some quantized models can't be moved later
-    if "gguf_file" in options:
-        weights = {**weights, "config": config}  # else the file is read again for it
-    return kind.from_pretrained(source, **options, **weights), tokenizer
+    return kind.from_pretrained(source.place, **options, **weights, dtype=dtype), tokenizer
+
+
+def _template_of_processor(place: str, options: dict[str, Any]) -> str | None:
+    """The chat template of a model for text and images, where it is kept for the processor only."""
+    from transformers.utils import cached_file
+
+    file = cached_file(
+        place,
+        "chat_template.json",
+        revision=options.get("revision"),
+        _raise_exceptions_for_missing_entries=False,
+    )
+    template = json.loads(Path(file).read_text(encoding="utf-8")).get("chat_template") if file else None
+    return template if isinstance(template, str) else None
+
+
+def settle_template(tokenizer: Any, model: str, options: Mapping[str, Any] | None = None) -> None:
+    """Sets the options of a chat template; warns of a chat model that has none.
+
+    Raises:
+        ModelError: There is no template, or it does not read them.
+    """
+    if options:
+        set_options(tokenizer, options, model)
+    if not has_template(tokenizer) and _CHATS.search(model):
+        warnings.warn(
+            f"{model} is called a chat model but has no chat template: it is asked in the plain format (Question: ... "
+            "Answer: ...), which it was not made for, so that it answers worse and may not end; put its "
+            "chat_template.jinja beside it",
+            stacklevel=2,
+        )
 
 
 @contextmanager

@@ -1,15 +1,53 @@
-"""In which dtype a model computes faster here: a probe, since what a processor has says little of what it gives."""
+"""The floating type of a model's weights, where nobody chose one: what the weights were saved in, and the machine."""
 
 from __future__ import annotations
 
 import time
 from functools import cache
+from typing import Any
 
 import torch
 
+from trimtab.errors import ModelError
+
+_HALF = (torch.bfloat16, torch.float16)
+_NARROW = 512
+"""Widths below it gain little: their products are small, and what is around them takes the time."""
 _ROWS, _WIDTH = 256, 1024
 _TIMES = 3
-_WORTH = 1.3  # so many times faster must bfloat16 be: it is coarser, and clocks are noisy
+_WORTH = 1.5  # so many times faster must bfloat16 be: it is coarser, and clocks are noisy
+
+
+def dtype_named(dtype: torch.dtype | str | None) -> torch.dtype | str | None:
+    """A dtype as it was given: by its name, as `"auto"`, or not at all.
+
+    Raises:
+        ModelError: There is none of the name, or it is none for weights.
+    """
+    if dtype is None or dtype == "auto" or isinstance(dtype, torch.dtype):
+        return dtype
+    found = getattr(torch, dtype.removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ModelError(f"there is no dtype {dtype!r} for weights; float32, bfloat16, float16 or auto")
+    return found
+
+
+def saved_dtype(config: Any) -> torch.dtype | None:
+    """What the weights were saved in, as a config of transformers tells it; bfloat16 for weights that are quantised."""
+    if getattr(config, "quantization_config", None) is not None:
+        return torch.bfloat16
+    for one in (config, config.get_text_config()):
+        if isinstance(dtype := getattr(one, "dtype", None), torch.dtype):
+            return dtype
+    return None
+
+
+def dtype_on_cpu(saved: torch.dtype | None, width: int) -> torch.dtype:
+    """What a model of that width runs in on a CPU: bfloat16 if it was saved in half precision and that pays.
+
+    What was saved in float32 stays so, and gives the same answers on every machine.
+    """
+    return fast_dtype() if saved in _HALF and width >= _NARROW else torch.float32
 
 
 @cache

@@ -18,6 +18,7 @@ from trimtab.engines.chat import beginning
 from trimtab.engines.constraining import Constraints, Matchers, Start, constraints_of_rows, held
 from trimtab.engines.decoding import Settings, SpecialTokens, Writer, left_padded
 from trimtab.engines.encoding import Encoding, check_positions
+from trimtab.engines.ends import end_tokens
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress
@@ -332,10 +333,7 @@ class TransformersEngine(Engine):
 
 
 def _special_tokens(model: Any, tokenizer: Any) -> SpecialTokens:
-    ends = model.generation_config.eos_token_id
-    if ends is None:
-        ends = tokenizer.eos_token_id
-    ends = () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
+    ends = end_tokens(model.generation_config, tokenizer)
     candidates = (tokenizer.pad_token_id, model.generation_config.pad_token_id, *ends, 0)
     # Some models name a pad token that they have no embedding for, -1 or one past the last.
     known = range(len(model.get_input_embeddings().weight))

@@ -101,8 +101,12 @@ def jobs_of(
     strengths: Sequence[float],
     model: dict[str, Any],
     max_new_tokens: int,
+    text: Callable[[str], str],
 ) -> list[Job]:
-    """All answers to get, item by item, each item's in the order of the conditions."""
+    """All answers to get, item by item, each item's in the order of the conditions.
+
+    `text` is what the model reads of a prompt: kept answers are those to it, since a chat template may write the date.
+    """
     scaled: dict[tuple[int, float], tuple[Steering, str | None]] = {}
 
     def at(steering: Steering, strength: float) -> tuple[Steering, str | None]:
@@ -143,6 +147,7 @@ def jobs_of(
                 "model": model,
                 "steering": digest,
                 "prompt": prompt,
+                "text": text(prompt),
                 "query": item.asked,
                 "settings": {"max_new_tokens": max_new_tokens, "sampling": "greedy"},
                 **({} if constraint is None else {"constraint": [constraint.kind, constraint.text]}),

@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines import Model, as_engine
+from trimtab.engines.chat import format_prompt
 from trimtab.errors import PromptError, TrimtabError
 from trimtab.evaluate.accuracy import Answer
 from trimtab.evaluate.cache import ContentCache, model_key
@@ -77,7 +79,8 @@ def evaluate_suite(
     order = _order(strengths)
     find, there = finding(steerings)
     asked, left_out = matched(suite, find, there)
-    jobs = jobs_of(asked, find, conditions, order, model_key(engine), max_new_tokens)
+    text = partial(format_prompt, getattr(engine, "tokenizer", None))
+    jobs = jobs_of(asked, find, conditions, order, model_key(engine), max_new_tokens, text)
     if not jobs:
         raise TrimtabError(
             f"no prompt of {suite.name} has any of the conditions {', '.join(conditions)}: the steered ones need a "

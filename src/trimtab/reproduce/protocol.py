@@ -240,7 +240,7 @@ def unsurprising(model: str, *, device: str | None = None) -> Degenerate:
 def question_answer(engine: Any) -> Any:
     """A base model in the paper's prompt format; one that has a chat template comes back as it is."""
     from trimtab.engines.transformers import TransformersEngine
-    from trimtab.steering.identity import has_template
+    from trimtab.steering.templates import has_template
 
     if has_template(engine.tokenizer):
         return engine

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from trimtab.steering.documents import sha256
 from trimtab.steering.record import ModelIdentity
-
-PLAIN = "plain"
+from trimtab.steering.templates import template_digest
 
 
 def model_identity(
@@ -44,21 +41,3 @@ def folder_id(folder: Path) -> str:
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
         return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
     return folder.name
-
-
-def has_template(tokenizer: Any) -> bool:
-    """Whether the tokenizer has a chat template of its own (else the plain format is used)."""
-    return bool(getattr(tokenizer, "chat_template", None))
-
-
-def template_digest(tokenizer: Any) -> str:
-    """Name the prompt format: `"sha256:..."` of the chat template's text, or `"plain"` for a model without one.
-
-    A steering records it, because directions learned under one template do not fit another.
-    """
-    if not has_template(tokenizer):
-        return PLAIN
-    template = tokenizer.chat_template
-    if not isinstance(template, str):  # some tokenizers name several templates
-        template = json.dumps(template, sort_keys=True, ensure_ascii=False)
-    return sha256(template.encode())

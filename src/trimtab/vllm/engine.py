@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,14 +46,15 @@ class VllmEngine(Engine):
 
     Args:
         model: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, or the name of a model on the Hub.
-        dtype: Of the weights: `"bfloat16"`, or `"auto"` for vLLM's choice. None is float32 on a CPU and what they were
-            saved in elsewhere, as for the transformers engine.
+        dtype: Of the weights: `"bfloat16"`, or `"auto"` for vLLM's choice. None chooses as
+            the transformers engine does.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run code that comes with the model.
         gates: How many gated edits a steering may have in one block. Additions are not limited.
         table_dtype: Of the steerings: `"auto"` takes that of the weights.
         record: Whether `capture` shall work. It costs a copy of the residual stream after every block, in memory
             (width x blocks x tokens of the largest step) and, where the stream is much of the work, in time.
+        template_options: Variables of the chat template; see `trimtab.load`.
         options: Anything else that `vllm.LLM` takes: `tensor_parallel_size`, `pipeline_parallel_size`,
             `distributed_executor_backend`, `max_model_len`, `max_num_seqs`, `enforce_eager`,
             `gpu_memory_utilization`, ...
@@ -76,9 +77,11 @@ class VllmEngine(Engine):
         gates: int = 4,
         table_dtype: str = "auto",
         record: bool = True,
+        template_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        settings = {"gates": gates, "table_dtype": table_dtype, "record": record}
+        settings: dict[str, Any] = {"gates": gates, "table_dtype": table_dtype, "record": record}
+        settings["template_options"] = None if template_options is None else dict(template_options)
         started = start(model, settings, options, dtype, revision, trust_remote_code)
         self.llm: Any = started.llm
         self._end = weakref.finalize(self, shut_down, started.llm)  # at the latest when the interpreter ends

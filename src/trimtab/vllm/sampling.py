@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trimtab.engines.decoding import Settings, SpecialTokens
+from trimtab.engines.ends import end_tokens
 from trimtab.errors import ModelError
 
 _MOST_TEMPERATURE = 2.0
@@ -46,10 +47,7 @@ class ModelSettings:
     @classmethod
     def of(cls, generation: Any, tokenizer: Any, model: str) -> ModelSettings:
         """Reads them of a `GenerationConfig` as transformers would; warns of those that vLLM does not have."""
-        ends = generation.eos_token_id
-        if ends is None:
-            ends = tokenizer.eos_token_id
-        ends = () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
+        ends = end_tokens(generation, tokenizer)
         ignored = [
             name
             for name, nothing in _WITHOUT_COUNTERPART.items()

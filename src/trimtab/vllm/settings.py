@@ -37,6 +37,7 @@ class SteeringSettings:
         table_dtype: Of the tables of directions; `"auto"` takes the model's dtype.
         limit: The most steerings that can be named at once.
         limit_mib: The largest steering, its two files together, in MiB.
+        template_options: Variables of the chat template that are set; see `trimtab.load`.
         record: Install what `capture` needs: a copy of the residual stream after every block.
         version: The version of trimtab; always the one installed.
 
@@ -49,6 +50,7 @@ class SteeringSettings:
     table_dtype: str = "auto"
     limit: int = 1000
     limit_mib: int = 64
+    template_options: dict[str, Any] | None = None
     record: bool = False
     version: str = __version__
 
@@ -67,6 +69,8 @@ class SteeringSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ModelError(f"{name} is a whole number of at least 1, not {value!r}")
+        if not isinstance(self.template_options, dict | None):
+            raise ModelError(f"template_options is a dictionary, not {self.template_options!r}")
         if not isinstance(self.record, bool):
             raise ModelError(f"record is true or false, not {self.record!r}")
         object.__setattr__(self, "version", __version__)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.engines.loading import settle_template
 from trimtab.engines.names import causes_of, reason_of, source_of
 from trimtab.engines.unpacking import unpacked
 from trimtab.errors import ModelError, TrimtabError
@@ -69,6 +70,10 @@ def start(
     for name, reason in _FORBIDDEN.items():
         if name in options:
             raise ModelError(f"the vllm engine takes no option {name}: {reason}")
+    if (bits := options.get("quantization")) in ("4bit", "8bit"):
+        raise ModelError(
+            f"the vllm engine has no quantization {bits!r}, but vLLM's own: fp8, awq, bitsandbytes, ..."
+        )
     check_installed()
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ModelError(
@@ -87,6 +92,7 @@ def start(
         generation = _generation(source.place, config, loading)
     except Exception as error:
         raise ModelError(reason_of(str(model), source, error)) from error
+    settle_template(tokenizer, source.model_id, settings.get("template_options"))
     llm = _llm(
         source.model_id,
         {
@@ -174,13 +180,14 @@ def _cache(options: Mapping[str, Any], *, built_in: bool) -> dict[str, int]:
 
 def _dtype(dtype: Any, config: Any) -> str:
     """The name of a dtype for vLLM, whose own `auto` would make float16 of float32."""
-    import torch
+    from trimtab.engines.precision import dtype_on_cpu, saved_dtype
 
     if dtype is None:
         from vllm.platforms import current_platform
 
-        saved = getattr(config.get_text_config(), "dtype", None) or getattr(config, "dtype", None)
-        dtype = torch.float32 if current_platform.is_cpu() else saved or "auto"
+        saved = saved_dtype(config)
+        on_cpu = current_platform.is_cpu()
+        dtype = dtype_on_cpu(saved, config.get_text_config().hidden_size) if on_cpu else saved or "auto"
     return str(dtype).removeprefix("torch.")
 
 

@@ -21,6 +21,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 from trimtab.engines.chat import prompt_ids
+from trimtab.engines.ends import end_tokens
 from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError, SteeringError
 from trimtab.measure.responses import follows
@@ -252,11 +253,9 @@ def companions(instructions: Sequence[Instruction]) -> list[Instruction]:
 
 
 def end_token(engine: TransformersEngine) -> int:
-    """A token to end answers with. Which of several does not matter: it is predicted only, by a whole distribution."""
-    end = engine.model.generation_config.eos_token_id
-    if end is None:
-        end = engine.tokenizer.eos_token_id
-    return int(end[0] if isinstance(end, list | tuple) else end or 0)
+    """The token that lessons end with: the one by which the model itself ends an answer."""
+    ends = end_tokens(engine.model.generation_config, engine.tokenizer)
+    return ends[0] if ends else 0
 
 
 def _told(rng: random.Random, task: Task, instructions: Sequence[Instruction], split: Split) -> Prompt:

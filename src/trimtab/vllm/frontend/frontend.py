@@ -7,6 +7,7 @@ steers it, and no client can leave that out.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +64,7 @@ class Frontend:
         if settings is None:
             raise ModelError('this vLLM serves no steering: give it additional_config={"trimtab": {}}')
         self.settings = settings
-        self.identity = served_identity(vllm_config.model_config, tokenizer)
+        self.identity = served_identity(vllm_config.model_config, tokenizer, settings.template_options)
         dtype = settings.dtype(vllm_config.model_config.dtype)
         self.library = SteeringLibrary(
             self.identity,
@@ -159,13 +160,16 @@ def refuse_unserved(params: Any) -> None:
         )
 
 
-def served_identity(model_config: Any, tokenizer: Any = None) -> ModelIdentity:
+def served_identity(
+    model_config: Any, tokenizer: Any = None, template_options: Mapping[str, Any] | None = None
+) -> ModelIdentity:
     """Which model a vLLM serves, in the words that `trimtab.load` has for it.
 
     A tokenizer that is None, or without chat templates of its own, is loaded.
     """
     from trimtab.engines.names import name_and_revision
     from trimtab.steering.identity import model_identity
+    from trimtab.steering.templates import set_options
 
     if not hasattr(tokenizer, "chat_template"):
         from transformers import AutoTokenizer
@@ -176,6 +180,9 @@ def served_identity(model_config: Any, tokenizer: Any = None) -> ModelIdentity:
             trust_remote_code=model_config.trust_remote_code,
         )
     name, revision = name_and_revision(model_config.model, model_config.revision)
+    if template_options:
+        tokenizer = copy.deepcopy(tokenizer)  # vLLM's own gets them with each request
+        set_options(tokenizer, template_options, name)
     return model_identity(
         model_config.hf_config,
         tokenizer,

@@ -122,6 +122,8 @@ def plan(
     if source.built_in:
         # Its steerings were learned in float32, and "auto" would take half precision.
         unless_given("--dtype", "float32")
+    if settings.get("template_options"):
+        unless_given("--default-chat-template-kwargs", json.dumps(settings["template_options"]))
     in_python = {option.removeprefix("--").replace("-", "_") for option in given}
     if (
         on_cpu

@@ -1,0 +1,105 @@
+"""Chat templates: whether a tokenizer has one, what it is called in identities, its options, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from trimtab.errors import ModelError
+from trimtab.steering.documents import sha256
+
+PLAIN = "plain"
+
+_OF_TRANSFORMERS = ("transformers.tokenization_utils_base", "transformers.processing_utils")
+"""Where the method is that needs a `chat_template`; what has another one writes chats by itself."""
+_EXAMPLE = [{"role": "user", "content": "hi"}]
+
+
+def has_template(tokenizer: Any) -> bool:
+    """Whether the tokenizer has a chat template of its own, or writes chats without one (else: the plain format)."""
+    return bool(getattr(tokenizer, "chat_template", None)) or writes_chats_itself(tokenizer)
+
+
+def writes_chats_itself(tokenizer: Any) -> bool:
+    """Whether it is a tokenizer like Mistral's, whose `apply_chat_template` is a program and no template."""
+    if getattr(tokenizer, "chat_template", None):
+        return False
+    return hasattr(type(tokenizer), "apply_chat_template") and not _renders(tokenizer)
+
+
+def _renders(tokenizer: Any) -> bool:
+    method = getattr(type(tokenizer), "apply_chat_template", None)
+    return getattr(method, "__module__", None) in _OF_TRANSFORMERS
+
+
+def template_digest(tokenizer: Any) -> str:
+    """Name the prompt format: `"sha256:..."` of the chat template's text, or `"plain"` for a model without one.
+
+    A steering records it, because directions learned under one template do not fit another. Of a tokenizer that writes
+    chats itself it is that of a short chat.
+    """
+    if not has_template(tokenizer):
+        return PLAIN
+    if writes_chats_itself(tokenizer):
+        return sha256(rendered(tokenizer, _EXAMPLE, add_generation_prompt=True).encode())
+    template = tokenizer.chat_template
+    if not isinstance(template, str):  # some tokenizers name several templates
+        template = json.dumps(template, sort_keys=True, ensure_ascii=False)
+    return sha256(template.encode())
+
+
+def rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: Any) -> Any:
+    """What the template makes of a chat: text, unless `tokenize=True` is among the options of `apply_chat_template`.
+
+    A template that writes the date or the time writes those at which this process first rendered one: what is learned,
+    measured and kept of one run is then of one prompt.
+    """
+    own = {"strftime_now": _run_began().strftime} if _renders(tokenizer) else {}
+    return tokenizer.apply_chat_template(list(messages), **{"tokenize": False, **own, **options})
+
+
+@lru_cache(maxsize=1)
+def _run_began() -> datetime:
+    return datetime.now()
+
+
+def set_options(tokenizer: Any, options: Mapping[str, Any], model: str) -> None:
+    """Fixes variables of a tokenizer's chat template, such as `enable_thinking` or `date_string`.
+
+    They are written into the template's text, in front: so they hold wherever it is used, and count in its digest.
+
+    Raises:
+        ModelError: It has no template, or its template none of that name.
+    """
+    template = getattr(tokenizer, "chat_template", None)
+    if not template:
+        raise ModelError(
+            f"{model} has no chat template, so that there is nothing to set: leave template_options out"
+        )
+    several = dict(template) if isinstance(template, Mapping) else {"default": template}
+    for name in options:
+        if not name.isidentifier() or not any(re.search(rf"\b{name}\b", text) for text in several.values()):
+            raise ModelError(
+                f"the chat template of {model} has no variable {name}; template_options are those that its text reads"
+            )
+    front = "".join(f"{{% set {name} = {_literal(value)} %}}" for name, value in options.items())
+    front += "{{ '' }}"  # or a line break at the beginning of the template would go
+    changed = {name: front + text for name, text in several.items()} if options else several
+    tokenizer.chat_template = changed if isinstance(template, Mapping) else changed["default"]
+
+
+def _literal(value: Any) -> str:
+    """A value of JSON as Jinja writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_literal(str(key))}: {_literal(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, bool | int | float | str):
+        return json.dumps(value, ensure_ascii=False)
+    raise ModelError(f"template_options are plain JSON, not {type(value).__name__}")
