@@ -42,10 +42,13 @@ def command(
     ] = None,
     queries: Annotated[int, typer.Option(min=1, help="Test queries.")] = 48,
     tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 160,
+    constrained: Annotated[
+        bool, typer.Option(help="Also hold answers to the instruction's constraint, plain and steered.")
+    ] = True,
     facts: Annotated[int, typer.Option(min=0, help="Closed-book questions; 0 for none.")] = 138,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs of instructions; 0 for none.")] = 15,
     scorer: Annotated[str, typer.Option(help="What scores answers; none for nothing.")] = SCORER,
-    scored: Annotated[int, typer.Option(min=1, help="Answers it scores of each condition.")] = 16,
+    scored: Annotated[int, typer.Option(min=1, help="Answers it scores, plain and steered.")] = 12,
     learn: Annotated[str, typer.Option(help="Options of trimtab learn beside its defaults.")] = "",
     dtype: Annotated[str | None, typer.Option(help="Of the models that answer and score.")] = None,
     share: Annotated[
@@ -62,6 +65,7 @@ def command(
         instructions=instructions_for(model, instructions),
         queries=queries,
         tokens=tokens,
+        constrained=constrained,
         facts=facts,
         pairs=pairs,
         scorer=None if scorer == "none" else scorer,

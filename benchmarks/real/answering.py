@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.real.learning import learned
 from benchmarks.real.settings import Settings, place
@@ -18,7 +18,7 @@ from trimtab.evaluate.run import evaluate_suite
 from trimtab.files import write_text
 from trimtab.instructions import Instruction
 from trimtab.measure import facts as closed_book
-from trimtab.measure.rows import Condition
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, Condition
 from trimtab.progress import Tell, part_of, prefixed
 from trimtab.steering.steering import Steering
 
@@ -79,7 +79,8 @@ class Bench:
                 "the test queries", self.queries, [instruction], seed=self.settings.seed
             )
             found = None if steering is None else {instruction: steering}
-            answers = self._answers(instruction.label, suite, found, get_args(Condition))
+            conditions = ALL_CONDITIONS if self.settings.constrained else CONDITIONS
+            answers = self._answers(instruction.label, suite, found, conditions)
             told_of = ("seconds", "refused", "method", "settings", "measurements")
             return {
                 "learned": {key: told[key] for key in told_of if key in told},
@@ -168,7 +169,7 @@ def by_condition(answers: Iterable[Answer]) -> dict[str, list[dict[str, Any]]]:
                 "finished": response.finished,
                 "nll": response.nll,
                 "repetition": response.repetition,
-                "taken": getattr(response, "taken", None),
+                "taken": response.taken,
                 "strict": all(answer.strict),
                 "loose": all(answer.loose),
             }

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 AT_ONCE = 32
 """Answers between two savings: with a scorer of billions of weights each takes a second and more."""
 
+SCORED = ("baseline", "steered")
+"""The conditions whose answers are scored: what steering does to them is what is asked."""
+
 
 def add_scores(
     measured: Sequence[dict[str, Any]],
@@ -25,18 +28,18 @@ def add_scores(
     folder: Path,
     tell: Tell,
 ) -> None:
-    """Adds `scorer_nll` and `relevance` to the first answers of each condition, computed where they are not known.
+    """Adds `scorer_nll` and `relevance` to the first answers, plain and steered, computed where they are not known.
 
     Args:
         measured: Of each instruction, its answers by condition.
-        count: How many answers of each condition.
+        count: How many answers of each of the two conditions.
         scorer: The scorer's name.
         load: Loads it, if an answer is new.
         folder: Where scores are kept.
         tell: Is told of progress.
     """
     answers = [
-        answer for one in measured for listed in one["conditions"].values() for answer in listed[:count]
+        answer for one in measured for name in SCORED for answer in one["conditions"].get(name, ())[:count]
     ]
     cache = ContentCache(folder)
     judging = Scorer(scorer, load=load)

@@ -32,10 +32,11 @@ class Settings:
         instructions: What is learned, one by one.
         queries: Test queries.
         tokens: Longest answer.
+        constrained: Whether answers are also held to the instruction's constraint, plain and steered.
         facts: Closed-book questions asked plain and steered; 0 for none.
         pairs: Compatible pairs of instructions, each by the union of two steerings; 0 for none.
         scorer: The other model that scores answers; None for none.
-        scored: How many of the test queries' answers it scores, per instruction and condition.
+        scored: How many of the test queries' answers it scores, plain and steered, of each instruction.
         learn: Options of `trimtab learn` beside its defaults.
         seed: Chooses queries, phrasings and pairs.
         trial: Whether it is but a trial of a larger measurement.
@@ -45,10 +46,11 @@ class Settings:
     instructions: tuple[Instruction, ...]
     queries: int = 48
     tokens: int = 160
+    constrained: bool = True
     facts: int = 138
     pairs: int = 15
     scorer: str | None = SCORER
-    scored: int = 16
+    scored: int = 12
     learn: tuple[str, ...] = ()
     seed: int = 0
     trial: bool = False
@@ -79,6 +81,7 @@ class Settings:
             "instruction": instruction.to_dict(),
             "queries": self.queries,
             "tokens": self.tokens,
+            "constrained": self.constrained,
             "facts": self.facts,
             "learn": list(self.learn),
             "seed": self.seed,

@@ -71,7 +71,7 @@ def test_a_share_is_less_of_everything_and_says_so() -> None:
     trial = settings.shared(0.1)
     assert trial.trial
     assert not settings.trial
-    assert (trial.queries, trial.facts, trial.pairs, trial.scored) == (5, 14, 2, 2)
+    assert (trial.queries, trial.facts, trial.pairs, trial.scored) == (5, 14, 2, 1)
     assert trial.learn[:2] == ("--pairs", "16")
     assert settings.shared(1.0) is settings
 
