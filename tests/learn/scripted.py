@@ -17,12 +17,13 @@ HELD_OUT = ["who is here", "who is there"]
 
 @dataclass(frozen=True)
 class Asked:
-    """One prompt that was answered: how often it had been before, sampled at what temperature, and whether steered."""
+    """One prompt that was answered: how often before, at what temperature, whether steered, whether constrained."""
 
     prompt: str
     before: int
     temperature: float
     steered: bool
+    held: bool = False
 
     @property
     def is_bare(self) -> bool:
@@ -42,6 +43,7 @@ class Scripted(TransformersEngine):
         super().__init__(model, tiny_tokenizer(), model_id="tiny-scripted")
         self.answer = answer
         self.asked: list[Asked] = []
+        self.unfinished = "well, and"
 
     def generate(self, prompts: Sequence[Any], *, steering: Any = None, **settings: Any) -> list[Generation]:
         answers = []
@@ -49,9 +51,11 @@ class Scripted(TransformersEngine):
             before = sum(one.prompt == prompt for one in self.asked)
             temperature = settings.get("temperature") or 0.0
             assert bool(temperature) == settings.get("do_sample", False)
-            one = Asked(prompt, before, temperature, steering is not None)
+            held = (settings.get("constraints") or [None] * len(prompts))[row] is not None
+            one = Asked(prompt, before, temperature, steering is not None, held)
             self.asked.append(one)
             text = self.answer(one)
-            ids = tuple(self.tokenizer(text or "well, and")["input_ids"])
-            answers.append(Generation(text or "well, and", ids, row, text is not None))
+            said = text or self.unfinished
+            ids = tuple(self.tokenizer(said)["input_ids"])
+            answers.append(Generation(said, ids, row, text is not None))
         return answers

@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from trimtab.cli.learning import Found, OutOption, SeedOption, distillation, one_voice, trials_table
+from trimtab.cli.learning import (
+    Found,
+    OutOption,
+    SeedOption,
+    distillation,
+    lesson_lines,
+    one_voice,
+    trials_table,
+)
 from trimtab.cli.models import Loading
 from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, QueriesOption
 from trimtab.cli.output import Output
@@ -32,6 +40,13 @@ def command(
     queries: QueriesOption = None,
     pairs: Annotated[int, typer.Option(min=8, help="Queries to distil on.")] = 48,
     validation: Annotated[int, typer.Option(min=1, help="Validation prompts to measure on.")] = 24,
+    teacher: Annotated[
+        Literal["told", "told+constrained", "constrained", "rewritten", "steered"] | None,
+        typer.Option(
+            help="Where the answers of the joint distillation come from.",
+            show_default="chosen by what each gives",
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the joint distillation, at most.", show_default="50")
     ] = None,
@@ -64,6 +79,7 @@ def command(
                 fit=fit,
                 queries=drawn.learning,
                 validation=drawn.validation,
+                teacher=teacher,
                 schedule=SCHEDULE if steps is None else replace(SCHEDULE, steps=steps),
                 max_new_tokens=max_new_tokens,
                 batch_size=batch_size,
@@ -88,5 +104,9 @@ def command(
             "instructed_followed": composed.instructed_followed,
             "distillation": None if distilled is None else distillation(distilled),
         }
-        found = Found(composed.steering, [*shown, *([trials_table(distilled)] if distilled else [])], more)
+        found = Found(
+            composed.steering,
+            [*shown, *([*lesson_lines(distilled), trials_table(distilled)] if distilled else [])],
+            more,
+        )
         found.hand_over(output, out, model, start, saved="fitted and saved" if composed.fitted else "saved")

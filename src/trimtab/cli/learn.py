@@ -14,7 +14,6 @@ from trimtab.cli.learning_vectors import learn_vector
 from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import (
     FileOption,
-    MaxNewTokensOption,
     ParamsOption,
     QueriesOption,
     instruction_named,
@@ -85,6 +84,14 @@ def command(
         Literal["gated", "vector", "loreft"] | None,
         typer.Option(help="distill: gated edits, or for comparison vectors or LoReFT.", show_default="gated"),
     ] = None,
+    teacher: Annotated[
+        Literal["told", "told+constrained", "constrained", "rewritten", "steered"] | None,
+        typer.Option(
+            help="distill: where the answers to learn from come from: the told model, held to a constraint or not; the "
+            "model that is not told, held to one, or its answers rewritten; or the told model under what was learned.",
+            show_default="chosen by what each gives",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="distill: steps of training, at most.", show_default="100, or 40"),
@@ -130,7 +137,14 @@ def command(
         int | None,
         typer.Option(min=1, help="Validation prompts to choose on.", show_default="distill 24, else 12"),
     ] = None,
-    max_new_tokens: MaxNewTokensOption = 192,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Longest answer, in tokens.",
+            show_default="192; distill: 384 where many plain answers are longer",
+        ),
+    ] = None,
     scorer: ScorerOption = None,
     seed: SeedOption = 0,
     batch_size: Annotated[
@@ -156,6 +170,7 @@ def command(
         given = {
             "rank": rank,
             "form": form,
+            "teacher": teacher,
             **schedule,
             "phrasings": phrasings,
             "gradient_checkpointing": gradient_checkpointing or None,
@@ -204,7 +219,7 @@ def command(
                 method,
                 drawn.learning,
                 drawn.validation,
-                {**grid, **common, **scoring},
+                {**grid, **common, **scoring, "max_new_tokens": max_new_tokens or 192},
             )
         else:
             if way.takes("schedule"):

@@ -154,10 +154,26 @@ def learn_steering(
     ]
     return Found(
         learned.steering,
-        (trials_table(learned), ""),
+        (*lesson_lines(learned), trials_table(learned), ""),
         distillation(learned),
         "; ".join(doubts),
     )
+
+
+def lesson_lines(distilled: Distilled) -> list[Table | str]:
+    """Whose answers were learned from, how long they are, and how many were cut off."""
+    lessons, choice = distilled.lessons, distilled.choice
+    lines: list[Table | str] = [] if choice is None else [choice.line]
+    if choice is not None and choice.teachers[0] != lessons.teacher:
+        lines.append(f"it gave too few answers that pass; learned from {lessons.teacher}")
+    if lengths := lessons.lengths:
+        lines.append(f"{len(lengths)} plain lessons of {sum(lengths) / len(lengths):.0f} tokens on average")
+    if lessons.cut:
+        limit = distilled.steering.record.settings.get("max_new_tokens", "the limit of")
+        lines.append(
+            f"{lessons.cut} of {lessons.answers} answers were cut off at {limit} tokens (--max-new-tokens)"
+        )
+    return [*lines, ""]
 
 
 def trials_table(distilled: Distilled) -> Table:
@@ -202,14 +218,21 @@ def distillation(distilled: Distilled) -> dict[str, Any]:
     """A distillation for a program.
 
     Returns:
-        `instructed_followed`; `lessons` with how many queries were asked, answered as instructed, how many answers that
-        took, and how many lessons there are of each kind; and `trials`, each with its steps.
+        `instructed_followed`; the `teacher`, with what was measured of `teachers`; how many answers were `cut_off`, and
+        the tenth, half and nine tenths of the lessons' `lengths` in tokens; `lessons` with how many queries were asked,
+        answered as instructed, how many answers that took, and how many lessons there are of each kind; and `trials`,
+        each with its steps.
     """
+    from trimtab.learn.distillation.lengths import quantiles
     from trimtab.learn.distillation.lessons import Kind
 
-    lessons = distilled.lessons
+    lessons, choice = distilled.lessons, distilled.choice
     return {
         "instructed_followed": distilled.instructed_followed,
+        "teacher": lessons.teacher,
+        "teachers": [one.to_dict() for one in ([] if choice is None else choice.measured)],
+        "cut_off": lessons.cut,
+        "lengths": quantiles(lessons.lengths),
         "lessons": {
             **{key: getattr(lessons, key) for key in ("asked", "passed", "answers", "first_time")},
             **{kind: lessons.count(kind) for kind in get_args(Kind)},

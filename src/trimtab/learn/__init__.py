@@ -5,6 +5,7 @@ from trimtab.learn.directions import Directions
 from trimtab.learn.distillation.distill import distill
 from trimtab.learn.distillation.distilled import Distilled
 from trimtab.learn.distillation.schedule import Schedule, Step
+from trimtab.learn.distillation.teachers import Teacher
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.learn.mean_difference import mean_difference
 from trimtab.learn.pca import pca
@@ -16,6 +17,7 @@ __all__ = [
     "Schedule",
     "Source",
     "Step",
+    "Teacher",
     "TrainableEdits",
     "distill",
     "judge_when",

@@ -2,7 +2,8 @@
 
 Edits of different steerings add up, and most pairs leave each other alone. Some do not: each was learned where the
 other was silent. Whether a union follows all its instructions is measured on validation queries; where it does not,
-all its edits are trained on together for a few steps, the model that is told everything being the teacher.
+all its edits are trained on together for a few steps, the model that is told everything being the teacher, or another
+one where that fails.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from trimtab.engines import as_engine
 from trimtab.errors import SteeringError
 from trimtab.learn.distillation.distill import distill, validation_queries
 from trimtab.learn.distillation.distilled import Distilled
-from trimtab.learn.distillation.lessons import TooFewAnswersError, check_compatible, check_learnable
+from trimtab.learn.distillation.learnable import check_compatible, check_learnable
+from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.learn.distillation.schedule import Schedule
+from trimtab.learn.distillation.teachers import Teacher
 from trimtab.measure.responses import verdicts
 from trimtab.progress import Progress, shown
 from trimtab.steering.steering import Steering
@@ -70,6 +73,7 @@ def compose(
     enough: float = ENOUGH,
     queries: Sequence[str] | None = None,
     validation: Sequence[str] | None = None,
+    teacher: Teacher | None = None,
     schedule: Schedule | None = None,
     max_new_tokens: int = 192,
     batch_size: int | None = None,
@@ -86,6 +90,7 @@ def compose(
         enough: What share of the validation queries is often enough.
         queries: Base queries of the joint distillation; 48 of the model's own by default.
         validation: Other queries, to measure on; 24 of the model's own by default.
+        teacher: Of the joint distillation; chosen by what each gives by default.
         schedule: Of the joint distillation; 50 steps at a third of the usual rates by default.
         max_new_tokens: Longest answer, in tokens.
         batch_size: Rows per batch when measuring; None lets the engine choose.
@@ -98,7 +103,7 @@ def compose(
     Raises:
         SteeringError: There are fewer than two, they are for different models, one of them names no instruction, two
             contradict each other, an instruction has no check, or an option makes no sense.
-        PromptError: With `fit="always"`: too few answers of the instructed model follow everything to learn from.
+        PromptError: With `fit="always"`: no teacher gives enough answers that follow everything to learn from.
     """
     union = union_of(steerings, fit)
     engine = as_engine(model)
@@ -128,6 +133,7 @@ def compose(
                 wanted,
                 validation=validation,
                 start=union,
+                teacher=teacher,
                 schedule=schedule or SCHEDULE,
                 other=0.0,
                 max_new_tokens=max_new_tokens,

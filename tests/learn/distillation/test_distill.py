@@ -64,7 +64,11 @@ def test_more_edits_are_tried_while_too_few_answers_follow() -> None:
     assert found.steering.record.settings["rank"] == 1 + (
         float(found.trials[1].held_out or 0) < float(found.trials[0].held_out or 0)
     )
-    assert told[0][:3] == ("no_commas: answering as instructed", 0, 8)
+    assert [what[:3] for what in told[:3]] == [
+        ("no_commas: choosing the teacher", 0, None),
+        (f"no_commas: {found.choice.line}" if found.choice else "", 0, None),
+        ("no_commas: answering as instructed", 0, 8),
+    ]
     assert ("no_commas: answering as instructed", 8, 8) in [what[:3] for what in told]
     loss = found.history[-1].loss
     assert told[-1] == ("no_commas: learning 6 edits in 3 blocks", 4, 4, f"loss {loss:.3f}")
@@ -73,7 +77,7 @@ def test_more_edits_are_tried_while_too_few_answers_follow() -> None:
 def test_the_set_that_follows_most_is_chosen() -> None:
     def half(asked: Asked) -> str:
         # The second set, whose answers are asked for when the first one's are known, does not follow at all.
-        good = asked.steered and asked.prompt == HELD_OUT[0] and asked.before == 0
+        good = asked.steered and asked.prompt == HELD_OUT[0] and asked.before == 1  # it was asked unsteered
         return "quite so" if good or not asked.is_bare else "quite, so"
 
     found = distilled(Scripted(half), pool=())
@@ -119,7 +123,7 @@ def test_an_instruction_that_is_not_followed_on_validation_still_gives_a_steerin
     def answer(asked: Asked) -> str:
         return "quite, so" if "who is" in asked.prompt else "quite so"
 
-    found = distilled(Scripted(answer), pool=())
+    found = distilled(Scripted(answer), pool=(), teacher="told")
     assert found.instructed_followed == 0
     assert found.trials[0].held_out is None
     assert found.steering.record.measurements["validation"]["divergence"] is None

@@ -14,8 +14,9 @@ from trimtab import instructions, learn
 from trimtab.engines.chat import prompt_ids
 from trimtab.learn.distillation.distilled import Trial
 from trimtab.learn.distillation.examining import Examination
-from trimtab.learn.distillation.lessons import Lesson, Task, end_token
+from trimtab.learn.distillation.lessons import Lesson, Task
 from trimtab.learn.distillation.sizes import Size
+from trimtab.learn.distillation.teachers import end_token
 from trimtab.measure.bounds import Bounds, compare
 from trimtab.measure.quality import Quality
 from trimtab.measure.scorer import Scorer

@@ -12,13 +12,9 @@ from tests.learn.scripted import QUERIES, Asked, Scripted, obedient
 from trimtab import instructions
 from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError, SteeringError
+from trimtab.learn.distillation.learnable import check_learnable, companions
 from trimtab.learn.distillation.lesson_files import kept_lessons
-from trimtab.learn.distillation.lessons import (
-    Lessons,
-    check_learnable,
-    companions,
-    gather,
-)
+from trimtab.learn.distillation.lessons import Lessons, gather
 
 NO_COMMAS = instructions.get("no_commas")
 NO_WELL = instructions.get("exclude", word="well")

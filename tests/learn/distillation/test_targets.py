@@ -34,8 +34,7 @@ def expected(lessons: list[Lesson], weight: float) -> tuple[torch.Tensor, torch.
             with torch.no_grad():
                 logits = ENGINE.model(input_ids=torch.tensor([prompt + lesson.answer])).logits[0]
             found.append(logits[len(prompt) - 1 : -1].log_softmax(-1))
-    answers = [lesson.answer for lesson in lessons]
-    return mixed(torch.cat(wanted), answers, weight), torch.cat(student)
+    return mixed(torch.cat(wanted), lessons, weight), torch.cat(student)
 
 
 def student_log_probs(lessons: list[Lesson]) -> torch.Tensor:
@@ -72,7 +71,7 @@ def test_the_student_that_is_the_teacher_is_nowhere_from_it() -> None:
 
 def test_the_answer_counts_in_full_where_the_teacher_would_have_said_something_else() -> None:
     teacher = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]).log()
-    found = mixed(teacher, [[0, 1, 2]], 0.5)
+    found = mixed(teacher, [Lesson("plain", (5,), (6,), (0, 1, 2))], 0.5)
     wanted = torch.tensor([[0.85, 0.1, 0.05], [0.0, 1.0, 0.0], [0.7, 0.2, 0.1]])  # the end is the teacher's
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(found.sum(-1), torch.ones(3))

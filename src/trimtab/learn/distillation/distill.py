@@ -6,7 +6,8 @@ to prompts x
     sum_t KL( p(. | instructed x, y_<t)  ||  p_edits(. | x, y_<t) )
 
 where only the answers that pass the instruction's check are learned from (`lessons`), and part of them is given to
-prompts that hold the instruction, or another one, already. The loss follows G. Hinton, O. Vinyals, J. Dean
+prompts that hold the instruction, or another one, already. A model that follows too seldom when it is told has other
+teachers (`teachers`), of which one is chosen (`choosing`). The loss follows G. Hinton, O. Vinyals, J. Dean
 (Distilling the Knowledge in a Neural Network, 2015); moving a prompt into weights by it is context distillation (C.
 Snell, D. Klein, R. Zhong: Learning by Distilling Context, 2022); keeping only verified samples is rejection sampling
 (E. Zelikman et al.: STaR, 2022). Here a few vectors hold the prompt, and the model's weights stay as they are.
@@ -25,7 +26,6 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,16 +38,15 @@ from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError, SteeringError
 from trimtab.learn.distillation.distilled import Distilled, Trial, made_steering, name_of
 from trimtab.learn.distillation.examining import Examination
-from trimtab.learn.distillation.lesson_files import kept_lessons, kept_queries
-from trimtab.learn.distillation.lessons import Task, check_learnable, companions, gather
+from trimtab.learn.distillation.learnable import check_learnable, companions
+from trimtab.learn.distillation.lessons import Task
+from trimtab.learn.distillation.material import Finding, targets_of
 from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.sizes import sizes_to_try
-from trimtab.learn.distillation.targets import Targets
-from trimtab.learn.distillation.tempting import tempting_queries
+from trimtab.learn.distillation.teachers import Teacher, check_teacher
 from trimtab.learn.distillation.trainable import Form, TrainableEdits
 from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
 from trimtab.learn.mean_difference import mean_difference
-from trimtab.measure.responses import verdicts
 from trimtab.progress import Progress, prefixed, shown
 from trimtab.prompts.pairs import PromptPair, make_pairs
 from trimtab.steering.steering import Record, Steering
@@ -80,12 +79,13 @@ def distill(
     form: Form = "gated",
     tokens: TokenScope = "all",
     start: Steering | None = None,
+    teacher: Teacher | None = None,
     schedule: Schedule | None = None,
     phrasings: int = 1,
     instructed: float = 0.35,
     other: float = 0.3,
     others: Sequence[Instruction | str] | None = None,
-    max_new_tokens: int = 192,
+    max_new_tokens: int | None = None,
     gradient_checkpointing: bool = False,
     checkpoint: str | Path | None = None,
     bounds: Bounds | None = None,
@@ -116,12 +116,17 @@ def distill(
         tokens: Which tokens the edits act on.
         start: Edits to begin with; their blocks, rank and scope are kept. They also help the instructed model where it
             fails by itself.
+        teacher: Where the answers to learn from come from; see `teachers`. Chosen by what each gives on a few
+            validation queries by default. `steered` without a `start` learns from another teacher first.
+        teacher: Where the answers to learn from come from; see `teachers`. Chosen by what each gives on a few
+            validation queries by default. `steered` without a `start` learns from another teacher first.
         schedule: Steps, rates and batch size.
         phrasings: In how many wordings every query is answered.
         instructed: Lessons whose prompt holds the instruction already, for each plain one.
         other: Lessons whose prompt holds another instruction, for each query.
         others: Which other instructions; some common ones that can go together with it by default, none with pairs.
-        max_new_tokens: Longest answer, in tokens.
+        max_new_tokens: Longest answer, in tokens; 192 by default, or twice as many where many of the model's plain
+            answers are longer and most would then come to their end.
         gradient_checkpointing: Spend time to save memory: compute activations again in the backward pass.
         checkpoint: A folder to save lessons and states in, and to resume from.
         bounds: How much worse than plain answers those of the edits may be; the defaults when None.
@@ -134,11 +139,37 @@ def distill(
         The steering, and how it came about.
 
     Raises:
-        PromptError: There are no queries, queries are shared with validation, or too few answers pass.
+        PromptError: There are no queries, queries are shared with validation, or no teacher gives enough answers that
+            pass.
         InstructionError: There is no such instruction.
         ModelError: The engine cannot give gradients, or a block does not exist.
-        SteeringError: A setting makes no sense, an instruction has no check, or two contradict each other.
+        SteeringError: A setting makes no sense, an instruction has no check, two contradict each other, or the teacher
+            that is asked for cannot teach this.
     """
+    check_teacher(teacher)
+    if teacher == "steered" and start is None:
+        first = distill(
+            model,
+            queries,
+            instruction,
+            validation=validation,
+            pool=pool,
+            blocks=blocks,
+            rank=rank,
+            form=form,
+            tokens=tokens,
+            schedule=schedule,
+            phrasings=phrasings,
+            instructed=instructed,
+            other=other,
+            others=others,
+            max_new_tokens=max_new_tokens,
+            gradient_checkpointing=gradient_checkpointing,
+            checkpoint=None if checkpoint is None else Path(checkpoint) / "first",
+            progress=progress,
+            seed=seed,
+        )
+        start, blocks, rank = first.steering, None, None
     engine = trainable_engine(as_engine(model))
     wanted = [] if instruction is None else instructions.resolve_all(instruction)
     paired = any(isinstance(query, PromptPair) for query in queries)
@@ -163,38 +194,20 @@ def distill(
     else:
         pool = [one for one in pool if one not in set(held_out)]
     others = companions(wanted) if others is None else instructions.resolve_all(others)
-    # All that decides which lessons come out.
-    what = [engine.identity, wanted, learning, pool, held_out, phrasings, instructed, others, other]
-    what += [max_new_tokens, seed, None if start is None else start.digest()]
 
     with shown(progress if progress is not True else ranks.is_first) as tell:
         tell = prefixed(tell, name_of(wanted))
-        answered = partial(verdicts, engine, wanted=wanted, max_new_tokens=max_new_tokens, ranks=ranks)
-        if pool:
-            choose = partial(tempting_queries, learning, pool, answered, seed=seed)
-            learning = kept_queries(folder and folder / "queries.json", what, ranks, choose)
-        ask = partial(
-            gather,
-            engine,
-            instructions=wanted,
-            helper=start,
-            max_new_tokens=max_new_tokens,
-            ranks=ranks,
-            seed=seed,
-            tell=tell,
-        )
-        teach = partial(
-            ask,
+        material = Finding(engine, wanted, ranks, seed, tell, teacher, start, max_new_tokens, folder).find(
             learning,
-            split="learning",
+            held_out,
+            paired=paired,
+            pool=pool,
             phrasings=phrasings,
             instructed=instructed,
             others=others,
             other=other,
         )
-        lessons = kept_lessons(folder and folder / "lessons.json", what, ranks, teach)
-        examine = partial(ask, held_out, split="validation", least=0)
-        examples = kept_lessons(folder and folder / "validation.json", what, ranks, examine)
+        learning, lessons, examples = material.queries, material.lessons, material.examples
 
         pairs = [learning] if paired else [make_pairs(learning, one, "learning", seed) for one in wanted]
         scales = scales_of(engine, [pair.plain for pair in pairs[0]])
@@ -204,13 +217,13 @@ def distill(
             [Task.of(one) for one in held_out],
             wanted,
             examples.lessons,
-            max_new_tokens=max_new_tokens,
+            asking=material.asking,
             bounds=bounds,
             facts=facts,
             scorer=scorer,
             ranks=ranks,
         )
-        targets: dict[int, Targets] = {}
+        targets = targets_of(engine, material, schedule, ranks, start)
         trials: list[Trial] = []
         outcomes: list[tuple[Edit, ...]] = []
         settled: list[Schedule] = []
@@ -244,7 +257,7 @@ def distill(
                 None if found is None else found.comparison,
             )
             trials.append(trial)
-            enough = examples.first_time - _TOLERANCE
+            enough = material.enough - _TOLERANCE
             if trial.followed is None or (trial.followed >= enough and trial.excess <= _TOLERANCE):
                 break
     best = max(range(len(trials)), key=lambda one: trials[one].merit)
@@ -253,15 +266,16 @@ def distill(
         wanted,
         outcomes[best],
         trials[best],
-        lessons,
-        examples,
+        material,
         settled[best],
         form,
         pairs,
         (len(learning), len(held_out)),
         examination.baseline_followed if wanted else None,
     )
-    return Distilled(steering, tuple(trials), lessons, examples.first_time if wanted else None)
+    return Distilled(
+        steering, tuple(trials), lessons, material.told_followed if wanted else None, material.choice
+    )
 
 
 def _divided(

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from trimtab.learn.captured import UNNAMED
+from trimtab.learn.distillation.choosing import Choice
 from trimtab.learn.distillation.lessons import Lessons
+from trimtab.learn.distillation.material import Material
 from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.learn.distillation.sizes import Size
 from trimtab.learn.distillation.trainable import Form
@@ -82,12 +84,14 @@ class Distilled:
         trials: Every set of edits that was tried, the smallest first.
         lessons: What they learned from.
         instructed_followed: How many validation queries the instructed model follows, as a share; None as above.
+        choice: How the teacher was chosen; None where prompt pairs were learned from.
     """
 
     steering: Steering
     trials: tuple[Trial, ...]
     lessons: Lessons
     instructed_followed: float | None
+    choice: Choice | None = None
 
     @property
     def history(self) -> tuple[Step, ...]:
@@ -105,8 +109,7 @@ def made_steering(
     wanted: Sequence[Instruction],
     edits: Sequence[Edit],
     chosen: Trial,
-    lessons: Lessons,
-    examples: Lessons,
+    material: Material,
     schedule: Schedule,
     form: Form,
     pairs: Sequence[Sequence[PromptPair]],
@@ -123,24 +126,28 @@ def made_steering(
         "blocks": list(chosen.size.blocks),
         "rank": chosen.size.rank,
         "queries": counts[0],
-        "lessons": {kind: lessons.count(kind) for kind in ("plain", "instructed", "other")},
+        "lessons": {kind: material.lessons.count(kind) for kind in ("plain", "instructed", "other")},
+        **material.settings(),
         "schedule": asdict(schedule),
     }
     measured: dict[str, Any] = {"n": counts[1]}
     if chosen.followed is not None:
         measured["followed"] = round(chosen.followed, 4)
-        measured["instructed_followed"] = round(examples.first_time, 4)
+        measured["instructed_followed"] = round(material.told_followed, 4)
     if baseline_followed is not None:
         measured["baseline_followed"] = round(baseline_followed, 4)
     measured |= chosen.quality()
     measured["divergence"] = None if chosen.held_out is None else round(chosen.held_out, 5)
+    measurements: dict[str, Any] = {"validation": measured}
+    if material.choice is not None:
+        measurements["teachers"] = [one.to_dict() for one in material.choice.measured]
     record = Record(
         model=model,
         instructions=tuple(one.to_dict() for one in wanted),
         method="distilled",
         prompts=digest([pair for several in pairs for pair in several]),
         settings=settings,
-        measurements={"validation": measured},
+        measurements=measurements,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Steering(name_of(wanted), tuple(edits), record)

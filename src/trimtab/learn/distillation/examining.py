@@ -7,7 +7,7 @@ answers may be as unusual and as repetitive as those that the edits are held to,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from trimtab.engines.base import Generation
 from trimtab.engines.chat import prompt_ids
 from trimtab.engines.ranks import Ranks
-from trimtab.learn.distillation.lessons import end_token
+from trimtab.learn.distillation.asking import Asking
+from trimtab.learn.distillation.teachers import end_token
 from trimtab.measure.bounds import Bounds, Comparison, about_length, compare
 from trimtab.measure.quality import FactCheck, Quality
 from trimtab.measure.responses import Response, follows, measured, quality_of
@@ -51,6 +52,7 @@ class Examination:
         wanted: What shall be followed.
         lessons: Answers to them that follow, which the edits are held to; there may be none.
         max_new_tokens: Longest answer, in tokens.
+        asking: What asks the model, and may know answers already; one is made by default.
         bounds: How much worse than plain answers those of edits may be; the defaults when None.
         facts: Judges the truth of an answer to a query; None leaves it out.
         scorer: Another model, which scores answers; None leaves it out.
@@ -65,6 +67,7 @@ class Examination:
         lessons: Sequence[Lesson] = (),
         *,
         max_new_tokens: int = 192,
+        asking: Asking | None = None,
         bounds: Bounds | None = None,
         facts: FactCheck | None = None,
         scorer: Scorer | None = None,
@@ -74,11 +77,11 @@ class Examination:
         self._tasks = tasks
         self._wanted = wanted
         self._lessons = lessons
-        self._max_new_tokens = max_new_tokens
         self._bounds = bounds
         self._facts = facts
         self._scorer = scorer
         self._ranks = ranks or Ranks()
+        self._asking = asking or Asking(engine, max_new_tokens, self._ranks)
 
     @cached_property
     def plain(self) -> Quality:
@@ -122,17 +125,8 @@ class Examination:
         return self._answered(None)
 
     def _answered(self, steering: Steering | None) -> list[Response]:
-        mine: Mapping[int, Generation] = {}
-        share = self._ranks.share(range(len(self._tasks)))
-        if share:
-            answers = self._engine.generate(
-                [self._tasks[row].plain for row in share],
-                steering=steering,
-                max_new_tokens=self._max_new_tokens,
-            )
-            mine = dict(zip(share, answers, strict=True))
-        found = self._ranks.merge(mine)
-        return self._measured(self._tasks, [found[row] for row in range(len(self._tasks))])
+        answers = self._asking.greedily([task.plain for task in self._tasks], steering=steering)
+        return self._measured(self._tasks, answers)
 
     def _measured(self, tasks: Sequence[Task], answers: Sequence[Generation]) -> list[Response]:
         return measured(

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trimtab.constraint import Constraint
 from trimtab.engines.ranks import Ranks
 from trimtab.files import write_text
 from trimtab.instructions import Instruction
+from trimtab.learn.distillation.choosing import Choice
 from trimtab.learn.distillation.lessons import Lesson, Lessons
 
 Kept = TypeVar("Kept")
@@ -33,6 +35,11 @@ def kept_queries(
 ) -> list[str]:
     """The same of the queries to learn from, which may have been looked for among many."""
     return _kept(path, what, ranks, choose, list, lambda found: [str(query) for query in found])
+
+
+def kept_choice(path: Path | None, what: Sequence[Any], ranks: Ranks, choose: Callable[[], Choice]) -> Choice:
+    """The same of the teacher that was chosen."""
+    return _kept(path, what, ranks, choose, dataclasses.asdict, Choice.from_dict)
 
 
 def _kept(
@@ -73,7 +80,15 @@ def _content(path: Path, name: str, read: Callable[[Any], Kept]) -> Kept | None:
 
 def _lessons(document: Any) -> Lessons:
     lessons = tuple(
-        Lesson(one["kind"], tuple(one["student"]), tuple(one["teacher"]), tuple(one["answer"]))
+        Lesson(
+            one["kind"],
+            tuple(one["student"]),
+            tuple(one["teacher"]),
+            tuple(one["answer"]),
+            one["ended"],
+            None if one["constraint"] is None else Constraint(**one["constraint"]),
+            one["drawn"],
+        )
         for one in document["lessons"]
     )
     return Lessons(**{**document, "lessons": lessons})

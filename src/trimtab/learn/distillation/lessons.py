@@ -1,11 +1,11 @@
-"""Lessons: what the instructed model answers, kept only where the answer follows the instruction.
+"""Lessons: the teacher's answers, kept only where they follow the instruction.
 
-A lesson is one answer of the teacher (the model with the instruction in its prompt, unsteered) and the prompt under
-which the student (the same model, steered) shall give it:
+A lesson is one answer of the teacher (`teachers`: the model with the instruction in its prompt, or held to it in
+another way) and the prompt under which the student (the same model, steered) shall give it:
 
 - `plain`: the query alone. What the steering is for.
 - `instructed`: the query with the instruction, so that steering on top of the instruction does not disturb it.
-- `other`: the query with another instruction, which the teacher was told beside its own, so that steerings work
+- `other`: the query with another instruction, which a teacher that is told has beside its own, so that steerings work
   together with what prompts ask for and with each other.
 
 An answer that fails the check is thrown away and the query answered again, in other words and then sampled: the
@@ -17,14 +17,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
+from trimtab.constraint import Constraint
 from trimtab.engines.chat import prompt_ids
-from trimtab.engines.ends import end_tokens
 from trimtab.engines.ranks import Ranks
-from trimtab.errors import PromptError, SteeringError
-from trimtab.measure.responses import follows
+from trimtab.errors import PromptError
+from trimtab.learn.distillation.asking import Asking
+from trimtab.learn.distillation.lengths import differ, matched
+from trimtab.learn.distillation.teachers import EXPECT_WHEN_TOLD, Answer, Teacher, Teaching
+from trimtab.measure.bounds import about_length
 from trimtab.progress import Tell, silent
 from trimtab.prompts.pairs import PromptPair
 from trimtab.prompts.queries import Split
@@ -37,15 +39,24 @@ if TYPE_CHECKING:
 
 
 class TooFewAnswersError(PromptError):
-    """The instructed model follows too seldom to be learned from."""
+    """The teacher follows too seldom to be learned from."""
 
 
 Kind = Literal["plain", "instructed", "other"]
 
-_STAGE = "answering as instructed"
-_GROUP = 32  # rows that are sampled together: fixed, so that any number of processes samples the same answers
+_STAGES: dict[Teacher, str] = {
+    "told": "answering as instructed",
+    "told+constrained": "answering as instructed, under a constraint",
+    "constrained": "answering under a constraint",
+    "rewritten": "answering, to be rewritten",
+    "steered": "answering as instructed and steered",
+}
 _TEMPERATURES = (0.0, 0.0, 0.7, 1.0, 1.0)
 """Of the rounds in which queries are answered until one passes: twice greedily (in other words), then sampled."""
+
+_FEWER_TEMPERATURES = (0.0, 0.7, 1.0)  # of teachers that pass at once, or not for want of trying
+_MOST = 0.75  # of the queries: if so many are answered, such teachers are not asked again
+_WELL = 0.75  # a told model that passes so often at once is learned from as it is
 
 
 @dataclass(frozen=True)
@@ -55,14 +66,26 @@ class Lesson:
     Attributes:
         kind: What the student's prompt holds.
         student: Token ids of the student's prompt.
-        teacher: Token ids of the prompt the answer was given to.
-        answer: Token ids of the answer, its end token included.
+        teacher: Token ids of the prompt given which the student is to expect what it says: mostly the one the answer
+            was given to.
+        answer: Token ids of the answer, its end token included if it came to its end.
+        ended: Whether it did.
+        constraint: What the teacher's distribution is held to; None where to nothing.
+        drawn: Whether the answer was drawn from that distribution, and not chosen or changed because it passes.
     """
 
     kind: Kind
     student: tuple[int, ...]
     teacher: tuple[int, ...]
     answer: tuple[int, ...]
+    ended: bool = True
+    constraint: Constraint | None = None
+    drawn: bool = False
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it teaches what the model that is not told says, but for what it must not say."""
+        return self.drawn and (self.kind == "instructed" or self.student == self.teacher)
 
 
 @dataclass(frozen=True)
@@ -76,6 +99,8 @@ class Lessons:
         answers: How many answers it took.
         first_time: Share of the queries (asked without another instruction) that it answered as instructed at the
             first, greedy attempt.
+        teacher: Whose answers they are.
+        cut: How many of the answers it took were cut off by the limit of new tokens.
     """
 
     lessons: tuple[Lesson, ...]
@@ -83,10 +108,17 @@ class Lessons:
     passed: int
     answers: int
     first_time: float
+    teacher: Teacher = "told"
+    cut: int = 0
 
     def count(self, kind: Kind) -> int:
         """How many lessons are of a kind."""
         return sum(lesson.kind == kind for lesson in self.lessons)
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many tokens each plain lesson teaches, the end token left out."""
+        return [len(one.answer) - one.ended for one in self.lessons if one.kind == "plain"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +151,9 @@ def gather(
     instructions: Sequence[Instruction],
     split: Split,
     *,
+    teacher: Teacher = "told",
+    asking: Asking | None = None,
+    plain_lengths: Sequence[int] = (),
     phrasings: int = 1,
     instructed: float = 0.0,
     others: Sequence[Instruction] = (),
@@ -130,14 +165,18 @@ def gather(
     ranks: Ranks | None = None,
     tell: Tell = silent,
 ) -> Lessons:
-    """Have the instructed model answer, and keep what follows.
+    """Have a teacher answer, and keep what follows.
 
     Args that `distill` does not have, or that mean more here:
-        queries: Base queries; or prompt pairs, which say in their own words what is to be learned.
+        queries: Base queries; or prompt pairs, which say in their own words what is to be learned, to the model that is
+            told.
         instructions: What the answers shall follow, all at once; without any, every answer that ends is kept.
         split: Whose phrasings say so.
+        teacher: Who answers.
+        asking: What asks it, with `max_new_tokens` and `ranks` of its own; one made of those by default.
+        plain_lengths: Lengths of plain answers in tokens, which those of the lessons shall follow.
         helper: A steering under which the teacher answers when it fails otherwise: told and steered, it may manage
-            what it does not when told only.
+            what it does not when told only. The teacher `steered` answers under it from the start.
         least: Fewer plain lessons than this are an error.
         tell: Told how many queries are answered, after each round.
 
@@ -145,121 +184,173 @@ def gather(
         TooFewAnswersError: Too few answers pass; the message says how many.
         PromptError: An instruction has no phrasing in the split.
     """
-    rng = random.Random(f"{seed}/{split}/lessons")
+    asking = asking or Asking(engine, max_new_tokens, ranks)
+    gathering = _Gathering(
+        asking,
+        Teaching(engine, teacher, tuple(instructions)),
+        random.Random(f"{seed}/{split}/lessons"),
+        split,
+        helper,
+        seed,
+    )
+    rng = gathering.rng
     tasks = [Task.of(query) for _ in range(phrasings) for query in queries]
     if others and other:
         chosen = rng.sample(tasks[: len(queries)], max(1, round(other * len(queries))))
         tasks += [replace(task, other=rng.choice(list(others))) for task in chosen]
+    own = [place for place, task in enumerate(tasks) if task.other is None]
 
-    tell(_STAGE, 0, len(tasks))
-    end = end_token(engine)
-    found: dict[int, Lesson] = {}
-    answers = 0
+    stage = _STAGES[teacher]
+    tell(stage, 0, len(tasks))
+    found: dict[int, list[Found]] = {}
     first_time = 0.0
-    for number, temperature in enumerate(_TEMPERATURES):
+    patient = teacher in ("told", "steered")
+    for number, temperature in enumerate(_TEMPERATURES if patient else _FEWER_TEMPERATURES):
         open_tasks = [place for place in range(len(tasks)) if place not in found]
-        if not open_tasks:
+        if not open_tasks or (not patient and len(found) >= _MOST * len(tasks)):
             break
-        told = [_told(rng, tasks[place], instructions, split) for place in open_tasks]
-        generations = _answer(
-            engine,
-            told,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            steering=helper if number else None,
-            seed=seed + number,
-            ranks=ranks or Ranks(),
-        )
-        answers += len(open_tasks)
-        for place, prompt, generation in zip(open_tasks, told, generations, strict=True):
-            task = tasks[place]
-            wanted = instructions if task.other is None else [*instructions, task.other]
-            if generation.finished and follows(generation.text, task.query, wanted):
-                student = (
-                    task.plain
-                    if task.other is None
-                    else f"{task.query} {_say(rng, task.other, task.query, split)}"
-                )
-                found[place] = Lesson(
-                    kind="plain" if task.other is None else "other",
-                    student=tuple(prompt_ids(engine.tokenizer, student)),
-                    teacher=tuple(prompt_ids(engine.tokenizer, prompt)),
-                    answer=(*generation.token_ids, end),
-                )
+        answered = gathering.round([tasks[place] for place in open_tasks], number, temperature)
+        found |= {place: [one] for place, one in zip(open_tasks, answered, strict=True) if one is not None}
         if number == 0:
-            own = [place for place, task in enumerate(tasks) if task.other is None]
             first_time = sum(place in found for place in own) / len(own)
-        tell(_STAGE, len(found), len(tasks))
+        tell(stage, len(found), len(tasks))
 
-    plain = [found[place] for place, task in enumerate(tasks) if task.other is None and place in found]
+    plain = [place for place in own if place in found]
     if len(plain) < least:
-        names = " and ".join(one.label for one in instructions) or "its prompts to an end"
-        asked = sum(task.other is None for task in tasks)
-        raise TooFewAnswersError(
-            f"told to, {engine.identity.id} follows {names} in {len(plain)} of {asked} questions, even when asked "
-            f"{len(_TEMPERATURES)} times; {least} such answers are needed to learn from: give more queries (--pairs), "
-            "or a longer limit if answers are cut off (--max-new-tokens)"
-        )
-    lessons = [found[place] for place in sorted(found)]
+        raise TooFewAnswersError(_too_few(gathering.teaching, len(plain), len(own), least))
+    mend = not about_length(instructions) and (not patient or first_time < _WELL)
+    if mend and differ([found[place][0].length for place in plain], plain_lengths):
+        tell(f"{stage}, to choose by length", 0, len(plain))
+        again = gathering.round([tasks[place] for place in plain], len(_TEMPERATURES), 0.7)
+        for place, one in zip(plain, again, strict=True):
+            found[place] += [] if one is None else [one]
+        best = matched([[one.length for one in found[place]] for place in plain], plain_lengths)
+        for place, which in zip(plain, best, strict=True):
+            found[place] = [found[place][which]]
+    lessons = [found[place][0].lesson for place in sorted(found)]
     twice = rng.sample(plain, min(len(plain), round(instructed * len(plain))))
-    lessons += [Lesson("instructed", one.teacher, one.teacher, one.answer) for one in twice]
+    lessons += [found[place][0].instructed for place in twice]
     rng.shuffle(lessons)
-    return Lessons(tuple(lessons), len(tasks), len(found), answers, first_time)
+    return Lessons(
+        tuple(lessons), len(tasks), len(found), gathering.answers, first_time, teacher, gathering.cut
+    )
 
 
-def check_compatible(instructions: Sequence[Instruction]) -> None:
-    """Make sure that one answer can follow all instructions.
+@dataclass(frozen=True)
+class Found:
+    """What one answer teaches.
 
-    Raises:
-        SteeringError: Two of them contradict each other; the message gives the reason.
+    Attributes:
+        lesson: The student that is not told.
+        instructed: The student that is.
     """
-    for one, other in combinations(instructions, 2):
-        reason = one.conflicts_with(other)
-        if reason is not None:
-            raise SteeringError(f"{one.label} and {other.label} cannot be followed at once: {reason}")
+
+    lesson: Lesson
+    instructed: Lesson
+
+    @property
+    def length(self) -> int:
+        """How many tokens it teaches to say, the end token left out."""
+        return len(self.lesson.answer) - self.lesson.ended
 
 
-def check_learnable(instructions: Sequence[Instruction]) -> None:
-    """Make sure that answers can be judged, and that one answer can follow all instructions.
+def taught(teaching: Teaching, task: Task, answer: Answer, student: Prompt, said: Prompt) -> Found:
+    """What a teacher's answer to a task teaches.
 
-    Raises:
-        SteeringError: There is no instruction, one has no check, or two contradict each other.
+    Here it is decided what the student is to expect: given which prompt, and held to what.
+
+    Args:
+        teaching: The teacher.
+        task: What was asked.
+        answer: What there is to say.
+        student: The prompt of a student that is not told.
+        said: That of one that is.
     """
-    if not instructions:
-        raise SteeringError("there is no instruction to learn; give at least one")
-    for one in instructions:
-        if not one.can_check:
-            raise SteeringError(
-                f"{one.label} has no check, so nothing can tell which answers follow it: give it one, or do what needs "
-                "none (learning: --method mean_difference; composing: --fit never)"
-            )
-    check_compatible(instructions)
+    plain, instructed = (tuple(prompt_ids(teaching.engine.tokenizer, prompt)) for prompt in (student, said))
+    constraint = teaching.constraint(task.query)
+    by_itself = not teaching.is_told and constraint is not None
+    lesson = Lesson(
+        kind="plain" if task.other is None else "other",
+        student=plain,
+        teacher=plain if by_itself else instructed,
+        answer=answer.tokens,
+        ended=answer.ended,
+        constraint=constraint,
+        drawn=teaching.is_held,
+    )
+    expecting = plain if by_itself and EXPECT_WHEN_TOLD == "plain" else instructed
+    return Found(lesson, replace(lesson, kind="instructed", student=instructed, teacher=expecting))
 
 
-def companions(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Common instructions that can stand beside these in a prompt."""
-    from trimtab import instructions as catalogue
+@dataclass
+class _Gathering:
+    """Rounds of asking one teacher; counts its answers, and those that were cut off."""
 
-    get = catalogue.get
-    common = [
-        get(name) for name in ("json", "lowercase", "uppercase", "no_commas", "quotes", "title", "postscript")
-    ]
-    common += [get("bullets", num_bullets=3), get("sentences", at_most=2)]
-    return [
-        one
-        for one in common
-        if not any(one.name == other.name or one.conflicts_with(other) for other in instructions)
-    ]
+    asking: Asking
+    teaching: Teaching
+    rng: random.Random
+    split: Split
+    helper: Steering | None
+    seed: int
+    answers: int = 0
+    cut: int = 0
+
+    def round(self, tasks: Sequence[Task], number: int, temperature: float) -> list[Found | None]:
+        """What each task's answer teaches; None where it does not pass."""
+        teaching = self.teaching
+        asked = [
+            told(self.rng, task, teaching.instructions, self.split)
+            if teaching.is_told
+            else self._student(task)
+            for task in tasks
+        ]
+        held = [teaching.constraint(task.query) if teaching.is_held else None for task in tasks]
+        steering = self.helper if number or teaching.teacher == "steered" else None
+        if temperature:
+            seed = self.seed + number
+            given = self.asking.sampled(asked, temperature, seed, constraints=held, steering=steering)
+        else:
+            given = self.asking.greedily(asked, constraints=held, steering=steering)
+        self.answers += len(tasks)
+        self.cut += sum(not one.finished for one in given)
+        return [self._found(task, prompt, one) for task, prompt, one in zip(tasks, asked, given, strict=True)]
+
+    def _found(self, task: Task, asked: Prompt, given: Generation) -> Found | None:
+        answer = self.teaching.answer(given, task.query, task.other)
+        if answer is None:
+            return None
+        if self.teaching.is_told:
+            student, said = self._student(task), asked
+        else:
+            student, said = asked, told(self.rng, task, self.teaching.instructions, self.split)
+        return taught(self.teaching, task, answer, student, said)
+
+    def _student(self, task: Task) -> Prompt:
+        """The student's prompt: the query, with the other instruction if there is one."""
+        if task.other is None:
+            return task.plain
+        return f"{task.query} {_say(self.rng, task.other, task.query, self.split)}"
 
 
-def end_token(engine: TransformersEngine) -> int:
-    """The token that lessons end with: the one by which the model itself ends an answer."""
-    ends = end_tokens(engine.model.generation_config, engine.tokenizer)
-    return ends[0] if ends else 0
+def _too_few(teaching: Teaching, passed: int, asked: int, least: int) -> str:
+    names = " and ".join(one.label for one in teaching.instructions) or "its prompts to an end"
+    times = len(_TEMPERATURES if teaching.teacher in ("told", "steered") else _FEWER_TEMPERATURES)
+    how = {
+        "told": "told to",
+        "told+constrained": "told to and held to a constraint",
+        "constrained": "held to a constraint",
+        "rewritten": "its answers rewritten",
+        "steered": "told to and steered",
+    }[teaching.teacher]
+    return (
+        f"{how}, {teaching.engine.identity.id} follows {names} in {passed} of {asked} questions, even when asked "
+        f"{times} times; {least} such answers are needed to learn from: give more queries (--pairs), or a longer limit "
+        "if answers are cut off (--max-new-tokens)"
+    )
 
 
-def _told(rng: random.Random, task: Task, instructions: Sequence[Instruction], split: Split) -> Prompt:
-    """What the teacher is asked: what a pair says, or the query with a phrasing of every instruction."""
+def told(rng: random.Random, task: Task, instructions: Sequence[Instruction], split: Split) -> Prompt:
+    """What a model that is told is asked: what a pair says, or the query with a phrasing of every instruction."""
     if task.told is not None:
         return task.told
     wanted = instructions if task.other is None else [*instructions, task.other]
@@ -273,29 +364,3 @@ def _say(rng: random.Random, instruction: Instruction, query: str, split: Split)
     if not phrasings:
         raise PromptError(f"the instruction {instruction.label} has no {split} phrasings; add some to it")
     return rng.choice(phrasings)
-
-
-def _answer(
-    engine: TransformersEngine,
-    prompts: Sequence[Prompt],
-    *,
-    max_new_tokens: int,
-    temperature: float,
-    steering: Steering | None,
-    seed: int,
-    ranks: Ranks,
-) -> list[Generation]:
-    """One answer per prompt, in order; each process gives those of its groups."""
-    groups = [range(start, min(start + _GROUP, len(prompts))) for start in range(0, len(prompts), _GROUP)]
-    mine: dict[int, list[Generation]] = {}
-    for number in ranks.share(range(len(groups))):
-        mine[number] = engine.generate(
-            [prompts[row] for row in groups[number]],
-            steering=steering,
-            max_new_tokens=max_new_tokens,
-            seed=seed * 10_007 + number,
-            do_sample=temperature > 0,
-            temperature=temperature or None,
-        )
-    everyone = ranks.merge(mine)
-    return [generation for number in range(len(groups)) for generation in everyone[number]]

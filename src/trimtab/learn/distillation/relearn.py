@@ -23,9 +23,10 @@ from trimtab.engines import as_engine
 from trimtab.engines.chat import prompt_ids
 from trimtab.engines.ranks import Ranks
 from trimtab.errors import ModelError, SteeringError
-from trimtab.learn.distillation.lessons import Lesson, end_token, gather
+from trimtab.learn.distillation.lessons import Lesson, gather
 from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.targets import AtOnce, Targets, teacher_targets
+from trimtab.learn.distillation.teachers import end_token
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
 from trimtab.progress import Progress, prefixed, shown

@@ -8,7 +8,11 @@ answer y that passed the check. So the target mixes both,
 
 with w = 1 at tokens where the teacher would rather have said something else than y, and a fixed w below 1 elsewhere.
 (w = 0 is plain knowledge distillation: G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network,
-2015; w = 1 is fine-tuning on verified samples: E. Zelikman et al., STaR, 2022.) The loss at one token is
+2015; w = 1 is fine-tuning on verified samples: E. Zelikman et al., STaR, 2022.)
+
+Under a constraint, t is the teacher's distribution without the tokens that are forbidden at that place, renormalised.
+An answer that was drawn from it passes for that alone, and says little more: there w is small at all tokens. The loss
+at one token is
 
     KL(q || s) = sum_i q_i (log q_i - log s_i)
 
@@ -20,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,10 +36,12 @@ from trimtab.learn.distillation.lessons import Lesson
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
+    from trimtab.steering.steering import Steering
 
 Result = TypeVar("Result")
 
 _LEAST = 1e-9  # a rest's mass below this is rounding
+_DRAWN = 0.4  # of the weight of an answer, where it says no more than the distribution it was drawn from
 
 
 @dataclass(frozen=True)
@@ -140,8 +146,9 @@ def teacher_targets(
     *,
     top: int,
     answer_weight: float,
+    steering: Steering | None = None,
 ) -> dict[int, Targets]:
-    """What the student shall expect, computed once by the unsteered model: by the place of each lesson, on the CPU.
+    """What the student shall expect, computed once: by the place of each lesson, on the CPU.
 
     Args:
         engine: The model.
@@ -149,17 +156,25 @@ def teacher_targets(
         order: The places of those that are wanted, in the order in which they go through the model.
         at_once: How many go through it together.
         top: As in `Schedule`; all tokens are kept if the vocabulary is no larger.
-        answer_weight: As in `Schedule`, the weight w where the answer's token is also the teacher's first choice.
+        answer_weight: As in `Schedule`, the weight w where the answer's token is also the teacher's first choice; of
+            answers that were drawn under a constraint, w is less than half of it at all tokens.
+        steering: Of a teacher that is steered.
     """
 
     def taught(count: int) -> dict[int, Targets]:
         found = {}
         for start in range(0, len(order), count):
             batch = order[start : start + count]
-            answers = [lessons[one].answer for one in batch]
-            rows = pad([lessons[one].teacher for one in batch], answers, engine.device)
-            with torch.inference_mode():
-                wanted = mixed(answer_log_probs(engine, rows), answers, answer_weight)
+            several = [lessons[one] for one in batch]
+            answers = [one.answer for one in several]
+            rows = pad([one.teacher for one in several], answers, engine.device)
+            steered: AbstractContextManager[object] = nullcontext()
+            if steering is not None:
+                lengths = [len(one.teacher) for one in several]
+                steered = engine.steered([steering] * len(batch), lengths)
+            with torch.inference_mode(), steered:
+                log_probs = held(engine, answer_log_probs(engine, rows), several)
+                wanted = mixed(log_probs, several, answer_weight)
                 best = wanted.topk(min(top, wanted.shape[-1]), dim=-1)
                 rest = (1 - best.values.sum(-1)).clamp(min=_LEAST).log()
                 kept = best.values.clamp(min=_LEAST).log()
@@ -172,15 +187,39 @@ def teacher_targets(
     return at_once.fit(taught)
 
 
-def mixed(log_probs: Tensor, answers: Sequence[Sequence[int]], weight: float) -> Tensor:
-    """The target distributions q from the teacher's, both `[tokens, vocabulary]`, answer after answer.
+def held(engine: TransformersEngine, log_probs: Tensor, lessons: Sequence[Lesson]) -> Tensor:
+    """Log-probabilities `[tokens, vocabulary]`, lesson after lesson, held to the constraint of each that has one.
 
-    Each answer has its end token, which is left to the teacher, as several tokens may stand for it.
+    What the constraint forbids at a token gets minus infinity, and the rest is renormalised.
+
+    Raises:
+        PromptError: An answer leaves its constraint.
     """
-    said = torch.tensor([token for answer in answers for token in answer], device=log_probs.device)
-    ends = torch.tensor([place == len(answer) - 1 for answer in answers for place in range(len(answer))])
+    if all(one.constraint is None for one in lessons):
+        return log_probs
+    from trimtab.engines.constraining import allowed, unpacked
+
+    parts = list(torch.split(log_probs, [len(one.answer) for one in lessons]))
+    for number, one in enumerate(lessons):
+        if one.constraint is not None:
+            packed = allowed(engine, one.constraint, one.answer).to(log_probs.device)
+            may = unpacked(packed, log_probs.shape[-1])
+            parts[number] = parts[number].masked_fill(~may, -torch.inf).log_softmax(-1)
+    return torch.cat(parts)
+
+
+def mixed(log_probs: Tensor, lessons: Sequence[Lesson], weight: float) -> Tensor:
+    """The target distributions q from the teacher's, both `[tokens, vocabulary]`, lesson after lesson.
+
+    The end token of an answer is left to the teacher, as several tokens may stand for it.
+    """
+    device = log_probs.device
+    said = torch.tensor([token for one in lessons for token in one.answer], device=device)
     weights = torch.where(log_probs.argmax(-1) == said, weight, 1.0)
-    weights = weights.masked_fill(ends.to(log_probs.device), 0.0)[:, None]
+    drawn = torch.tensor([one.drawn for one in lessons for _ in one.answer])
+    weights = weights.masked_fill(drawn.to(device), weight * _DRAWN)
+    ends = [one.ended and place == len(one.answer) - 1 for one in lessons for place in range(len(one.answer))]
+    weights = weights.masked_fill(torch.tensor(ends).to(device), 0.0)[:, None]
     return (log_probs.exp() * (1 - weights)).scatter_add(-1, said[:, None], weights)
 
 

@@ -79,7 +79,7 @@ class Course:
             edits=self.edits.size,
             width=self.engine.identity.width,
             tokens=sum(len(one.answer) for one in self.lessons) / len(self.lessons),
-            near=False,
+            near=all(one.is_near for one in self.lessons),
         )
         self._at_once = AtOnce(self.pace.batch_size)
         self._all = [*self.lessons, *self.held_out]
@@ -286,7 +286,7 @@ class Course:
     def _digest(self) -> str:
         """What course this is: a digest of all that decides where it goes."""
         parts: list[Any] = [dataclasses.asdict(self.schedule), self.engine.identity.to_dict()]
-        parts += [[lesson.kind, lesson.student, lesson.teacher, lesson.answer] for lesson in self._all]
+        parts += [dataclasses.asdict(lesson) for lesson in self._all]
         parts += [
             self.edits.form,
             self.edits.scopes,
