@@ -62,7 +62,8 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     folder = tmp_path_factory.mktemp("steerings") / "no-commas"
     out = command(
         *("learn", "no_commas", "--model", "smollm2", "--out", folder, "--json", "-"),
-        *("--pairs", 10, "--validation", 3, "--steps", 6, "--max-new-tokens", 48, "--blocks", "8,16,24"),
+        *("--teacher", "constrained", "--pairs", 10, "--validation", 3, "--steps", 6),
+        *("--max-new-tokens", 48, "--blocks", "8,16,24"),
     )
     return folder, json.loads(out)
 

@@ -27,7 +27,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="nano, nano-base, a model of the Hub, a folder with one, or a GGUF file.",
+        help="nano, smollm2 (see trimtab fetch), a model of the Hub, a folder with one, or a GGUF file.",
     ),
 ]
 DeviceOption = Annotated[

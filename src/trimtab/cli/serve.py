@@ -16,7 +16,10 @@ TableDtype = Literal["auto", "float32", "bfloat16", "float16"]
 def command(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="nano, nano-base, a model of the Hub, or a folder with one."),
+        typer.Argument(
+            metavar="MODEL",
+            help="nano, smollm2 (see trimtab fetch), a model of the Hub, or a folder with one.",
+        ),
     ],
     options: Annotated[
         list[str] | None,

@@ -63,7 +63,7 @@ def command(
             "--model",
             "-m",
             metavar="MODEL",
-            help="nano, nano-base, a model of the Hub, or a folder. Left out: that of the folder, or nano.",
+            help="nano, smollm2 (see trimtab fetch), a model of the Hub, or a folder. Left out: that of the folder, or nano.",
         ),
     ] = None,
     strength_only: Annotated[
