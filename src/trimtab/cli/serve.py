@@ -18,7 +18,7 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="nano, smollm2 (see trimtab fetch), a model of the Hub, or a folder with one.",
+            help="nano, smollm2 (see trimtab fetch), a model of the Hub, a folder with one, or a GGUF file.",
         ),
     ],
     options: Annotated[

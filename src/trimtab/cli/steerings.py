@@ -37,7 +37,8 @@ SteeredModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="nano, smollm2 (see trimtab fetch), a model of the Hub, a folder, or a GGUF file. Left out: that of the steering, or nano.",
+        help="nano, smollm2 (see trimtab fetch), a model of the Hub, a folder, or a GGUF file. Left out: that of the "
+        "steering, or nano.",
     ),
 ]
 SteeringOption = Annotated[
