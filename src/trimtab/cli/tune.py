@@ -63,8 +63,8 @@ def command(
             "--model",
             "-m",
             metavar="MODEL",
-            help="nano, smollm2 (see trimtab fetch), a model of the Hub, a folder, or a GGUF file. Left out: that of the "
-            "folder, or nano.",
+            help="nano, smollm2 (see trimtab fetch), a model of the Hub, a folder, or a GGUF file. Left out: that of "
+            "the folder, or nano.",
         ),
     ] = None,
     strength_only: Annotated[
