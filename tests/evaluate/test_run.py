@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from trimtab.evaluate.run import evaluate_suite
 from trimtab.instructions import instruction
 from trimtab.instructions.registry import REGISTER
 from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, evaluate_instruction
+from trimtab.measure.scorer import NEUTRAL, Scorer
 from trimtab.steering import when
 from trimtab.steering.collection import SteeringSet
 
@@ -355,3 +358,73 @@ def test_progress_counts_every_answer_and_is_a_line_where_nobody_watches(
     assert told[-1] == ("answering river", 12, 12)
     measure(progress=True)
     assert "answering river" in capsys.readouterr().err
+
+
+class Reader(FakeEngine):
+    """A scorer: an answer with the question's word is a nat likelier for it."""
+
+    def score(self, prompts: Sequence[Any], responses: Sequence[Any], **options: Any) -> list[float]:
+        self.scored.append((list(prompts), list(responses)))
+        return [
+            2.0 - ("River" in prompt and "river" in response.lower())
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]
+
+
+def test_a_scorer_scores_each_answer_to_its_bare_query_once() -> None:
+    reader = Reader()
+    evaluation = measure(scorer=Scorer(reader))
+    assert {answer.response.relevance for answer in evaluation.answers} == {1.0}
+    assert {answer.response.scorer_nll for answer in evaluation.answers} == {1.0}
+    asked = [pair for queries, texts in reader.scored for pair in zip(queries, texts, strict=True)]
+    assert len(asked) == len(set(asked))
+    # Two texts to each of three queries, under four conditions; and each text on its own.
+    assert len(asked) == 3 * 2 + 2
+    assert {query for query, _ in asked} == {*QUERIES, NEUTRAL}
+    row = next(one for one in evaluation.to_dict()["rows"] if one["condition"] == "steered")
+    assert row["quality"]["relevance"] == 1.0
+    assert row["quality"]["scorer_perplexity"] == pytest.approx(math.e, abs=1e-3)
+    assert row["within"] is True
+    assert row["against_plain"]["relevance"] == 1.0
+    assert evaluation.to_dict()["answers"][0]["relevance"] == 1.0
+
+
+def test_scores_are_kept_by_the_scorer_that_gave_them(tmp_path: Path) -> None:
+    cache = ContentCache(tmp_path)
+    first, second = Reader(), Reader()
+    measure(scorer=Scorer(first), cache=cache)
+    told: list[tuple[str, int, int | None]] = []
+    again = measure(
+        scorer=Scorer(second),
+        cache=cache,
+        progress=lambda stage, done, of=None, note="": told.append((stage, done, of)),
+    )
+    assert first.scored
+    assert not second.scored
+    assert {answer.response.relevance for answer in again.answers} == {1.0}
+    assert told[-1] == ("scoring answers", 6, 6)
+
+    class Other(Reader):
+        pass
+
+    other = Other()
+    measure(scorer=Scorer(other), cache=cache)
+    assert other.scored
+
+
+def test_a_damaged_score_is_computed_anew(tmp_path: Path) -> None:
+    cache = ContentCache(tmp_path)
+    measure(scorer=Scorer(Reader()), cache=cache)
+    for file in tmp_path.glob("*/*.json"):
+        entry = json.loads(file.read_text())
+        if entry["key"]["kind"] == "score":
+            file.write_text(json.dumps({**entry, "value": {"nll": "odd"}}))
+    reader = Reader()
+    measure(scorer=Scorer(reader), cache=cache)
+    assert sum(len(queries) for queries, _ in reader.scored) == 8
+
+
+def test_without_a_scorer_there_are_no_scores() -> None:
+    evaluation = measure()
+    assert {answer.response.relevance for answer in evaluation.answers} == {None}
+    assert evaluation.to_dict()["rows"][0]["quality"]["relevance"] is None

@@ -88,7 +88,7 @@ def test_the_page_has_every_row(page: tuple[str, Page]) -> None:
     assert ["lowercase", "0.00 0.00 – 0.56", *["1.00 0.44 – 1.00"] * 3] in cells
     assert ["mean", "0.00", "0.50", "0.50", "0.50"] in cells
     for name in ("lowercase", "json"):
-        found = [line for line in cells if line[0] == name and len(line) == 11]
+        found = [line for line in cells if line[0] == name and len(line) == 12]
         assert [line[1] for line in found] == ["baseline", "instructed", "steered", "instructed+steered"]
         assert [line[2] for line in found] == ["–", "–", "mean_difference", "mean_difference"]
         assert {line[3] for line in found} == {"3"}

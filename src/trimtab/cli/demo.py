@@ -115,7 +115,7 @@ def show(demonstration: Demonstration, path: Path, output: Output) -> None:
     from trimtab.demo import summary
     from trimtab.report.page import sample_of
     from trimtab.report.plots import by_instruction
-    from trimtab.report.tables import caption_of, table_of
+    from trimtab.report.tables import caption_of, quality_caption, quality_table, table_of
 
     width = min(output.console.width, 100)
     output.print()
@@ -123,6 +123,10 @@ def show(demonstration: Demonstration, path: Path, output: Output) -> None:
     output.print()
     output.print(caption_of(demonstration.rows))
     output.print()
+    if (cost := quality_table(demonstration.rows)) is not None:
+        output.print(cost)
+        output.print(quality_caption(demonstration.rows))
+        output.print()
     output.print(textwrap.fill(summary(demonstration), width))
     for label, rows in by_instruction(demonstration.rows)[:_SAMPLES]:
         sample = sample_of(label, rows)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from trimtab.cli.models import EngineChoice, ModelOption, facts_of
+from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers, page_file
 from trimtab.cli.output import Output
 from trimtab.errors import TrimtabError
@@ -120,6 +120,7 @@ def command(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither look for answers nor keep them.")
     ] = False,
+    scorer: ScorerOption = None,
     max_new_tokens: MaxNewTokensOption = 256,
     seed: Annotated[int, typer.Option(min=0, help="Chooses questions, phrasings and prompts.")] = 0,
     batch_size: BatchSizeOption = None,
@@ -155,6 +156,7 @@ def command(
         else []
     )
     kept = _cache(cache, no_cache)
+    scoring = scorer_of(output, loading, scorer)
     judging = _judge(judge, judge_url, kept)
     steerings = matching.SteeringSet.load(steering, match=match) if steering else None
     if chosen is None and steerings is not None and suite in ("nano", "base"):
@@ -175,6 +177,7 @@ def command(
             strengths=factors,
             cache=kept,
             facts=nano.facts if asked.about_nano else facts_of(engine),
+            scorer=scoring,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
             progress=tell,
@@ -196,6 +199,7 @@ def command(
         else "none",
         "strengths": ", ".join(f"{strength:g}" for strength in evaluation.strengths) if steerings else "none",
         "answers": f"greedy, at most {max_new_tokens} tokens",
+        **({} if scoring is None else {"scorer": str(scoring.engine.identity)}),
         **({} if judge is None else {"judge": f"{judge} at {urlsplit(judge_url or '').netloc or 'OpenAI'}"}),
         "seed": str(seed),
     }
@@ -255,6 +259,8 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         constrained_table,
         instruction_table,
         overall_table,
+        quality_caption,
+        quality_table,
         suite_caption,
     )
 
@@ -265,6 +271,11 @@ def _show(output: Output, evaluation: Evaluation) -> None:
     held = constrained_table(evaluation.rows())
     if held is not None:
         output.print(held)
+        output.print()
+    rows = evaluation.rows()
+    if (cost := quality_table(rows)) is not None:
+        output.print(cost)
+        output.print(quality_caption(rows))
         output.print()
     output.print(overall_table(evaluation))
     output.print()

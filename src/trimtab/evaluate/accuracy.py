@@ -54,6 +54,8 @@ class Answer:
             "nll": rounded(self.response.nll),
             "repetition": rounded(self.response.repetition),
             "facts": rounded(self.response.facts),
+            "scorer_nll": rounded(self.response.scorer_nll),
+            "relevance": rounded(self.response.relevance),
             "taken": rounded(self.response.taken),
             "judged": rounded(self.response.judged),
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.evaluate.accuracy import Accuracy, Answer, accuracy_of
 from trimtab.measure import significance
-from trimtab.measure.rows import ALL_CONDITIONS, Condition, Row
+from trimtab.measure.rows import ALL_CONDITIONS, Condition, Row, compare_with_plain
 from trimtab.measure.significance import Paired
 from trimtab.measure.statistics import rounded
 
@@ -203,7 +203,7 @@ class Evaluation:
             "left_out": self.left_out,
             "strengths": list(self.strengths),
             "overall": [accuracy.to_dict() for accuracy in self.accuracies()],
-            "rows": [_row_dict(row) for row in self.rows()],
+            "rows": _row_dicts(self.rows()),
             "comparisons": [comparison.to_dict() for comparison in self.comparisons()],
             "settings": self.settings,
             "new_answers": self.new,
@@ -227,6 +227,19 @@ def _row(label: str, condition: Condition, found: Sequence[tuple[Answer, int]], 
         group=label,
         bounds=significance.share_interval([int(passed) for passed in strict]) if bootstrap else None,
     )
+
+
+def _row_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as JSON, the steered ones with how their quality compares with plain answers."""
+    of = {(row.label, row.condition): row for row in rows}
+    found = []
+    for row in rows:
+        plain = of.get((row.label, "baseline"))
+        document = _row_dict(row)
+        if plain is not None and "steered" in row.condition:
+            document |= compare_with_plain(row, plain, of.get((row.label, "instructed"))).to_dict()
+        found.append(document)
+    return found
 
 
 def _row_dict(row: Row) -> dict[str, Any]:

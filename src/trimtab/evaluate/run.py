@@ -16,6 +16,7 @@ from trimtab.evaluate.accuracy import Answer
 from trimtab.evaluate.cache import ContentCache, model_key
 from trimtab.evaluate.jobs import Job, Steerings, finding, jobs_of, matched
 from trimtab.evaluate.results import Evaluation
+from trimtab.evaluate.scoring import with_scores
 from trimtab.measure.quality import FactCheck, repetition
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import CONDITIONS, Condition
@@ -24,6 +25,7 @@ from trimtab.progress import Progress, Tell, part_of, shown
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.evaluate.suites import Suite
+    from trimtab.measure.scorer import Scorer
 
 SAVE_EVERY = 128
 """Answers between two savings: what a killed run loses at most. A full batch each, or batches run half empty."""
@@ -41,6 +43,7 @@ def evaluate_suite(
     strengths: Sequence[float] = (1.0,),
     cache: ContentCache | None = None,
     facts: FactCheck | None = None,
+    scorer: Scorer | None = None,
     max_new_tokens: int = 256,
     batch_size: int | None = None,
     save_every: int = SAVE_EVERY,
@@ -62,6 +65,7 @@ def evaluate_suite(
         cache: Where answers are looked for and kept; None keeps nothing. Never those of a steering that acts by a rule
             in Python: what code does is not known by its name.
         facts: Judges the truth of an answer to a query.
+        scorer: Another model, which scores the answers; None leaves it out.
         max_new_tokens: Longest answer, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         save_every: Answers between two savings.
@@ -96,6 +100,8 @@ def evaluate_suite(
             max(1, save_every),
             part_of(tell, f"answering {suite.name}"),
         )
+        if scorer is not None:
+            responses = with_scores(responses, scorer, cache or ContentCache(), tell)
     answers = [_answer(job, response, facts) for job, response in zip(jobs, responses, strict=True)]
     return Evaluation(
         suite=asked,

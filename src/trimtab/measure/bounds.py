@@ -48,6 +48,7 @@ class Departure:
     """One measure of quality that is out of its bounds.
 
     Attributes:
+        field: Which, as `Quality` calls it.
         measure: Which, in words.
         value: What it is.
         limit: What it might be at most, or at least.
@@ -55,6 +56,7 @@ class Departure:
             for shares.
     """
 
+    field: str
     measure: str
     value: float
     limit: float
@@ -160,7 +162,7 @@ def _departures(
     usual = max(one.repetition for one in known)
     most = usual * (1 + bounds.repetition) + bounds.repeated
     if quality.repetition > most:
-        yield Departure("repetition", quality.repetition, most, quality.repetition - most)
+        yield Departure("repetition", "repetition", quality.repetition, most, quality.repetition - most)
     for name, words in (
         ("perplexity", "perplexity"),
         ("scorer_perplexity", "perplexity under the scorer"),
@@ -170,21 +172,25 @@ def _departures(
         if value is not None and references:
             most = max(references) * (1 + bounds.perplexity)
             if value > most:
-                yield Departure(words, value, most, _log_ratio(value, most))
+                yield Departure(name, words, value, most, _log_ratio(value, most))
     if quality.relevance is not None and plain.relevance is not None:
         least = plain.relevance - bounds.relevance * abs(plain.relevance)
         if quality.relevance < least:
             # Nats per token: the logarithm of a ratio already.
-            yield Departure("relevance", quality.relevance, least, min(1.0, least - quality.relevance))
+            yield Departure(
+                "relevance", "relevance", quality.relevance, least, min(1.0, least - quality.relevance)
+            )
     if not any_length and quality.tokens is not None and plain.tokens:
         least, most = plain.tokens * (1 - bounds.length), plain.tokens * (1 + bounds.length)
         if not least <= quality.tokens <= most:
             limit = least if quality.tokens < least else most
-            yield Departure("length in tokens", quality.tokens, limit, _log_ratio(quality.tokens, limit))
+            yield Departure(
+                "tokens", "length in tokens", quality.tokens, limit, _log_ratio(quality.tokens, limit)
+            )
     if quality.facts is not None and plain.facts is not None:
         least = plain.facts - bounds.facts
         if quality.facts < least:
-            yield Departure("facts", quality.facts, least, least - quality.facts)
+            yield Departure("facts", "facts", quality.facts, least, least - quality.facts)
 
 
 def _log_ratio(value: float, limit: float) -> float:

@@ -17,6 +17,7 @@ from trimtab.measure.statistics import mean
 from trimtab.report.heatmap import SearchMap
 from trimtab.report.pages import render_template
 from trimtab.report.plots import BESIDE, COLOURS, by_instruction, followed_bars, quality_dots
+from trimtab.report.quality import quality_view
 from trimtab.report.suite import SuiteSection, section_of, suite_view
 from trimtab.report.svg import draw
 
@@ -88,6 +89,8 @@ def render(report: Report) -> str:
         ],
         means=mean_followed(rows),
         worse=worse_than_baseline(rows),
+        quality=quality_view(rows),
+        scored=any(row.quality.relevance is not None for row in rows),
         judged=any(row.quality.facts is not None for row in rows),
         taken=any(row.condition in CONSTRAINED for row in rows),
         colours={**COLOURS, "beside": BESIDE},

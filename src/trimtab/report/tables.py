@@ -14,6 +14,7 @@ from trimtab.measure.statistics import Interval, mean
 from trimtab.report.page import mean_followed, method_in_words, worse_than_baseline
 from trimtab.report.pages import format_perplexity, p_value
 from trimtab.report.plots import by_instruction
+from trimtab.report.quality import quality_view
 from trimtab.report.suite import remarks_on
 
 if TYPE_CHECKING:
@@ -113,6 +114,34 @@ def constrained_table(rows: Sequence[Row]) -> Table | None:
         cells.append(Text(_number(mean(row.quality.taken for row in rows if row.condition == condition))))
     table.add_row(Text("mean", "bold"), *cells)
     return table
+
+
+def quality_table(rows: Sequence[Row]) -> Table | None:
+    """The quality of steered answers beside plain ones, marked where it is out of bounds; None without both."""
+    view = quality_view(rows)
+    if view is None:
+        return None
+    table = _table("steered: what it costs")
+    for heading in view.headings:
+        table.add_column(heading.replace(" ", "\n"), justify="right")
+    for label, cells in (("plain", view.plain), *view.lines):
+        style = "dim" if label == "plain" else ""
+        table.add_row(
+            Text(label, style),
+            *(Text(f"▼{one.text}", "red") if one.out else Text(one.text, style) for one in cells),
+        )
+    return table
+
+
+def quality_caption(rows: Sequence[Row]) -> str:
+    """How to read the table of quality; empty where there is none."""
+    view = quality_view(rows)
+    if view is None:
+        return ""
+    text = "Beside plain answers"
+    if "relevance" in view.measures:
+        text += "; scorer perpl. and relevance (nats per token) are under another model"
+    return f"{text}. ▼ out of bounds: {view.outside} of {len(view.lines)}."
 
 
 def caption_of(rows: Sequence[Row]) -> str:
