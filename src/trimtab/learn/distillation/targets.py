@@ -11,8 +11,7 @@ with w = 1 at tokens where the teacher would rather have said something else tha
 2015; w = 1 is fine-tuning on verified samples: E. Zelikman et al., STaR, 2022.)
 
 Under a constraint, t is the teacher's distribution without the tokens that are forbidden at that place, renormalised.
-An answer that was drawn from it passes for that alone, and says little more: there w is small at all tokens. The loss
-at one token is
+An answer that was drawn from it passes for that alone, and says no more: there w is 0. The loss at one token is
 
     KL(q || s) = sum_i q_i (log q_i - log s_i)
 
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _LEAST = 1e-9  # a rest's mass below this is rounding
-_DRAWN = 0.4  # of the weight of an answer, where it says no more than the distribution it was drawn from
+_LEAK = 1e-3  # of the probability, that a free teacher gives to what is forbidden; below, nobody would say it
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,16 @@ class Targets:
         tokens: `[T, k]` int32, the likeliest tokens.
         log_probs: `[T, k]` float32, the logarithms of their probabilities.
         rest: `[T]` float32, the logarithm of the mass of all others.
+        leaks: `[M]` int64, the places at which the teacher, had it been free, would have said what its constraint
+            forbids, with a probability of at least a thousandth; None without a constraint.
+        may: `[M, W]` int32, one bit for each token: what may stand there (`engines.constraining`).
     """
 
     tokens: Tensor
     log_probs: Tensor
     rest: Tensor
+    leaks: Tensor | None = None
+    may: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -156,75 +160,84 @@ def teacher_targets(
         order: The places of those that are wanted, in the order in which they go through the model.
         at_once: How many go through it together.
         top: As in `Schedule`; all tokens are kept if the vocabulary is no larger.
-        answer_weight: As in `Schedule`, the weight w where the answer's token is also the teacher's first choice; of
-            answers that were drawn under a constraint, w is less than half of it at all tokens.
+        answer_weight: As in `Schedule`, the weight w where the answer's token is also the teacher's first choice.
         steering: Of a teacher that is steered.
     """
+    alike: dict[
+        tuple[object, ...], list[int]
+    ] = {}  # a student that is told expects what one that is not told does
+    for place in order:
+        one = lessons[place]
+        alike.setdefault((one.teacher, one.answer, one.constraint, one.drawn, one.ended), []).append(place)
+    different = [places[0] for places in alike.values()]
 
     def taught(count: int) -> dict[int, Targets]:
         found = {}
-        for start in range(0, len(order), count):
-            batch = order[start : start + count]
+        for start in range(0, len(different), count):
+            batch = different[start : start + count]
             several = [lessons[one] for one in batch]
-            answers = [one.answer for one in several]
-            rows = pad([one.teacher for one in several], answers, engine.device)
+            rows = pad([one.teacher for one in several], [one.answer for one in several], engine.device)
             steered: AbstractContextManager[object] = nullcontext()
             if steering is not None:
                 lengths = [len(one.teacher) for one in several]
                 steered = engine.steered([steering] * len(batch), lengths)
             with torch.inference_mode(), steered:
-                log_probs = held(engine, answer_log_probs(engine, rows), several)
-                wanted = mixed(log_probs, several, answer_weight)
-                best = wanted.topk(min(top, wanted.shape[-1]), dim=-1)
-                rest = (1 - best.values.sum(-1)).clamp(min=_LEAST).log()
-                kept = best.values.clamp(min=_LEAST).log()
-            parts = [len(answer) for answer in answers]
-            pieces = (torch.split(tensor.cpu(), parts) for tensor in (best.indices.int(), kept, rest))
-            for one, tokens, values, others in zip(batch, *pieces, strict=True):
-                found[one] = Targets(tokens, values, others)
+                whole = answer_log_probs(engine, rows)
+                parts = torch.split(whole, [len(one.answer) for one in several])
+                for one, lesson, free in zip(batch, several, parts, strict=True):
+                    found[one] = _expected(engine, lesson, free, top, answer_weight)
         return found
 
-    return at_once.fit(taught)
+    made = at_once.fit(taught)
+    return {place: made[places[0]] for places in alike.values() for place in places}
 
 
-def held(engine: TransformersEngine, log_probs: Tensor, lessons: Sequence[Lesson]) -> Tensor:
-    """Log-probabilities `[tokens, vocabulary]`, lesson after lesson, held to the constraint of each that has one.
+def _expected(
+    engine: TransformersEngine, lesson: Lesson, free: Tensor, top: int, answer_weight: float
+) -> Targets:
+    """What the student expects in a lesson, of the teacher's `[T, vocabulary]` log-probabilities."""
+    leaks = may = None
+    held = free
+    if lesson.constraint is not None:
+        from trimtab.engines.constraining import allowed, restrained, unpacked
 
-    What the constraint forbids at a token gets minus infinity, and the rest is renormalised.
-
-    Raises:
-        PromptError: An answer leaves its constraint.
-    """
-    if all(one.constraint is None for one in lessons):
-        return log_probs
-    from trimtab.engines.constraining import allowed, unpacked
-
-    parts = list(torch.split(log_probs, [len(one.answer) for one in lessons]))
-    for number, one in enumerate(lessons):
-        if one.constraint is not None:
-            packed = allowed(engine, one.constraint, one.answer).to(log_probs.device)
-            may = unpacked(packed, log_probs.shape[-1])
-            parts[number] = parts[number].masked_fill(~may, -torch.inf).log_softmax(-1)
-    return torch.cat(parts)
+        packed = allowed(engine, lesson.constraint, lesson.answer).to(free.device)
+        held = restrained(engine, lesson.constraint, free, packed)
+        forbidden = free.exp().masked_fill(unpacked(packed, free.shape[-1]), 0.0).sum(-1)
+        leaks = (forbidden >= _LEAK).nonzero()[:, 0]
+        leaks, may = leaks.cpu(), packed[leaks].cpu()
+    wanted = mixed(held, [lesson], answer_weight)
+    best = wanted.topk(min(top, wanted.shape[-1]), dim=-1)
+    rest = (1 - best.values.sum(-1)).clamp(min=_LEAST).log()
+    kept = best.values.clamp(min=_LEAST).log()
+    return Targets(best.indices.int().cpu(), kept.cpu(), rest.cpu(), leaks, may)
 
 
 def mixed(log_probs: Tensor, lessons: Sequence[Lesson], weight: float) -> Tensor:
     """The target distributions q from the teacher's, both `[tokens, vocabulary]`, lesson after lesson.
 
-    The end token of an answer is left to the teacher, as several tokens may stand for it.
+    An answer that was drawn from its distribution under a constraint says no more than that. The end token of an answer
+    is left to the teacher, as several tokens may stand for it.
     """
     device = log_probs.device
     said = torch.tensor([token for one in lessons for token in one.answer], device=device)
     weights = torch.where(log_probs.argmax(-1) == said, weight, 1.0)
-    drawn = torch.tensor([one.drawn for one in lessons for _ in one.answer])
-    weights = weights.masked_fill(drawn.to(device), weight * _DRAWN)
-    ends = [one.ended and place == len(one.answer) - 1 for one in lessons for place in range(len(one.answer))]
-    weights = weights.masked_fill(torch.tensor(ends).to(device), 0.0)[:, None]
+    left = [
+        one.drawn or (one.ended and place == len(one.answer) - 1)
+        for one in lessons
+        for place in range(len(one.answer))
+    ]
+    weights = weights.masked_fill(torch.tensor(left).to(device), 0.0)[:, None]
     return (log_probs.exp() * (1 - weights)).scatter_add(-1, said[:, None], weights)
 
 
-def divergence(log_probs: Tensor, targets: Sequence[Targets]) -> Tensor:
-    """KL(q || student) in nats, a scalar: the sum over all tokens of a batch, of which `log_probs` has one row each."""
+def divergence(log_probs: Tensor, targets: Sequence[Targets], leak_weight: float = 1.0) -> Tensor:
+    """KL(q || student) in nats, a scalar: the sum over all tokens of a batch, of which `log_probs` has one row each.
+
+    Under a constraint it is the sum of two: how the student says what may stand, and how much it says what may not,
+    `-log(1 - m)` with its probability `m`. A greedy answer of a hundred tokens fails by one of them, so the second part
+    may be given more weight.
+    """
     device = log_probs.device
     tokens = torch.cat([one.tokens for one in targets]).to(device, torch.long)
     teacher = torch.cat([one.log_probs for one in targets]).to(device)
@@ -232,4 +245,22 @@ def divergence(log_probs: Tensor, targets: Sequence[Targets]) -> Tensor:
     student = log_probs.gather(-1, tokens)
     # Where the kept tokens are (nearly) all, the logarithm of what is left has no useful gradient.
     left = (1 - student.exp().sum(-1)).clamp(min=_LEAST).log()
-    return (teacher.exp() * (teacher - student)).sum() + (rest.exp() * (rest - left)).sum()
+    total = (teacher.exp() * (teacher - student)).sum() + (rest.exp() * (rest - left)).sum()
+    if leak_weight > 1:
+        total = total + (leak_weight - 1) * leak(log_probs, targets)
+    return total
+
+
+def leak(log_probs: Tensor, targets: Sequence[Targets]) -> Tensor:
+    """`-log(1 - m)` in nats, a scalar: the sum over the places of a batch at which something likely is forbidden."""
+    from trimtab.engines.constraining import unpacked
+
+    total = log_probs.new_zeros(())
+    first = 0
+    for one in targets:
+        if one.leaks is not None and one.may is not None and len(one.leaks):
+            rows = log_probs[first + one.leaks.to(log_probs.device)]
+            may = unpacked(one.may.to(log_probs.device), log_probs.shape[-1])
+            total = total - rows.masked_fill(~may, -torch.inf).logsumexp(-1).sum()
+        first += len(one.tokens)
+    return total

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from trimtab.constraint import Constraint
@@ -88,6 +88,8 @@ class Teaching:
         if self.teacher in ("told", "steered"):
             return None
         found = constraint_of(self.instructions, query)
+        if found is not None:
+            found = replace(found, other_case=True)
         return None if self.teacher == "rewritten" and self._cannot_hold(found) else found
 
     def answer(self, given: Generation, query: str, other: Instruction | None = None) -> Answer | None:

@@ -182,9 +182,9 @@ class Course:
             part = batch[start : start + at_once]
             rows = self._rows_of(part)
             with self.edits.on(self.engine.decoder_blocks, generated=rows.generated):
+                said = answer_log_probs(self.engine, rows)
                 share = (
-                    divergence(answer_log_probs(self.engine, rows), [self.targets[one] for one in part])
-                    / tokens
+                    divergence(said, [self.targets[one] for one in part], self.schedule.leak_weight) / tokens
                 )
                 share.backward()  # type: ignore[no-untyped-call]
             loss += share.item()

@@ -1,0 +1,85 @@
+"""What a student says that a constraint forbids, and how much that counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from trimtab.constraint import Constraint
+from trimtab.engines.chat import prompt_ids
+from trimtab.engines.constraining import allowed, unpacked
+from trimtab.learn.distillation.lessons import Lesson
+from trimtab.learn.distillation.targets import (
+    AtOnce,
+    answer_log_probs,
+    divergence,
+    leak,
+    pad,
+    teacher_targets,
+)
+
+SMALL = Constraint.regex(r"(?s)[^\p{Lu}\p{Lt}]*")
+
+
+@pytest.fixture(scope="module")
+def nano(engines: Any) -> Any:
+    return engines("nano")
+
+
+@pytest.fixture(scope="module")
+def lessons(nano: Any) -> list[Lesson]:
+    found = []
+    for query in ("Where is Coldbrook?", "What does a baker need?"):
+        [answer] = nano.generate([query], constraints=SMALL, max_new_tokens=20)
+        plain = tuple(prompt_ids(nano.tokenizer, query))
+        told = tuple(prompt_ids(nano.tokenizer, f"{query} Use only lowercase letters."))
+        found += [
+            Lesson(kind, student, plain, answer.token_ids, False, SMALL, True)
+            for kind, student in (("plain", plain), ("instructed", told))
+        ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def targets(nano: Any, lessons: list[Lesson]) -> Any:
+    return teacher_targets(nano, lessons, range(len(lessons)), AtOnce(4), top=10_000, answer_weight=0.5)
+
+
+def said(nano: Any, lesson: Lesson) -> torch.Tensor:
+    with torch.no_grad():
+        return answer_log_probs(nano, pad([lesson.student], [lesson.answer], nano.device))
+
+
+def test_a_student_that_is_the_plain_model_has_nothing_to_learn_but_what_not_to_say(
+    nano: Any, lessons: list[Lesson], targets: Any
+) -> None:
+    log_probs = said(nano, lessons[0])
+    leaked = float(leak(log_probs, [targets[0]]))
+    assert leaked > 0.1  # it would have begun with a capital letter
+    assert float(divergence(log_probs, [targets[0]])) == pytest.approx(leaked, rel=0.02)
+    assert float(divergence(log_probs, [targets[0]], 3.0)) == pytest.approx(3 * leaked, rel=0.02)
+
+
+def test_a_student_that_never_says_it_leaks_nothing(nano: Any, lessons: list[Lesson], targets: Any) -> None:
+    may = unpacked(allowed(nano, SMALL, lessons[0].answer), nano.matchers.width)
+    obedient = said(nano, lessons[0]).masked_fill(~may, -30.0).log_softmax(-1)
+    assert float(leak(obedient, [targets[0]])) == pytest.approx(0, abs=1e-4)
+    assert float(divergence(obedient, [targets[0]], 3.0)) == pytest.approx(0, abs=0.02)
+
+
+def test_lessons_of_one_answer_expect_the_same_which_is_found_once(
+    nano: Any, lessons: list[Lesson], targets: Any
+) -> None:
+    assert targets[0] is targets[1]
+    assert targets[2] is targets[3]
+    assert targets[0] is not targets[2]
+    assert divergence(said(nano, lessons[1]), [targets[1]]) > 0  # of a prompt that says it, said otherwise
+
+
+def test_without_a_constraint_nothing_leaks(nano: Any, lessons: list[Lesson]) -> None:
+    free = Lesson("plain", lessons[0].student, lessons[0].teacher, lessons[0].answer)
+    [target] = teacher_targets(nano, [free], [0], AtOnce(1), top=16, answer_weight=0.5).values()
+    assert target.leaks is None
+    assert float(leak(said(nano, free), [target])) == 0
