@@ -445,11 +445,11 @@ def test_the_defaults_that_help_shows_are_those_of_a_distillation(run: Callable[
     def default(name: str) -> str:
         return str(shown[name].__metadata__[0].show_default)
 
-    open_ones = {"edits": 5, "width": 256, "tokens": 40.0}
+    open_ones = {"edits": 5, "tokens": 40.0}
     far, near = (Schedule().fitted(**open_ones, near=near) for near in (False, True))
     assert default("steps") == f"{far.steps}, or {near.steps}"
     function = inspect.signature(distill).parameters
     assert default("form") == function["form"].default
     assert int(default("phrasings")) == function["phrasings"].default
-    least = Schedule().fitted(edits=5, width=256, tokens=1e6, near=False).batch_size
+    least = Schedule().fitted(edits=5, tokens=1e6, near=False).batch_size
     assert f"({least} to {far.batch_size})" in str(shown["batch_size"].__metadata__[0].help)

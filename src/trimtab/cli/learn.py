@@ -104,7 +104,8 @@ def command(
         ),
     ] = None,
     gate_rate: Annotated[
-        float | None, typer.Option(help="distill: learning rate of the gates.", show_default="by the width")
+        float | None,
+        typer.Option(help="distill: learning rate of the gates.", show_default="a fifth of --rate"),
     ] = None,
     phrasings: Annotated[
         int | None,

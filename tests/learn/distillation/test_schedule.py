@@ -13,20 +13,19 @@ from trimtab.prompts import default_queries
 
 
 def fitted(schedule: Schedule | None = None, **given: Any) -> Any:
-    settings: dict[str, Any] = {"edits": 5, "width": 256, "tokens": 40.0, "near": False}
+    settings: dict[str, Any] = {"edits": 5, "tokens": 40.0, "near": False}
     return (schedule or Schedule()).fitted(**{**settings, **given})
 
 
 def test_what_fits_the_model_on_which_the_rule_was_found() -> None:
     pace = fitted()
     assert (pace.steps, pace.batch_size, pace.rate) == (100, 16, 0.03)
-    assert pace.gate_rate == pytest.approx(0.003)
+    assert pace.gate_rate == pytest.approx(0.006)
 
 
-def test_many_edits_move_less_each_and_a_wide_model_s_gates_too() -> None:
+def test_many_edits_move_less_each() -> None:
     assert fitted(edits=20).rate == pytest.approx(0.015)
     assert fitted(edits=1).rate == 0.03
-    assert fitted(width=4096).gate_rate == pytest.approx(fitted().gate_rate / 16)
 
 
 def test_lessons_that_are_near_the_model_s_own_words_take_fewer_steps_and_long_ones_smaller_batches() -> None:

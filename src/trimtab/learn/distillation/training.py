@@ -77,7 +77,6 @@ class Course:
         self.edits.load_state_dict(beginning)
         self.pace = self.schedule.fitted(
             edits=self.edits.size,
-            width=self.engine.identity.width,
             tokens=sum(len(one.answer) for one in self.lessons) / len(self.lessons),
             near=all(one.is_near for one in self.lessons),
         )
