@@ -81,7 +81,7 @@ class Bench:
             found = None if steering is None else {instruction: steering}
             conditions = ALL_CONDITIONS if self.settings.constrained else CONDITIONS
             answers = self._answers(instruction.label, suite, found, conditions)
-            told_of = ("seconds", "refused", "method", "settings", "measurements")
+            told_of = ("seconds", "refused", "teacher", "teachers", "method", "settings", "measurements")
             return {
                 "learned": {key: told[key] for key in told_of if key in told},
                 "edits": 0 if steering is None else len(steering.edits),

@@ -41,6 +41,7 @@ def figures_of(measured: Mapping[str, Any]) -> dict[str, Any]:
         "family": instruction.type.family,
         "seconds": measured["learned"]["seconds"],
         "refused": measured["learned"].get("refused"),
+        "teacher": measured["learned"].get("teacher"),
         "edits": measured["edits"],
         "conditions": conditions,
     }

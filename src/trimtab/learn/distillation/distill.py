@@ -118,8 +118,6 @@ def distill(
             fails by itself.
         teacher: Where the answers to learn from come from; see `teachers`. Chosen by what each gives on a few
             validation queries by default. `steered` without a `start` learns from another teacher first.
-        teacher: Where the answers to learn from come from; see `teachers`. Chosen by what each gives on a few
-            validation queries by default. `steered` without a `start` learns from another teacher first.
         schedule: Steps, rates and batch size.
         phrasings: In how many wordings every query is answered.
         instructed: Lessons whose prompt holds the instruction already, for each plain one.
