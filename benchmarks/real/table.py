@@ -49,18 +49,23 @@ def markdown(result: Mapping[str, Any]) -> str:
     measures = [name for name in QUALITY if overall.get(name) is not None]
     head = [
         "instruction",
+        "teacher",
         *(CONDITIONS[name] for name in conditions),
         *(HEADINGS[name] for name in measures),
         "min.",
     ]
-    lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
+    lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
     for one in result["instructions"]:
         steered = one["conditions"].get("steered", {"against_plain": {}})["against_plain"]
-        cells = [f"`{one['instruction']}`", *(_share(one["conditions"].get(name)) for name in conditions)]
+        cells = [
+            f"`{one['instruction']}`",
+            one["teacher"] or "-",
+            *(_share(one["conditions"].get(name)) for name in conditions),
+        ]
         cells += [_quality(name, steered.get(name)) for name in measures]
         lines.append(_line([*cells, _minutes(one["seconds"])]))
     for which in ("mean", "worst"):
-        cells = [which, *(f"{summary['conditions'][name]['followed'][which]:.2f}" for name in conditions)]
+        cells = [which, "", *(f"{summary['conditions'][name]['followed'][which]:.2f}" for name in conditions)]
         cells += [_quality(name, overall[name][which]) for name in measures]
         lines.append(_line([*cells, _minutes(summary["seconds"][which])]))
     return "\n".join([*lines, "", _caption(result, measures)])
@@ -105,6 +110,7 @@ def _caption(result: Mapping[str, Any], measures: Sequence[str]) -> str:
         quality.append(f"share of {settings['facts']} closed-book questions answered rightly (`facts`)")
     if quality:
         said.append(f"Right of that, *steered* against plain: {'; '.join(quality)}.")
+    said.append("`teacher`: where its lessons came from, as `trimtab learn` chose.")
     said.append("`min.`: minutes that `trimtab learn` took, all of it." + _options(settings["learn"]))
     said += [
         f"`{one['instruction']}` could not be learned, and is in no mean of steered ones: {one['refused']}."

@@ -209,7 +209,7 @@ def test_learning_that_breaks_ends_the_measurement(tmp_path: Path) -> None:
 def test_the_table_goes_into_its_place(folder: Path, tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     table = markdown(result)
-    assert table.startswith("| instruction | plain | told | **steered** | told + steered |")
+    assert table.startswith("| instruction | teacher | plain | told | **steered** | told + steered |")
     assert "| `no_commas` | " in table
     assert "It was given `--pairs 12" in table
     page = tmp_path / "page.md"
