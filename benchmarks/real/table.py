@@ -57,11 +57,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
     for one in result["instructions"]:
         steered = one["conditions"].get("steered", {"against_plain": {}})["against_plain"]
-        cells = [
-            f"`{one['instruction']}`",
-            one["teacher"] or "-",
-            *(_share(one["conditions"].get(name)) for name in conditions),
-        ]
+        shares = [_share(one["conditions"].get(name)) for name in conditions]
+        cells = [f"`{one['instruction']}`", one["teacher"] or "-", *shares]
         cells += [_quality(name, steered.get(name)) for name in measures]
         lines.append(_line([*cells, _minutes(one["seconds"])]))
     for which in ("mean", "worst"):
