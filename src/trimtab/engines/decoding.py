@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trimtab.engines.attention import quick_attention
 from trimtab.engines.constraining import Held
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
@@ -239,7 +240,8 @@ class Writer:
         new_tokens: int,
         held: Held | None,
     ) -> Any:
-        with torch.inference_mode(), steered:
+        quick = quick_attention(self._device)
+        with torch.inference_mode(), steered, quick:
             return self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,
