@@ -164,6 +164,9 @@ def distill(
             max_new_tokens=max_new_tokens,
             gradient_checkpointing=gradient_checkpointing,
             checkpoint=None if checkpoint is None else Path(checkpoint) / "first",
+            bounds=bounds,
+            facts=facts,
+            scorer=scorer,
             progress=progress,
             seed=seed,
         )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trimtab.steering.steering import Steering
 
 _AT_ONCE = 16  # lessons that go through the teacher together
-_SEARCH = 20_000  # tokens of plain answers among which queries that tempt are looked for
+_BRIEF, _SEARCH = 64, 64  # where plain answers have more tokens, fewer queries are searched for those that tempt
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Finding:
         queries = list(learning)
         if pool and choice is not None:
             usual = sum(choice.plain_lengths) / len(choice.plain_lengths)
-            some = pool[: round(_SEARCH / max(1.0, usual))]
+            some = pool if usual <= _BRIEF else pool[:_SEARCH]
             answered = partial(
                 verdicts, self.engine, wanted=self.instructions, max_new_tokens=limit, ranks=self.ranks
             )

@@ -16,17 +16,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trimtab import instructions
 from trimtab.engines import as_engine
 from trimtab.engines.chat import prompt_ids
 from trimtab.engines.ranks import Ranks
 from trimtab.errors import ModelError, SteeringError
-from trimtab.learn.distillation.lessons import Lesson, gather
+from trimtab.learn.distillation.material import Finding
 from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.targets import AtOnce, Targets, teacher_targets
-from trimtab.learn.distillation.teachers import end_token
+from trimtab.learn.distillation.teachers import Teacher, check_teacher, end_token
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
 from trimtab.progress import Progress, prefixed, shown
@@ -35,7 +35,6 @@ from trimtab.steering.edits import Edit
 if TYPE_CHECKING:
     from trimtab.engines.base import Model
     from trimtab.instructions import Instruction
-    from trimtab.prompts.queries import Split
     from trimtab.steering.steering import Steering
 
 _NEVER = math.log(1e-9)  # of a token that is not to come
@@ -51,22 +50,24 @@ def relearn(
     validation: Sequence[str],
     instruction: Instruction | str,
     *,
+    teacher: Teacher | None = None,
     schedule: Schedule | None = None,
-    max_new_tokens: int = 192,
+    max_new_tokens: int | None = None,
     progress: Progress = False,
     seed: int = 0,
 ) -> Steering:
     """Train the edits of a moved steering on the answers of the model it was made on.
 
     Args:
-        source: The model it was made on, which follows the instruction when told to.
+        source: The model it was made on, which teaches.
         target: The model it was moved to; it must be a `TransformersEngine`, as gradients pass through it.
         steering: The moved steering (`transferring.move`).
         queries: Base queries to learn on.
         validation: Other queries, to end the training by.
         instruction: What shall be followed.
+        teacher: How the source model is brought to follow; see `teachers`. Chosen by what each way gives by default.
         schedule: Steps, rates and batch size; 60 steps by default.
-        max_new_tokens: Longest answer, in tokens.
+        max_new_tokens: Longest answer, in tokens; as of `distill` by default.
         progress: See `trimtab.progress.Progress`.
         seed: Chooses wordings, samples and the order of lessons.
 
@@ -75,18 +76,23 @@ def relearn(
 
     Raises:
         ModelError: An engine cannot give gradients, or the tokenizers differ.
-        PromptError: The source follows the instruction too seldom to learn from.
-        SteeringError: The steering is not for the target, or has no edits or a `when`.
+        PromptError: The source follows the instruction too seldom to learn from, with any teacher.
+        SteeringError: The steering is not for the target, or has no edits or a `when`; or there is no such teacher.
     """
-    teacher, student = trainable_engine(as_engine(source)), trainable_engine(as_engine(target))
+    check_teacher(teacher)
+    if teacher == "steered":
+        raise SteeringError(
+            "relearning has no steered teacher, as the model that teaches is not the one that is steered"
+        )
+    teaching, student = trainable_engine(as_engine(source)), trainable_engine(as_engine(target))
     steering.check_model(student.identity)
     if not steering.edits or steering.whens:
         raise SteeringError(
             f"the steering '{steering.name}' has no edits to learn anew, or does not always act"
         )
-    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+    if teaching.tokenizer.get_vocab() != student.tokenizer.get_vocab():
         raise ModelError(
-            f"{teacher.identity.id} and {student.identity.id} have different tokenizers, so that one cannot be taught "
+            f"{teaching.identity.id} and {student.identity.id} have different tokenizers, so that one cannot be taught "
             "by the other's tokens; fit the strength alone, or use a linear map"
         )
     wanted = instructions.resolve(instruction)
@@ -94,43 +100,45 @@ def relearn(
     with shown(progress) as tell:
         tell = prefixed(tell, wanted.label)
 
-        def gathered(asked: Sequence[str], split: Split, least: int) -> list[Lesson]:
-            """The teacher's answers, each with the student's own prompt for the bare query."""
-            options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "least": least, "seed": seed}
-            found = gather(teacher, asked, [wanted], split, tell=tell, **options)
-            prompts = {
-                tuple(prompt_ids(teacher.tokenizer, query)): tuple(prompt_ids(student.tokenizer, query))
-                for query in asked
-            }
-            return [dataclasses.replace(one, student=prompts[one.student]) for one in found.lessons]
-
-        lessons, held_out = gathered(queries, "learning", 8), gathered(validation, "validation", 0)
+        material = Finding(
+            teaching, [wanted], Ranks(), seed, tell, teacher, max_new_tokens=max_new_tokens
+        ).find(queries, validation, phrasings=1, instructed=0.0, others=(), other=0.0)
+        prompts = {
+            tuple(prompt_ids(teaching.tokenizer, query)): tuple(prompt_ids(student.tokenizer, query))
+            for query in (*queries, *validation)
+        }
+        lessons, held_out = (
+            [dataclasses.replace(one, student=prompts[one.student]) for one in found.lessons]
+            for found in (material.lessons, material.examples)
+        )
         everything = [*lessons, *held_out]
         targets = teacher_targets(
-            teacher,
+            teaching,
             everything,
             sorted(range(len(everything)), key=lambda one: len(everything[one].answer)),
             AtOnce(_TOGETHER),
             top=schedule.top,
             answer_weight=schedule.answer_weight,
         )
-        if end_token(teacher) != end_token(student):
-            for one in targets.values():
-                _end_with(one, end_token(student))
-        scales = [scales_of(engine, queries) for engine in (teacher, student)]
+        if end_token(teaching) != end_token(student):
+            for place, one in targets.items():
+                if everything[place].ended:
+                    _end_with(one, end_token(student))
+        scales = [scales_of(engine, queries) for engine in (teaching, student)]
         edits = TrainableEdits.of(_in_proportion(steering, *scales), scales[1])
         course = Course(student, edits, lessons, held_out, schedule, Ranks(), targets=targets)
         course.run(tell)
     learned = {
         "queries": len(queries),
         "lessons": len(lessons),
+        "lessons_from": material.teacher,
         "schedule": dataclasses.asdict(course.pace.settled),
     }
     record = dataclasses.replace(
         steering.record,
         settings={
             **steering.record.settings,
-            "relearned": {"teacher": teacher.identity.to_dict(), **learned},
+            "relearned": {"teacher": teaching.identity.to_dict(), **learned},
         },
         measurements={},
     )
