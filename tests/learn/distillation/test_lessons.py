@@ -15,6 +15,7 @@ from trimtab.errors import PromptError, SteeringError
 from trimtab.learn.distillation.learnable import check_learnable, companions
 from trimtab.learn.distillation.lesson_files import kept_lessons
 from trimtab.learn.distillation.lessons import Lessons, gather
+from trimtab.learn.distillation.teachers import end_token
 
 NO_COMMAS = instructions.get("no_commas")
 NO_WELL = instructions.get("exclude", word="well")
@@ -40,7 +41,7 @@ def test_a_lesson_is_the_answer_to_the_instructed_prompt_given_to_the_bare_one()
         assert len(lesson.student) < len(lesson.teacher)
         said = text(engine, lesson.teacher).split(query)[1]
         assert any(phrasing in said for phrasing in NO_COMMAS.phrasings("learning"))
-        assert lesson.answer == (*engine.tokenizer("quite so")["input_ids"], 2)  # and the end
+        assert lesson.answer == (*engine.tokenizer("quite so")["input_ids"], end_token(engine))
 
 
 def test_answers_that_fail_or_are_cut_off_are_not_learned_from() -> None:

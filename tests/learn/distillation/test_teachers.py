@@ -17,7 +17,7 @@ from trimtab.errors import SteeringError
 from trimtab.instructions import InstructionType, Phrasings
 from trimtab.learn.distillation.lessons import Lesson, Lessons, TooFewAnswersError, gather
 from trimtab.learn.distillation.targets import AtOnce, answer_log_probs, mixed, pad, teacher_targets
-from trimtab.learn.distillation.teachers import TEACHERS, Teaching
+from trimtab.learn.distillation.teachers import TEACHERS, Teaching, end_token
 
 NO_COMMAS = instructions.get("no_commas")
 CLOSED = InstructionType(
@@ -59,9 +59,7 @@ def test_a_constrained_teacher_is_not_told_and_its_student_expects_what_it_may_s
         assert replace(one.constraint, other_case=False) == NO_COMMAS.constraint()
         assert one.constraint.other_case
         assert one.drawn
-        assert text(engine, one.teacher).rstrip() in QUERIES or any(
-            q in text(engine, one.teacher) for q in QUERIES
-        )
+        assert any(query in text(engine, one.teacher) for query in QUERIES)
     plain = [one for one in found.lessons if one.kind == "plain"]
     assert len(plain) == len(QUERIES)
     assert all(one.student == one.teacher for one in plain)
@@ -135,7 +133,7 @@ def test_of_an_answer_that_was_cut_off_the_beginning_is_learned_where_that_is_ri
     [cut] = [one for one in found.lessons if not one.ended]
     assert found.cut == 1
     assert text(engine, cut.answer) == "well and"
-    assert cut.answer[-1] != 2
+    assert cut.answer[-1] != end_token(engine)
     found = lessons(engine, "told", instructions.get("words", at_least=1))
     assert all(one.ended for one in found.lessons)
     assert found.passed == len(QUERIES) - 1

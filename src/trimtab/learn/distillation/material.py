@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from trimtab.steering.steering import Steering
 
 _AT_ONCE = 16  # lessons that go through the teacher together
-_BRIEF, _SEARCH = 64, 64  # where plain answers have more tokens, fewer queries are searched for those that tempt
+_BRIEF, _SEARCH = (
+    64,
+    64,
+)  # where plain answers have more tokens, fewer queries are searched for those that tempt
 
 
 @dataclass(frozen=True)
