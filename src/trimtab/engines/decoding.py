@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -147,8 +147,12 @@ class Writer:
         edits: Sequence[Sequence[Edit]],
         settings: Settings,
         held: Held | None = None,
+        told: Callable[[int], None] | None = None,
     ) -> list[list[Written]]:
-        """The responses to each prompt of a batch, given as token ids; `held` has one row for each response."""
+        """The responses to each prompt of a batch, given as token ids; `held` has one row for each response.
+
+        `told` is told how many tokens of each there are, now and then.
+        """
         ids, mask = left_padded(prompts, self._tokens.pad, self._device)
         width, per_prompt = ids.shape[1], settings.num_return_sequences
         limit = settings.max_new_tokens
@@ -175,6 +179,8 @@ class Writer:
         ids, mask = out.sequences, mask.repeat_interleave(per_prompt, dim=0)
         settings = Settings(**{**vars(settings), "num_return_sequences": 1})
         while ids.shape[1] - width < limit:
+            if told is not None:
+                told(ids.shape[1] - width)
             going = [place for place, row in enumerate(alive) if not self._tokens.cut(texts[row]).finished]
             if not going:
                 break

@@ -6,6 +6,7 @@ import inspect
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,7 @@ from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.ends import end_tokens
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
-from trimtab.progress import Progress
+from trimtab.progress import Progress, Tell, shown
 from trimtab.steering.blocks import find_decoder_blocks
 from trimtab.steering.held import rows_of
 from trimtab.steering.hooks import Steered
@@ -33,6 +34,8 @@ from trimtab.steering.weights import weights_digest
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
     from trimtab.steering.steering import Steering
+
+_WRITING = "writing"
 
 
 class TransformersEngine(Engine):
@@ -181,14 +184,19 @@ class TransformersEngine(Engine):
         edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
         writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
         random = Randomness(seed, self._devices)
+        results: dict[int, list[Generation]] = {}
 
-        def run(batch: list[int]) -> list[list[Generation]]:
+        def run(batch: list[int], tell: Tell) -> list[list[Generation]]:
+            def told(tokens: int) -> None:
+                tell(_WRITING, len(results), len(rows), f"token {tokens} of {max_new_tokens}")
+
             with self._lock, random():
                 written = writer.write(
                     [rows[row] for row in batch],
                     [edits[row] for row in batch],
                     settings,
                     held(self.matchers, [starts[row] for row in batch], num_return_sequences),
+                    told,
                 )
             return [
                 [
@@ -205,9 +213,10 @@ class TransformersEngine(Engine):
             return settings.rows_per_prompt * (kept + tokens * self._activation_bytes)
 
         batches = self._batches([len(row) for row in rows], batch_size, row_bytes)
-        results: dict[int, list[Generation]] = {}
-        for batch, responses in run_batches(batches, run, progress=progress, stage="writing"):
-            results.update(zip(batch, responses, strict=True))
+        with shown(progress) as tell:
+            writing = partial(run, tell=tell)
+            for batch, responses in run_batches(batches, writing, progress=tell, stage=_WRITING):
+                results.update(zip(batch, responses, strict=True))
         return [response for row in range(len(rows)) for response in results[row]]
 
     def stream(

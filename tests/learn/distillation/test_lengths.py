@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from trimtab.engines.base import Generation
 from trimtab.learn.distillation.lengths import (
+    FIRST_LIMIT,
     USUAL_LIMIT,
     before_loop,
     differ,
@@ -26,7 +27,7 @@ def answers(finished: int, cut: int) -> list[Generation]:
 def test_the_limit_is_longer_only_where_that_lets_most_answers_end() -> None:
     assert limit_for(answers(16, 0)) == limit_for(answers(12, 4)) == USUAL_LIMIT
     assert limit_for(answers(11, 5)) == limit_for(answers(8, 8)) == 2 * USUAL_LIMIT
-    assert limit_for(answers(7, 9)) == limit_for(answers(0, 16)) == USUAL_LIMIT
+    assert limit_for(answers(7, 9)) == limit_for(answers(0, 16)) == FIRST_LIMIT
 
 
 def test_an_answer_ends_where_it_begins_to_go_round_in_circles() -> None:

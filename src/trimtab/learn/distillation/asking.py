@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.ranks import Ranks
+from trimtab.progress import Tell, silent
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
@@ -23,7 +24,12 @@ class Asking:
         engine: The model.
         max_new_tokens: Longest answer, in tokens.
         ranks: The processes that share the work; all call alike, and all get every answer.
+
+    Attributes:
+        tell: Told how far it is.
     """
+
+    tell: Tell = staticmethod(silent)
 
     def __init__(self, engine: TransformersEngine, max_new_tokens: int, ranks: Ranks | None = None) -> None:
         self.engine = engine
@@ -86,4 +92,6 @@ class Asking:
     ) -> list[Generation]:
         if any(one is not None for one in held):
             settings["constraints"] = held
+        if self.tell is not silent:
+            settings["progress"] = self.tell
         return self.engine.generate(prompts, max_new_tokens=self.max_new_tokens, **settings)

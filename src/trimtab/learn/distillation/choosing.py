@@ -19,7 +19,7 @@ import torch
 
 from trimtab.errors import SteeringError
 from trimtab.learn.distillation.asking import Asking
-from trimtab.learn.distillation.lengths import USUAL_LIMIT, limit_for, told_length
+from trimtab.learn.distillation.lengths import FIRST_LIMIT, limit_for, told_length
 from trimtab.learn.distillation.lessons import Lesson, Task, taught, told
 from trimtab.learn.distillation.targets import AtOnce, answer_log_probs, divergence, pad, teacher_targets
 from trimtab.learn.distillation.teachers import Answer, Teacher, Teaching
@@ -27,13 +27,14 @@ from trimtab.measure.bounds import about_length
 from trimtab.measure.quality import negative_log_likelihoods, repetition
 from trimtab.measure.responses import follows
 from trimtab.measure.statistics import mean, rounded
-from trimtab.progress import Tell, silent
+from trimtab.progress import Tell, part_of, silent
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Generation, Prompt
     from trimtab.instructions import Instruction
     from trimtab.steering.steering import Steering
 
+_STAGE = "choosing the teacher"
 _SAMPLE = 16  # queries that teachers are tried on
 _WELL = 0.75  # a sound told model that passes so often stays the teacher
 _HALF = 0.5  # of its answers have to pass for a teacher to be sound
@@ -142,15 +143,14 @@ def choose(
         SteeringError: The teacher that is to be taken cannot teach this.
     """
     sample = list(queries[:_SAMPLE])
-    tell("choosing the teacher", 0)
+    tell(_STAGE, 0)
+    asking.tell = part_of(tell, _STAGE)
     if not limited:
-        asking.lengthen(USUAL_LIMIT)
+        asking.lengthen(FIRST_LIMIT)
+        asking.lengthen(limit_for(asking.greedily(sample)))
     rng = random.Random(f"{seed}/validation/lessons")  # the wordings that the validation lessons begin with
     said = [told(rng, Task.of(query), instructions, "validation") for query in queries]
     answers = asking.greedily([*sample, *said])
-    if not limited:
-        asking.lengthen(limit_for(answers[: len(sample)]))
-        answers = asking.greedily([*sample, *said])
     count = len(sample)
     trying = _Trying(asking, tuple(instructions), sample, said[:count], answers[:count])
 

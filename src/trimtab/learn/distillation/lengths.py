@@ -15,23 +15,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trimtab.engines.base import Generation
 
+FIRST_LIMIT = 128
+"""Tokens of the first answers, which say how long a model's answers are."""
+
 USUAL_LIMIT = 192
 """Tokens of an answer, where most of a model's plain answers are shorter."""
 
 _ENOUGH = 0.75  # share of plain answers that shall come to their end within the limit
-_HALF = 0.5  # of which fewer do not, a limit twice as long does not help
+_HALF = 0.5  # of which fewer do not, a longer limit does not help
 _FAR = 0.25  # lengths that differ so much from plain ones, on average, are mended
 _LOOP = 16  # tokens that have stood in an answer before, one after the other: it goes round in circles
 
 
 def limit_for(plain: Sequence[Generation]) -> int:
-    """The longest answer in tokens, by plain answers of at most `USUAL_LIMIT`.
+    """The longest answer in tokens, by plain answers of at most `FIRST_LIMIT`.
 
-    Twice as long where half of them end within it but not three quarters, as then most of the others will; where fewer
-    end, the model does not come to an end by itself, and longer answers only take longer.
+    The usual one where three quarters of them end; twice as long where half of them do, as then most of the others
+    will; where fewer end, the model does not come to an end by itself, and longer answers only take longer.
     """
     ended = sum(one.finished for one in plain) / len(plain)
-    return 2 * USUAL_LIMIT if _HALF <= ended < _ENOUGH else USUAL_LIMIT
+    if ended < _HALF:
+        return FIRST_LIMIT
+    return USUAL_LIMIT if ended >= _ENOUGH else 2 * USUAL_LIMIT
 
 
 def before_loop(tokens: Sequence[int]) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ from trimtab.learn.distillation.asking import Asking
 from trimtab.learn.distillation.lengths import differ, matched
 from trimtab.learn.distillation.teachers import EXPECT_WHEN_TOLD, Answer, Teacher, Teaching
 from trimtab.measure.bounds import about_length
-from trimtab.progress import Tell, silent
+from trimtab.progress import Tell, part_of, silent
 from trimtab.prompts.pairs import PromptPair
 from trimtab.prompts.queries import Split
 
@@ -209,6 +209,7 @@ def gather(
         open_tasks = [place for place in range(len(tasks)) if place not in found]
         if not open_tasks or (not patient and len(found) >= _MOST * len(tasks)):
             break
+        asking.tell = part_of(tell, stage, len(found), len(tasks))
         answered = gathering.round([tasks[place] for place in open_tasks], number, temperature)
         found |= {place: [one] for place, one in zip(open_tasks, answered, strict=True) if one is not None}
         if number == 0:
