@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiny_gguf import tiny_gguf
 
 from trimtab.vllm.server.launch import Launch
 from trimtab.vllm.settings import SteeringSettings
@@ -65,3 +67,24 @@ def test_a_mistake_is_one_line(run: Callable[..., Any], started: list[Launch]) -
     assert (result.exit_code, started) == (2, [])
     assert result.stderr.startswith("error: --api-server-count must be 1")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_gguf_file_is_served_from_a_folder(
+    run: Callable[..., Any], started: list[Launch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path / "cache"))
+    file = tiny_gguf(tmp_path / "tiny.gguf")
+    assert run("serve", file).exit_code == 0
+    assert run("serve", tmp_path, "--gguf-file", file.name, "--", "--dtype", "bfloat16").exit_code == 0
+    for launched, dtype in zip(started, ("float32", "bfloat16"), strict=True):
+        given = dict(itertools.pairwise(launched.command))
+        folder = Path(given["--model"])
+        assert folder.name == given["--served-model-name"] == "tiny.gguf"
+        assert json.loads((folder / "config.json").read_text())["dtype"] == dtype
+
+
+def test_template_options_reach_identity_and_requests(run: Callable[..., Any], started: list[Launch]) -> None:
+    assert run("serve", "nano", "--template-options", '{"message": 1}').exit_code == 0
+    given = dict(itertools.pairwise(started[0].command))
+    assert json.loads(given["--default-chat-template-kwargs"]) == {"message": 1}
+    assert json.loads(given["--additional-config"])["trimtab"]["template_options"] == {"message": 1}

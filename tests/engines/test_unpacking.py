@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,32 @@ def test_a_file_becomes_a_folder_with_the_same_model_once(
     assert [path.name for path in Path(source.place).parent.iterdir() if path.name != "lock"] == ["tiny.gguf"]
 
 
-def test_what_is_on_the_hub_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"owner/name/file.gguf is a GGUF file on the Hub"):
-        unpacking.unpacked(source_of("owner/name/file.gguf"))
+def test_it_is_known_as_the_file_is(tmp_path: Path) -> None:
+    file = tiny_gguf(tmp_path / "tiny.gguf")
+    ours, theirs = load(file, device="cpu"), load(unpacking.unpacked(source_of(file)).place, device="cpu")
+    assert theirs.identity == ours.identity
+    assert theirs.identity.weights == ours.identity.weights
+
+
+def test_one_of_the_hub_is_called_as_there(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--someone--model" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    found = unpacking.unpacked(source_of(tiny_gguf(snapshot / "tiny.gguf")))
+    assert found.model_id == source_of(found.place).model_id == "someone/model/tiny.gguf"
+
+
+def test_the_folder_says_where_answers_end(tmp_path: Path) -> None:
+    """A server that reads it knows neither tokenizer nor template when it looks for an end."""
+    found = unpacking.unpacked(source_of(tiny_gguf(tmp_path / "tiny.gguf")))
+    settings = json.loads((Path(found.place) / "generation_config.json").read_text())
+    assert settings["eos_token_id"] == [3, 2]
+
+
+def test_there_is_one_for_each_dtype(tmp_path: Path) -> None:
+    source = source_of(tiny_gguf(tmp_path / "tiny.gguf"))
+    found = [unpacking.unpacked(source, dtype).place for dtype in (torch.float32, "bfloat16")]
+    kinds = [json.loads((Path(place) / "config.json").read_text())["dtype"] for place in found]
+    assert kinds == ["float32", "bfloat16"]
 
 
 def test_a_cache_that_cannot_be_is_named(tmp_path: Path, cache: Path) -> None:

@@ -13,8 +13,6 @@ from benchmarks.serving.server import Server, running
 from tests.on_vllm import cases
 
 import trimtab
-from trimtab.engines.names import source_of
-from trimtab.engines.unpacking import unpacked
 from trimtab.steering.steering import Steering
 
 TOKENS = 12
@@ -24,8 +22,7 @@ NAME = "smollm2"
 
 @pytest.fixture(scope="module")
 def engine(smollm2_file: Path) -> Any:
-    """What vLLM serves: weights that were unpacked to bfloat16, here in float32."""
-    return trimtab.load(unpacked(source_of("smollm2")).place, device="cpu", dtype="float32")
+    return trimtab.load("smollm2", device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")

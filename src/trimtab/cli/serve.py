@@ -52,6 +52,12 @@ def command(
     table_dtype: Annotated[
         TableDtype, typer.Option(help="Of the tables of steerings; auto is the model's.")
     ] = "auto",
+    gguf_file: Annotated[
+        str | None,
+        typer.Option(
+            "--gguf-file", metavar="FILE", help="The GGUF file in the model's folder, or on the Hub."
+        ),
+    ] = None,
     template_options: Annotated[
         str | None,
         typer.Option(
@@ -86,6 +92,7 @@ def command(
         table_dtype=table_dtype,
         template_options=template_options_of(template_options),
         upload=upload,
+        gguf_file=gguf_file,
         options=options or [],
     )
     output = Output(quiet=quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from trimtab.steering.identity import folder_id
 
 _NANO = {"nano": "nano-instruct", "nano-instruct": "nano-instruct", "nano-base": "nano-base"}
 _GGUF = ".gguf"
+SOURCE_FILE = "trimtab-source.json"
+"""In a folder that was made of a GGUF file: what that is called, and its revision."""
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -125,7 +128,7 @@ def _source(name: str | Path) -> tuple[str, str]:
             raise ModelError(
                 f"the folder {text} holds no config.json; give the folder of a transformers model"
             )
-        return str(folder), folder_id(folder.resolve())
+        return str(folder), _made_of(folder) or folder_id(folder.resolve())
     if folder.exists():
         raise ModelError(
             f"{text} is a file; give the folder of a transformers model, or a file in GGUF (.gguf)"
@@ -133,6 +136,14 @@ def _source(name: str | Path) -> tuple[str, str]:
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(text):
         raise ModelError(f"there is no folder {text}; give an existing one, a model of the Hub, or nano")
     return text, text
+
+
+def _made_of(folder: Path) -> str | None:
+    try:
+        found = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return str(found["id"]) if isinstance(found, dict) and "id" in found else None
 
 
 def revision_of(source: Source, asked: str | None) -> str | None:

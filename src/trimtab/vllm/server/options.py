@@ -27,6 +27,7 @@ _READ = (
     "--host",
     "--kv-cache-memory-bytes",
     "--port",
+    "--revision",
     "--served-model-name",
     "--uds",
 )
