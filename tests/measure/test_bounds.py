@@ -61,6 +61,13 @@ def test_what_an_instruction_costs_by_itself_is_allowed() -> None:
     assert [one.measure for one in found] == ["relevance", "length in tokens"]
 
 
+def test_what_an_instruction_adds_may_be_as_long_as_it_is() -> None:
+    longer = replace(PLAIN, tokens=150.0)
+    assert not within(longer, PLAIN)
+    assert within(longer, PLAIN, following=longer)
+    assert not within(longer, PLAIN, following=replace(PLAIN, tokens=50.0))
+
+
 def test_plain_answers_may_be_the_worse_ones() -> None:
     assert within(PLAIN, PLAIN, following=Quality(1.5, 0.0, None))
 

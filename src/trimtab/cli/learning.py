@@ -208,10 +208,10 @@ def trials_table(distilled: Distilled) -> Table:
 
 
 def quality_in_words(trial: Trial) -> str:
-    """Whether the answers of a set of edits are within the bounds of quality, or what is not."""
+    """Whether the answers of a set of edits are within the bounds of quality, or which measures are not."""
     if trial.comparison is None:
         return "-"
-    return ", ".join(str(one) for one in trial.comparison.departures) or "within bounds"
+    return ", ".join(one.measure for one in trial.comparison.departures) or "within bounds"
 
 
 def distillation(distilled: Distilled) -> dict[str, Any]:

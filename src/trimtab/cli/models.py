@@ -225,18 +225,8 @@ def scorer_of(output: Output, loading: Loading, name: str | None) -> Scorer | No
     from trimtab.measure.scorer import Scorer
 
     source_of(name)  # before the work that is to be scored
-    return Scorer(name, load=lambda model: _fast(loading.device).open(output, model))
-
-
-def _fast(device: str | None) -> Loading:
-    """How a model is loaded that only has to be quick: in bfloat16 on a processor on which that is faster."""
-    import torch
-
-    from trimtab.engines.precision import fast_dtype
-
-    if device not in (None, "cpu") or (device is None and torch.accelerator.is_available()):
-        return Loading(device=device)
-    return Loading(device=device, dtype=str(fast_dtype()))
+    own = Loading(device=loading.device)
+    return Scorer(name, load=lambda model: own.open(output, model))
 
 
 def template_options_of(text: str | None) -> dict[str, Any] | None:

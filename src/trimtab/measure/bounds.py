@@ -1,9 +1,9 @@
 """The bounds of quality: how much worse than plain answers steered ones may be, and by how much they leave them.
 
 What follows an instruction at the price of the text is worth nothing. Every bound is set against *plain*, the answers
-to the same queries without instruction and steering. Perplexity and repetition may also be what the instruction costs
-by itself, where that is known: those of answers that follow it without steering (`following`), such as what edits were
-learned from. Few answers are JSON by themselves, and those that are read less usual than plain text.
+to the same queries without instruction and steering. Perplexity, repetition and greater length may also be what the
+instruction costs by itself, where that is known: those of answers that follow it without steering (`following`), such
+as what edits were learned from. Few answers are JSON by themselves, and those that are read less usual than plain text.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def compare(
         quality: That of the answers.
         plain: That of plain answers to the same queries.
         bounds: How much worse they may be; the defaults when None.
-        following: That of answers which follow the instruction without steering: perplexity and repetition may be
-            as theirs.
+        following: That of answers which follow the instruction without steering: perplexity, repetition and greater
+            length may be as theirs.
         any_length: Whether answers may be of any length, as for an instruction about length (:func:`about_length`).
     """
     found = _departures(quality, plain, bounds or Bounds(), following, any_length=any_length)
@@ -181,7 +181,9 @@ def _departures(
                 "relevance", "relevance", quality.relevance, least, min(1.0, least - quality.relevance)
             )
     if not any_length and quality.tokens is not None and plain.tokens:
-        least, most = plain.tokens * (1 - bounds.length), plain.tokens * (1 + bounds.length)
+        # What an instruction adds is its own, as the braces of JSON are; that told answers are short is no reason.
+        longest = max(one.tokens or 0.0 for one in known)
+        least, most = plain.tokens * (1 - bounds.length), longest * (1 + bounds.length)
         if not least <= quality.tokens <= most:
             limit = least if quality.tokens < least else most
             yield Departure(
