@@ -14,6 +14,7 @@ from trimtab.demo.plan import Plan, default_instructions, plan_for
 from trimtab.errors import TrimtabError
 from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.measure.rows import CONDITIONS
+from trimtab.measure.scorer import Scorer
 from trimtab.prompts.queries import Drawn
 from trimtab.steering.steering import Record, Steering
 
@@ -279,3 +280,15 @@ def test_a_model_that_gives_gradients_is_distilled_and_compared(tmp_path: Path) 
     path = demo.save(result, tmp_path)
     assert "mean difference" in check(path.read_text(encoding="utf-8")).words
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "steerings", "vectors"]
+
+
+def test_a_scorer_scores_the_answers_to_the_test_questions(tmp_path: Path) -> None:
+    plan = Plan(CHOSEN[:1], pairs=4, validation=2, test=2)
+    result = demo.run(FakeEngine(), plan, scorer=Scorer(FakeEngine()))
+    assert {row.quality.relevance for row in result.rows} == {0.0}
+    assert {"scorer_perplexity", "relevance"} <= set(result.to_dict()["rows"][0]["quality"])
+    measured = result.learned[0].steering.record.measurements["test"]
+    assert measured["steered"]["against_plain"]["scorer_perplexity"] > 1
+    page = demo.save(result, tmp_path).read_text()
+    assert "<dt>scorer</dt><dd>fake" in page
+    assert "<b>relevance</b>" in page

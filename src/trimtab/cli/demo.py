@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from trimtab.cli.models import EngineChoice, ModelOption, facts_of
+from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import BatchSizeOption, FileOption
 from trimtab.cli.output import Output
 
@@ -60,6 +60,7 @@ def command(
             show_default="by model",
         ),
     ] = None,
+    scorer: ScorerOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses questions and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,
     *,
@@ -80,6 +81,7 @@ def command(
     chosen = None if instructions is None else resolve_all(instructions)
     pages.check_installed()
     demo.prepare_folder(out)
+    scoring = scorer_of(output, loading, scorer)
     output.note(f"loading {model}")
     engine = loading.open(output, model)
     if loading.engine == "vllm":
@@ -101,7 +103,7 @@ def command(
     )
     loaded = time.perf_counter() - start
     with output.progress() as tell:
-        demonstration = demo.run(engine, plan, facts=facts_of(engine), progress=tell)
+        demonstration = demo.run(engine, plan, facts=facts_of(engine), scorer=scoring, progress=tell)
     demonstration.seconds = {"load": loaded, **demonstration.seconds}
     with demonstration.timed("report"):
         path = demo.save(demonstration, out)

@@ -54,6 +54,7 @@ class Demonstration:
         beside: What the vectors measured on it where they stand beside distilled steerings.
         not_distilled: Why an instruction could not be distilled, by label; it is steered by the mean difference.
         seconds: Where the time went, by kind of step.
+        scorer: Which other model scored the answers; None for none.
     """
 
     model: ModelIdentity
@@ -63,6 +64,7 @@ class Demonstration:
     beside: Evaluation | None = None
     not_distilled: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    scorer: ModelIdentity | None = None
 
     @property
     def rows(self) -> list[Row]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.evaluate.results import Evaluation
     from trimtab.instructions import Instruction
+    from trimtab.measure.scorer import Scorer
     from trimtab.steering.steering import Steering
 
 
@@ -39,6 +40,7 @@ def run(
     plan: Plan,
     *,
     facts: FactCheck | None = None,
+    scorer: Scorer | None = None,
     queries: Drawn | None = None,
     progress: Progress = False,
 ) -> Demonstration:
@@ -48,6 +50,7 @@ def run(
         model: An engine, or a model of transformers and its tokenizer.
         plan: What to do.
         facts: Judges the truth of a response to a query; None leaves facts out.
+        scorer: Another model, which scores the answers to the test queries; None leaves it out.
         queries: To learn from, to choose on and to measure on; None draws the model's default queries as planned.
         progress: See `trimtab.progress.Progress`.
 
@@ -86,7 +89,7 @@ def run(
         for instruction in plan.instructions:
             _learn(engine, instruction, found, drawn, unsteered, facts, tell, own_queries=queries is not None)
         with found.timed("test"):
-            _measure(engine, found, drawn.test, facts, tell)
+            _measure(engine, found, drawn.test, facts, scorer, tell)
     return found
 
 
@@ -117,6 +120,7 @@ def _learn(
                     if plan.training_steps is None
                     else learn.Schedule(steps=plan.training_steps),
                     max_new_tokens=plan.max_new_tokens,
+                    facts=facts,
                     progress=tell,
                     seed=plan.seed,
                 ).steering
@@ -158,7 +162,12 @@ def _learn(
 
 
 def _measure(
-    engine: Engine, found: Demonstration, test: Sequence[str], facts: FactCheck | None, tell: Tell
+    engine: Engine,
+    found: Demonstration,
+    test: Sequence[str],
+    facts: FactCheck | None,
+    scorer: Scorer | None,
+    tell: Tell,
 ) -> None:
     """Measures what was learned on the test queries, and notes it in the records of the steerings."""
     plan = found.plan
@@ -172,12 +181,14 @@ def _measure(
             steerings,
             cache=cache,
             facts=facts,
+            scorer=scorer,
             max_new_tokens=plan.max_new_tokens,
             batch_size=plan.batch_size,
             progress=tell,
             **options,
         )
 
+    found.scorer = None if scorer is None else scorer.engine.identity
     found.evaluation = evaluated({one.instruction: one.steering for one in found.learned})
     vectors = {one.instruction: one.vector for one in found.learned if one.vector is not None}
     if vectors:

@@ -71,6 +71,7 @@ def make_report(
             **_how(demonstration),
             "chosen on": f"{plan.validation} validation questions, with validation phrasings",
             "measured on": f"{plan.test} test questions, with test phrasings",
+            **({} if demonstration.scorer is None else {"scorer": str(demonstration.scorer)}),
             "answers": f"greedy, at most {plan.max_new_tokens} tokens",
             "seed": str(plan.seed),
             **reports.made(created),
