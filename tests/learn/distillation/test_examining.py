@@ -96,6 +96,9 @@ def test_what_is_within_the_bounds_comes_first_then_what_follows_best() -> None:
     assert max([gentle, looping, worse], key=lambda one: one.merit) is gentle
     # Out of bounds, a little more of what is asked for is not worth much more of a loop.
     assert max([looping, worse], key=lambda one: one.merit) is worse
+    # A hair out of bounds is chance, and costs no more than that.
+    assert max([gentle, trial(0.8, 0.1, repetition=0.14)], key=lambda one: one.merit).followed == 0.8
+    assert max([gentle, trial(0.605, 0.1, repetition=0.14)], key=lambda one: one.merit) is gentle
     assert max([gentle, trial(0.7, 0.9)], key=lambda one: one.merit).followed == 0.7
     assert max([gentle, trial(0.6, 0.2)], key=lambda one: one.merit).held_out == 0.2
     assert Trial(Size((0,)), (), 0.5, None).merit > Trial(Size((0,)), (), 0.6, None).merit

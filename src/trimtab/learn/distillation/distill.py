@@ -36,7 +36,7 @@ from trimtab import instructions, prompts
 from trimtab.engines import as_engine
 from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError, SteeringError
-from trimtab.learn.distillation.distilled import Distilled, Trial, made_steering, name_of
+from trimtab.learn.distillation.distilled import SLACK, Distilled, Trial, made_steering, name_of
 from trimtab.learn.distillation.examining import Examination
 from trimtab.learn.distillation.learnable import check_learnable, companions
 from trimtab.learn.distillation.lessons import Task
@@ -60,8 +60,8 @@ if TYPE_CHECKING:
     from trimtab.steering.edits import Edit, TokenScope
     from trimtab.steering.record import ModelIdentity
 
-# A set of edits is large enough if it follows at most so much less often than the instructed model (of the usual 24
-# validation queries, one less), and is out of the bounds of quality by at most so much.
+# A set of edits is large enough if it follows at most so much less often than the instructed model: of the usual 24
+# validation queries, one.
 _TOLERANCE = 0.05
 _VALIDATION = 24
 _HELD_OUT = 0.2  # of prompt pairs, where none are given to validate with
@@ -259,7 +259,7 @@ def distill(
             )
             trials.append(trial)
             enough = material.enough - _TOLERANCE
-            if trial.followed is None or (trial.followed >= enough and trial.excess <= _TOLERANCE):
+            if trial.followed is None or (trial.followed >= enough and trial.excess <= SLACK):
                 break
     best = max(range(len(trials)), key=lambda one: trials[one].merit)
     steering = made_steering(

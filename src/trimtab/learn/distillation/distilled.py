@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from trimtab.steering.edits import Edit
     from trimtab.steering.record import ModelIdentity
 
+SLACK = 0.05
+"""So far out of the bounds of quality counts as within them: on some 24 answers, that is chance."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -52,10 +55,9 @@ class Trial:
     def merit(self) -> tuple[bool, float, float]:
         """The better the greater: within the bounds of quality or not, how often it follows, how low its loss is.
 
-        Out of bounds, what it follows counts less by how far it is out.
+        What it follows counts less by how far it is out of bounds.
         """
-        is_within = self.comparison is None or self.comparison.within
-        return is_within, (self.followed or 0.0) - self.excess, -(self.held_out or 0.0)
+        return self.excess <= SLACK, (self.followed or 0.0) - self.excess, -(self.held_out or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """The trial as JSON, without its history."""
