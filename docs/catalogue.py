@@ -8,6 +8,7 @@ from pathlib import Path
 from trimtab import instructions
 from trimtab.instructions import InstructionType
 
+ABILITIES = ("constraint", "exact", "rewrite", "prefix_closed")
 PAGE = Path(__file__).parent / "instructions.md"
 
 
@@ -24,16 +25,30 @@ def table(kinds: list[InstructionType]) -> str:
     return "\n".join(rows)
 
 
+def abilities(kinds: list[InstructionType]) -> str:
+    """Which types have a constraint, an exact one, a rewriting and checks that hold for beginnings."""
+    rows = [
+        "| instruction | constraint | `exact` | `rewrite` | `prefix_closed` |",
+        "|---|---|---|---|---|",
+    ]
+    for kind in kinds:
+        marks = ("yes" if name in kind.abilities else "" for name in ABILITIES)
+        rows.append(f"| `{kind.name}` | {' | '.join(marks)} |")
+    return "\n".join(rows)
+
+
 def render(page: str) -> str:
-    """The page with the table between its markers written anew."""
+    """The page with the tables between their markers written anew."""
     built_in = [kind for kind in instructions.catalogue() if kind.family != "custom" and kind.source is None]
     built_in.sort(key=lambda kind: (kind.ifeval_id is None, kind.family, kind.name))
-    return re.sub(
-        r"(<!-- catalogue -->).*?(<!-- end -->)",
-        lambda match: f"{match[1]}\n\n{table(built_in)}\n\n{match[2]}",
-        page,
-        flags=re.DOTALL,
-    )
+    for marker, written in (("catalogue", table(built_in)), ("abilities", abilities(built_in))):
+        page = re.sub(
+            rf"(<!-- {marker} -->).*?(<!-- end -->)",
+            lambda match, written=written: f"{match[1]}\n\n{written}\n\n{match[2]}",  # type: ignore[misc]
+            page,
+            flags=re.DOTALL,
+        )
+    return page
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ goes to vLLM's structured outputs. Here it is only text: engines hold rows to it
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,13 @@ class Constraint:
         return cls("lark", grammar, exact)
 
     @classmethod
-    def terminal(cls, *expressions: str, definitions: Sequence[str] = (), exact: bool = False) -> Constraint:
+    def terminal(
+        cls,
+        *expressions: str,
+        definitions: Sequence[str] = (),
+        exact: bool = False,
+        other_case: bool = False,
+    ) -> Constraint:
         """What every one of some expressions matches, from its first to its last character.
 
         Expressions are what Lark allows in a terminal: patterns between slashes, names of other terminals, and these
@@ -71,9 +78,10 @@ class Constraint:
             expressions: Each on one line.
             definitions: The other terminals, as lines such as `STRING: /"[^"]*"/`.
             exact: As in `Constraint`.
+            other_case: As in `Constraint`.
         """
         met = expressions[0] if len(expressions) == 1 else " & ".join(f"({each})" for each in expressions)
-        return cls("lark", "\n".join([f"{_ONE_TERMINAL}{met}", *definitions]), exact)
+        return cls("lark", "\n".join([f"{_ONE_TERMINAL}{met}", *definitions]), exact, other_case)
 
     @property
     def _parts(self) -> tuple[str, list[str]] | None:
@@ -92,6 +100,41 @@ class Constraint:
         """
         return intersection([self, Constraint.regex(f"(?s:.{{0,{characters}}})", exact=True)])
 
+    def admits(self, text: str) -> bool:
+        """Whether a text is one of those that match, from its first to its last character.
+
+        Raises:
+            InstructionError: The constraint cannot be compiled, or there is no llguidance to do it.
+        """
+        matcher, encoded = self._matcher(), list(text.encode())
+        return bool(matcher.try_consume_tokens(encoded) == len(encoded) and matcher.is_accepting())
+
+    @property
+    def possible(self) -> bool:
+        """Whether it admits anything at all.
+
+        Raises:
+            InstructionError: As `admits`.
+        """
+        matcher = self._matcher()
+        # Where nothing can stand, the end token is what the mask shows.
+        return bool(matcher.is_accepting() or any(matcher.compute_bitmask()[:32]))
+
+    def _matcher(self) -> Any:
+        """An `llguidance.LLMatcher` over bytes."""
+        try:
+            from llguidance import LLMatcher
+        except ImportError:
+            raise InstructionError(
+                "constraints take the package llguidance: pip install 'trimtab[constraints]'"
+            ) from None
+        matcher = LLMatcher(_bytes(), self.grammar, log_level=0, limits=limits())
+        if matcher.is_error():
+            raise InstructionError(
+                f"this constraint ({self.kind}) cannot be used: {matcher.get_error():.300}"
+            )
+        return matcher
+
     @property
     def grammar(self) -> str:
         """The same as a Lark grammar of llguidance."""
@@ -101,6 +144,35 @@ class Constraint:
             return f"start: %json {json.dumps(_spaced(json.loads(self.text)))}"
         # A terminal, not a pattern in the rule: only terminals may be put together by & and ~.
         return _ONE_TERMINAL + lark_pattern(self.text)
+
+
+class _Bytes:
+    """A vocabulary of every byte and an end, as llguidance asks for one."""
+
+    tokens = (*(bytes([value]) for value in range(256)), b"<end>")
+    eos_token_id, bos_token_id = 256, None
+    special_token_ids = (256,)
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        return list(text.encode() if isinstance(text, str) else text)
+
+
+def limits() -> Any:
+    """How much work llguidance may put into a grammar and into a place of an answer (`LLParserLimits`).
+
+    More than it allows by default: several constraints that are met can take some tenths of a second at their first
+    places, and next to nothing later.
+    """
+    from llguidance import LLParserLimits
+
+    return LLParserLimits(initial_lexer_fuel=10_000_000, step_lexer_fuel=10_000_000)
+
+
+@functools.cache
+def _bytes() -> Any:
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Bytes()))
 
 
 def _spaced(schema: Any) -> Any:
@@ -143,4 +215,5 @@ def intersection(constraints: Sequence[Constraint]) -> Constraint | None:
         *(expression for expression, _ in known),
         definitions=definitions,
         exact=all(one.exact for one in different),
+        other_case=any(one.other_case for one in different),
     )

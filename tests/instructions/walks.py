@@ -6,7 +6,7 @@ import functools
 import random
 from typing import Any
 
-from trimtab.constraint import Constraint
+from trimtab.constraint import Constraint, limits
 
 PIECES = (
     " the", "The", " is", " rocket", "Rocket", " moon", "moon", " star", " a", "A", " I", " of water", " and",
@@ -14,7 +14,8 @@ PIECES = (
     "\n* ", "\n- ", "* ", "- ", "**", "*", " *", "***", "\n***\n", "******", "\n******\n", "---", '"', '", "', '": "',
     '{"', '"}', "}", "[", "]", " [", "[name]", "<<", ">>", "<<Title>>", "Section", "Section 1", "\nSection 2", "P.S.",
     "\nP.S. ", "p.s.", "NASA", " AND", "```json\n", "\n```", "My answer is yes.", "however", "However", "however, ",
-    "\n\nhowever", "Any other questions?", " any other questions?", "What is NASA?", " world", " words", " end", "é",
+    "\n\nhowever", "Any other questions?", " any other questions?", "What is NASA?",
+    " reef", " wonder", " 2,300 kilometers", " that is all", " world", " words", " end", "é",
     "É", "ﬁ", "ß", "\u2028", "\u00a0", "\x1c", "\x0b", "\r\n", "ſ", "ı", "İ", "ǅ", "²", "\u0301", "日本", "Привет",
 )  # fmt: skip
 
@@ -46,16 +47,9 @@ def matcher(constraint: Constraint) -> Any:
     """A matcher at the start of an answer."""
     from llguidance import LLMatcher
 
-    made = LLMatcher(vocabulary(), constraint.grammar, log_level=0)
+    made = LLMatcher(vocabulary(), constraint.grammar, log_level=0, limits=limits())
     assert not made.is_error(), made.get_error()
     return made
-
-
-def admits(constraint: Constraint, text: str) -> bool:
-    """Whether a text is one of those that match, from its first to its last character."""
-    made = matcher(constraint)
-    encoded = list(text.encode())
-    return bool(made.try_consume_tokens(encoded) == len(encoded) and made.is_accepting())
 
 
 def walk(constraint: Constraint, seed: int, length: int = 60) -> str | None:

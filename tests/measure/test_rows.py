@@ -9,7 +9,7 @@ from tests.evaluate.fakes import ANSWER, FakeEngine, steering
 
 from trimtab import instructions
 from trimtab.engines.base import Generation
-from trimtab.measure.responses import constraint_of, respond, respond_baseline
+from trimtab.measure.responses import respond, respond_baseline
 from trimtab.measure.rows import (
     ALL_CONDITIONS,
     CONDITIONS,
@@ -56,16 +56,6 @@ def test_an_instruction_without_a_constraint_has_only_the_free_conditions() -> N
         FakeEngine(), instructions.get("language", language="de"), steering(), QUERIES, constrained=True
     )
     assert [row.condition for row in rows] == list(CONDITIONS)
-
-
-def test_what_holds_an_answer_to_several_instructions_is_what_all_admit() -> None:
-    no_commas, language = instructions.get("no_commas"), instructions.get("language", language="de")
-    both = constraint_of([LOWERCASE, no_commas], QUERIES[0])
-    assert both is not None
-    assert both.kind == "lark"
-    assert constraint_of([LOWERCASE], QUERIES[0]) == LOWERCASE.constraint()
-    assert constraint_of([LOWERCASE, language], QUERIES[0]) is None
-    assert constraint_of([LOWERCASE, instructions.get("json")], QUERIES[0]) is None
 
 
 def test_only_instructed_prompts_say_the_instruction_in_test_phrasings() -> None:

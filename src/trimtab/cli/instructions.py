@@ -48,6 +48,7 @@ def describe(kind: InstructionType, *, phrasings: bool = False) -> dict[str, Any
         "parameters": [_parameter(parameter) for parameter in kind.parameters],
         "conflicts": sorted(kind.conflicts),
         "example": kind.example,
+        "abilities": list(kind.abilities),
     }
     if phrasings:
         data["phrasings"] = {
@@ -93,6 +94,8 @@ def _card(kind: InstructionType) -> RenderableType:
         parts += [Text("\nParameters", style="bold"), _parameters(kind)]
     if kind.example or not any(parameter.required for parameter in kind.parameters):
         parts += [Text("\nExample", style="bold"), *_example(kind)]
+    if kind.abilities:
+        parts += [Text("\nBeside its check", style="bold"), *_abilities(kind)]
     for case, phrasings in kind.cases.items():
         parts.append(Text(f"\nPhrasings, {case.replace('_', ' ')}" if case else "\nPhrasings", style="bold"))
         for split in SPLITS:
@@ -102,6 +105,19 @@ def _card(kind: InstructionType) -> RenderableType:
         parts.append(Text("\nCannot go with", style="bold"))
         parts += [Text(f"  {other}: {kind.clash_with(other)}") for other in sorted(kind.conflicts)]
     return Panel(Group(*parts), title=Text(kind.name, style="bold cyan"), title_align="left")
+
+
+def _abilities(kind: InstructionType) -> list[RenderableType]:
+    has = kind.abilities
+    lines = []
+    if "constraint" in has:
+        sure = "all that it admits passes" if "exact" in has else "not all that it admits passes"
+        lines.append(f"  constraint: decoding can be held to it (trimtab generate --constrain); {sure}")
+    if "rewrite" in has:
+        lines.append("  rewrite: a program can change an answer so that it passes")
+    if "prefix_closed" in has:
+        lines.append("  prefix_closed: an answer that was cut off can be judged by what there is of it")
+    return [Text(line) for line in lines]
 
 
 def _parameters(kind: InstructionType) -> Table:

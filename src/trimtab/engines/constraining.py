@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from trimtab.constraint import Constraint
+from trimtab.constraint import Constraint, limits
 from trimtab.engines.casing import OtherCase
 from trimtab.engines.vocabulary import readable_vocabulary
 from trimtab.errors import InstructionError, ModelError, PromptError
@@ -85,7 +85,7 @@ class Matchers:
     def _compile(self, constraint: Constraint) -> Any:
         from llguidance import LLMatcher
 
-        matcher = LLMatcher(self._vocabulary, constraint.grammar, log_level=0)
+        matcher = LLMatcher(self._vocabulary, constraint.grammar, log_level=0, limits=limits())
         if matcher.is_error():
             raise InstructionError(
                 f"this constraint ({constraint.kind}) cannot be used: {matcher.get_error():.300}"

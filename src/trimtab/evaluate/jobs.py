@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SteeringError, TrimtabError
-from trimtab.measure.responses import constraint_of
+from trimtab.instructions.together import constraint_of
 from trimtab.measure.rows import CONSTRAINED, Condition
 from trimtab.steering.collection import SteeringSet
 from trimtab.steering.steering import Steering

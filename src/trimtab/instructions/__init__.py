@@ -11,6 +11,7 @@ from trimtab.instructions.files import load_file
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.registry import catalogue, from_dict, get, get_type, instruction, names
 from trimtab.instructions.spelling import parse_instructions, resolve, resolve_all
+from trimtab.instructions.together import constraint_of
 
 # isort: split
 from trimtab.instructions import (
@@ -42,6 +43,7 @@ __all__ = [
     "Phrasings",
     "Split",
     "catalogue",
+    "constraint_of",
     "from_dict",
     "get",
     "get_type",

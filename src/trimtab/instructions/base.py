@@ -206,6 +206,26 @@ class InstructionType:
                 kept[parameter.name] = parameter.default
         return Instruction(self, kept)
 
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        """What it has beside phrasings and a check: of "constraint", "exact", "rewrite" and "prefix_closed".
+
+        As it is with the example's parameters, and for some query: "exact" says that everything that the constraint
+        admits is known to pass.
+        """
+        try:
+            shown = self(**self.example).for_query("What is it?")
+        except InstructionError:  # it has no example
+            return ()
+        constraint = shown.constraint()
+        has = {
+            "constraint": constraint is not None,
+            "exact": constraint is not None and constraint.exact,
+            "rewrite": self._rewrite is not None,
+            "prefix_closed": shown.prefix_closed,
+        }
+        return tuple(name for name, there in has.items() if there)
+
     def phrasings_for(self, params: Mapping[str, Any]) -> Phrasings:
         """The templates that suit these parameters (at least and at most are worded differently, say)."""
         return self.cases[self._case(dict(params)) if self._case else next(iter(self.cases))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from trimtab.instructions import counting, languages, splitting
+from trimtab.instructions import counting, languages, rewriting, splitting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.grammars import wording as grammar
@@ -103,6 +103,11 @@ def uppercase() -> Check:
     notes=splitting.word_notes,
     constraint=lambda params: (
         grammar.capital_words(params["capital_frequency"])
+        if params["capital_relation"] == counting.AT_LEAST
+        else None
+    ),
+    rewrite=lambda text, params: (
+        rewriting.capitalised(text, params["capital_frequency"])
         if params["capital_relation"] == counting.AT_LEAST
         else None
     ),

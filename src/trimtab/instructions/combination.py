@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from trimtab.instructions import rewriting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.grammars import form as grammar
@@ -58,6 +59,7 @@ def two_responses() -> Check:
 @instruction(
     ifeval_id="combination:repeat_prompt",
     constraint=lambda params: grammar.repeat_prompt(**params),
+    rewrite=lambda text, params: rewriting.behind_request(text, params["prompt_to_repeat"]),
     family="combination",
     takes_query="prompt_to_repeat",
     conflicts={"quotes": "the answer would have to start with the request and with a quotation mark"},

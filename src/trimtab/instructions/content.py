@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from trimtab.instructions import rewriting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least
 from trimtab.instructions.grammars import form as grammar
@@ -54,6 +55,7 @@ def placeholders(
 @instruction(
     ifeval_id="detectable_content:postscript",
     constraint=lambda params: grammar.postscript(**params),
+    rewrite=lambda text, params: rewriting.with_postscript(text, params["postscript_marker"]),
     family="content",
     fields=lambda params: {"marker": params["postscript_marker"].strip()},
     demands=lambda params: Demands(contains=(params["postscript_marker"].strip(),)),

@@ -158,13 +158,19 @@ def _with_unit(phrasings: Phrasings, one: str, many: str) -> Phrasings:
     return Phrasings(swap(phrasings.learning), swap(phrasings.validation), swap(phrasings.test))
 
 
-def amounts(one: str, many: str, grammar: Callable[[float, float], Constraint]) -> dict[str, Any]:
+def amounts(
+    one: str,
+    many: str,
+    grammar: Callable[[float, float], Constraint],
+    rewrite: Callable[[str, float, float], str | None] | None = None,
+) -> dict[str, Any]:
     """What the decorator `instruction` is told of one that says how many of a noun: at least, at most or exactly.
 
     Args:
         one: The noun.
         many: Its plural.
         grammar: Makes of the fewest and the most what an answer must match.
+        rewrite: Changes an answer so that it has from the fewest to the most.
     """
     cases = {"at_least": _AT_LEAST, "at_most": _AT_MOST, "exactly": _EXACTLY, "between": _BETWEEN}
     return {
@@ -173,6 +179,7 @@ def amounts(one: str, many: str, grammar: Callable[[float, float], Constraint]) 
         "fields": _amount_fields,
         "demands": lambda params: Demands(counts={many: _amount_range(params)}),
         "constraint": lambda params: grammar(*_amount_range(params)),
+        "rewrite": None if rewrite is None else lambda text, params: rewrite(text, *_amount_range(params)),
     }
 
 

@@ -10,12 +10,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trimtab.constraint import Constraint, intersection
 from trimtab.errors import InstructionError
 from trimtab.instructions.base import SPLITS, Check, InstructionType, Phrasings
 from trimtab.instructions.form import read_json
+from trimtab.instructions.grammars.translation import found
 from trimtab.instructions.registry import REGISTER
 
-_KEYS = ("summary", "family", "phrasings", "regex", "ignore_case", "json_schema", "conflicts")
+_KEYS = ("summary", "family", "phrasings", "regex", "ignore_case", "json_schema", "constraint", "conflicts")
+# What says the same in a schema to jsonschema and to llguidance.
+_SAME = frozenset(
+    "$schema title description type properties required additionalProperties items enum const anyOf minItems maxItems "
+    "minLength maxLength minimum maximum".split()
+)
 
 
 def load_file(path: str | Path, *, replace: bool = False) -> tuple[InstructionType, ...]:
@@ -26,6 +33,10 @@ def load_file(path: str | Path, *, replace: bool = False) -> tuple[InstructionTy
     ``family``, ``conflicts`` (names it cannot go with), and what its check asks for: a ``regex`` that occurs in
     the response (``ignore_case`` for any case), a ``json_schema`` (a table, or the path of a JSON file beside this
     one) that the response satisfies as JSON, or both. Without either it has no check, and says so when asked.
+
+    Its constraint follows from a ``regex`` (where that looks neither ahead nor behind) or a ``json_schema``, if there
+    is one of the two; ``constraint``, a regular expression in Rust's syntax that whole responses match, takes its
+    place.
 
     Args:
         path: The file.
@@ -64,12 +75,19 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
             hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(_KEYS)}"
             raise InstructionError(f"{where}: there is no key {key!r}; {hint}")
     checks = []
+    constraints: list[Constraint | None] = []
     written = dict(table)
     if "regex" in table:
-        checks.append(_regex_check(where, table["regex"], table.get("ignore_case", False)))
+        compiled = _compiled(where, table["regex"], table.get("ignore_case", False))
+        checks.append(_regex_check(compiled))
+        constraints.append(found(compiled))
     if "json_schema" in table:
         written["json_schema"] = _schema(where, table["json_schema"], file.parent)
         checks.append(_schema_check(where, written["json_schema"]))
+        constraints.append(_schema_constraint(written["json_schema"]))
+    if "constraint" in table:
+        constraints = [Constraint.regex(_text(where, "constraint", table["constraint"]))]
+    constraint = None if None in constraints else intersection([one for one in constraints if one])
     check: Check | None = (lambda response: all(one(response) for one in checks)) if checks else None
     conflicts = _texts(where, "conflicts", table.get("conflicts", []))
     return InstructionType(
@@ -80,6 +98,7 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
         summary=_text(where, "summary", table.get("summary", f"From {file.name}.")),
         family=_text(where, "family", table.get("family", "custom")),
         conflicts={other: f"{name} says that it cannot go with {other}" for other in conflicts},
+        constraint=lambda params: constraint,
         source=str(file.resolve()),
         written=written,
     )
@@ -115,14 +134,31 @@ def _texts(where: str, key: str, value: Any) -> list[str]:
     return value
 
 
-def _regex_check(where: str, pattern: Any, ignore_case: Any) -> Check:
+def _compiled(where: str, pattern: Any, ignore_case: Any) -> re.Pattern[str]:
     if not isinstance(ignore_case, bool):
         raise InstructionError(f"{where}: ignore_case must be true or false, not {ignore_case!r}")
     try:
-        compiled = re.compile(_text(where, "regex", pattern), re.IGNORECASE if ignore_case else 0)
+        return re.compile(_text(where, "regex", pattern), re.IGNORECASE if ignore_case else 0)
     except re.error as error:
         raise InstructionError(f"{where}: the regex {pattern!r} is not valid: {error}") from None
+
+
+def _regex_check(compiled: re.Pattern[str]) -> Check:
     return lambda response: compiled.search(response) is not None
+
+
+def _schema_constraint(schema: Any) -> Constraint | None:
+    if not isinstance(schema, Mapping):
+        return None
+    return Constraint.json_schema(schema, exact=_same_to_both(schema))
+
+
+def _same_to_both(schema: Any) -> bool:
+    if not isinstance(schema, Mapping):
+        return isinstance(schema, bool)
+    inside = [schema[key] for key in ("items", "additionalProperties") if key in schema]
+    inside += [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    return schema.keys() <= _SAME and all(map(_same_to_both, inside))
 
 
 def _schema(where: str, schema: Any, folder: Path) -> Any:

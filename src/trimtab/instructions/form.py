@@ -6,6 +6,7 @@ import json as json_library
 import re
 from typing import Annotated, Any
 
+from trimtab.instructions import rewriting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least
 from trimtab.instructions.grammars import form as grammar
@@ -33,6 +34,7 @@ def read_json(response: str) -> Any:
     name="json",
     ifeval_id="detectable_format:json_format",
     constraint=lambda params: grammar.json(),
+    rewrite=lambda text, params: rewriting.in_json(text),
     family="format",
     conflicts=dict.fromkeys(
         ("quotes", "end_phrase", "repeat_prompt", "two_responses", "bullets", "nth_paragraph_first_word"),
@@ -82,6 +84,7 @@ def json_() -> Check:
 @instruction(
     ifeval_id="detectable_format:title",
     constraint=lambda params: grammar.title(),
+    rewrite=lambda text, params: rewriting.titled(text),
     family="format",
     phrasings=Phrasings.lines(
         learning="""
@@ -121,6 +124,7 @@ def title() -> Check:
 @instruction(
     ifeval_id="detectable_format:number_bullet_lists",
     constraint=lambda params: grammar.bullets(**params),
+    rewrite=lambda text, params: rewriting.bulleted(text, params["num_bullets"]),
     family="format",
     fields=lambda params: {"n": params["num_bullets"]},
     demands=lambda params: Demands(counts={"bullet points": (params["num_bullets"],) * 2}),
@@ -164,6 +168,7 @@ def bullets(
 @instruction(
     ifeval_id="detectable_format:number_highlighted_sections",
     constraint=lambda params: grammar.highlights(**params),
+    rewrite=lambda text, params: rewriting.highlighted(text, params["num_highlights"]),
     family="format",
     fields=lambda params: {"n": params["num_highlights"]},
     demands=lambda params: Demands(counts={"highlights": at_least(params["num_highlights"])}),
@@ -209,6 +214,9 @@ def highlights(
 @instruction(
     ifeval_id="detectable_format:multiple_sections",
     constraint=lambda params: grammar.sections(**params),
+    rewrite=lambda text, params: rewriting.in_sections(
+        text, params["section_spliter"], params["num_sections"]
+    ),
     family="format",
     fields=lambda params: {"n": params["num_sections"], "mark": params["section_spliter"].strip()},
     demands=lambda params: Demands(

@@ -17,6 +17,7 @@ from trimtab.instructions.registry import instruction
     fields=lambda params: {"language": languages.name(params["language"])},
     demands=lambda params: Demands(language=params["language"]),
     notes=languages.notes,
+    prefix_closed=True,
     phrasings=Phrasings.lines(
         learning="""
             Answer in {language}.

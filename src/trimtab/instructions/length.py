@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions import counting, splitting
+from trimtab.instructions import counting, rewriting, splitting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least, at_most
 from trimtab.instructions.grammars import length as grammar
@@ -50,7 +50,7 @@ def words(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> 
 
 @instruction(
     family="length",
-    **counting.amounts("paragraph", "paragraphs", grammar.paragraphs),
+    **counting.amounts("paragraph", "paragraphs", grammar.paragraphs, rewriting.in_paragraphs),
     example={"exactly": 2},
 )
 def paragraphs(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
@@ -175,6 +175,9 @@ def number_words(
     family="length",
     fields=lambda params: {"n": params["num_paragraphs"]},
     constraint=lambda params: grammar.divided_paragraphs(params["num_paragraphs"], "***"),
+    rewrite=lambda text, params: rewriting.in_paragraphs(
+        text, *(params["num_paragraphs"],) * 2, divider="***"
+    ),
     demands=lambda params: Demands(
         counts={"divided paragraphs": (params["num_paragraphs"], params["num_paragraphs"])}
     ),

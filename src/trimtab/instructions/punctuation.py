@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
+from trimtab.instructions import rewriting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.grammars import wording as grammar
 from trimtab.instructions.registry import instruction
-
-_ITEM = r"[\w'\u2019-]+(?: [\w'\u2019-]+){0,3}"
-_SERIES = re.compile(rf"(?P<first>{_ITEM}(?:, {_ITEM})*?), (?P<last>{_ITEM}), (?P<joint>and|or) ")
-
-
-def _without_commas(text: str) -> str:
-    """A series is joined by its last joint (a, b, and c: a and b and c); any other comma goes without a trace."""
-    joined = _SERIES.sub(
-        lambda found: " ".join(
-            [
-                found["first"].replace(",", f" {found['joint']}"),
-                found["joint"],
-                found["last"],
-                found["joint"],
-                "",
-            ]
-        ),
-        text,
-    )
-    return joined.replace(",", "")
 
 
 @instruction(
@@ -35,7 +14,7 @@ def _without_commas(text: str) -> str:
     family="punctuation",
     demands=lambda params: Demands(banned=","),
     constraint=lambda params: grammar.no_commas(),
-    rewrite=lambda text, params: _without_commas(text),
+    rewrite=lambda text, params: rewriting.without_commas(text),
     prefix_closed=True,
     phrasings=Phrasings.lines(
         learning="""

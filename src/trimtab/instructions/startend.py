@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from trimtab.instructions import rewriting
 from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.grammars import form as grammar
@@ -14,6 +15,7 @@ from trimtab.instructions.registry import instruction
 @instruction(
     ifeval_id="startend:end_checker",
     constraint=lambda params: grammar.end_phrase(**params),
+    rewrite=lambda text, params: rewriting.with_end(text, params["end_phrase"]),
     family="start and end",
     fields=lambda params: {"phrase": params["end_phrase"].strip()},
     demands=lambda params: Demands(contains=(params["end_phrase"].strip(),)),
@@ -60,6 +62,7 @@ def end_phrase(
 @instruction(
     ifeval_id="startend:quotation",
     constraint=lambda params: grammar.quotes(),
+    rewrite=lambda text, params: rewriting.quoted(text),
     family="start and end",
     phrasings=Phrasings.lines(
         learning="""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trimtab.constraint import intersection
 from trimtab.engines import Model, as_engine
 from trimtab.engines.ranks import Ranks
 from trimtab.measure.quality import (
@@ -234,13 +233,6 @@ def scored_by(responses: Sequence[Response], scorer: Scorer, *, progress: Progre
 def respond_baseline(model: Model, queries: Sequence[str], **options: Any) -> list[Response]:
     """The responses to bare queries, once for all instructions: their baseline; see :func:`respond`."""
     return respond(model, queries, queries, **options)
-
-
-def constraint_of(wanted: Sequence[Instruction], query: str) -> Constraint | None:
-    """What holds the answer to a query to all instructions; None where one has none, or they cannot be joined."""
-    found = [one.constraint(query) for one in wanted]
-    known = [one for one in found if one is not None]
-    return intersection(known) if len(known) == len(found) else None
 
 
 def follows(text: str, query: str, wanted: Sequence[Instruction]) -> bool:

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trimtab import prompts as prompt_data
 from trimtab.instructions.spelling import resolve
+from trimtab.instructions.together import constraint_of
 from trimtab.measure.bounds import Comparison, about_length, compare
 from trimtab.measure.quality import (
     FactCheck,
     Quality,
 )
-from trimtab.measure.responses import Response, constraint_of, quality_of, respond
+from trimtab.measure.responses import Response, quality_of, respond
 from trimtab.measure.statistics import Interval, mean, wilson
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def json() -> Constraint:
 
 def title() -> Constraint:
     """A title at the start: before it at most a mark or two, or the key of a JSON object."""
-    name = r"<<[^\s<>][^\n<>]{0,80}>>"
+    name = r"<<[^\s<>][^\n<>]*>>"
     text = rf'[^\p{{L}}\p{{N}}<]{{0,8}}{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
     in_json = rf'(```json\n)?\{{\s{{0,6}}"[^"<\n]{{1,30}}" ?: ?"{name}{ANY}'
     return answer(f"{text}|{in_json}", exact=True)

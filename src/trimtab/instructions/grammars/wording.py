@@ -18,10 +18,6 @@ from trimtab.instructions.grammars.pieces import (
     spelled,
 )
 
-# Before the first letter: marks, and a number with a space after it. Else numbers alone would be the way out of
-# letters that are not allowed.
-_START = r'[^\p{L}\p{N}]{0,12}([\p{Nd}][\p{Nd}.,:\/%-]{0,9}[\s*_")]{1,6})?'
-
 
 def one_case(letter: str, other: str) -> Constraint:
     """Letters of one case alone, of every script; that the answer is in English is nothing that this can say.
@@ -30,7 +26,12 @@ def one_case(letter: str, other: str) -> Constraint:
         letter: Unicode's property of the letters wanted.
         other: That of the others. Title case is neither.
     """
-    return answer(rf"{_START}\p{{{letter}}}[^\p{{{other}}}\p{{Lt}}]*", rf"[^\p{{{other}}}\p{{Lt}}]*")
+    # Before the first letter there are marks, and a number with a space after it. Else numbers alone would be the way
+    # out of letters that are not allowed.
+    marks = rf"[^\p{{L}}\p{{N}}\p{{{other}}}]{{0,12}}"
+    start = rf'{marks}([\p{{Nd}}][\p{{Nd}}.,:\/%-]{{0,9}}[\s*_")]{{1,6}})?'
+    pattern = rf"{start}\p{{{letter}}}[^\p{{{other}}}\p{{Lt}}]*"
+    return Constraint("regex", pattern, other_case=True)
 
 
 def no_commas() -> Constraint:
