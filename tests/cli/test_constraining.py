@@ -49,7 +49,7 @@ def test_a_schema_and_a_grammar_come_from_files(run: Callable[..., Any], tmp_pat
     ("options", "words"),
     [
         (("--constrain", "nothing_such"), "nothing_such"),
-        (("--constrain", "two_responses"), "two_responses has no constraint"),
+        (("--constrain", "language(de)"), 'language(language="de") has no constraint'),
         (("--constrain-regex", "[a"), "unclosed character class"),
         (("--constrain-schema", "missing.json"), "cannot read missing.json: No such file"),
         (

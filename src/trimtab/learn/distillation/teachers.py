@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from trimtab.constraint import Constraint
 from trimtab.engines.ends import end_tokens
 from trimtab.errors import SteeringError, TrimtabError
+from trimtab.instructions.together import constraint_of
 from trimtab.learn.distillation.lengths import before_loop
-from trimtab.measure.responses import constraint_of, follows
+from trimtab.measure.responses import follows
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Generation
