@@ -215,3 +215,29 @@ def test_mistakes_are_told_and_code_2(
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert engine.generated == []
+
+
+def test_a_scorer_adds_columns_and_its_name_to_the_page(run: Run, tmp_path: Path) -> None:
+    page, document = tmp_path / "page.html", tmp_path / "result.json"
+    options = ("--suite", "rows.jsonl", "-s", "steerings", "--scorer", "nano")
+    result = run(*options, "--report", str(page), "--json", str(document))
+    assert result.exit_code == 0, result.output
+    assert "steered: what it costs" in result.stdout
+    assert "scorer" in result.stdout
+    assert "▼ out of bounds: " in result.stdout
+    assert "scoring answers" in result.stderr
+    found = json.loads(document.read_text())
+    assert found["settings"]["scorer"].startswith("nano")
+    steered = next(row for row in found["rows"] if row["condition"] == "steered")
+    assert steered["quality"]["relevance"] is not None
+    assert "relevance" in steered["against_plain"]
+    assert all(answer["scorer_nll"] > 0 for answer in found["answers"])
+    check(page.read_text())
+    assert "<b>relevance</b>" in page.read_text()
+
+
+def test_a_scorer_that_is_not_there_is_said_before_anything_is_asked(run: Run, engine: FakeEngine) -> None:
+    result = run("--suite", "rows.jsonl", "--scorer", "./no-such-model")
+    assert result.exit_code == 2
+    assert "no-such-model" in result.stderr
+    assert engine.generated == []

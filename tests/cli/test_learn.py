@@ -20,6 +20,8 @@ from trimtab.learn.distillation.lessons import Lesson, Lessons
 from trimtab.learn.distillation.schedule import Step
 from trimtab.learn.distillation.sizes import Size
 from trimtab.learn.methods import Method
+from trimtab.measure.bounds import compare
+from trimtab.measure.quality import Quality
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
 
@@ -453,3 +455,54 @@ def test_the_defaults_that_help_shows_are_those_of_a_distillation(run: Callable[
     assert int(default("phrasings")) == function["phrasings"].default
     least = Schedule().fitted(edits=5, tokens=1e6, near=False).batch_size
     assert f"({least} to {far.batch_size})" in str(shown["batch_size"].__metadata__[0].help)
+
+
+def test_a_scorer_reaches_the_distillation(
+    run: Callable[..., Any],
+    distilled: list[dict[str, Any]],
+    model: tuple[object, ...],
+    model_folder: Path,
+    tmp_path: Path,
+) -> None:
+    result = run("learn", "json", *model, "--scorer", model_folder, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert distilled[0]["scorer"].name == str(model_folder)
+    assert distilled[0]["scorer"].score(["what is a river"], ["a city"])[0].nll > 0
+    result = run("learn", "json", *model, "--scorer", "./none", "--out", tmp_path / "other")
+    assert result.exit_code == 2
+    assert len(distilled) == 1
+
+
+def test_quality_out_of_bounds_is_a_warning_and_stays_with_the_steering(
+    run: Callable[..., Any],
+    distilled: list[dict[str, Any]],
+    model: tuple[object, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    going = learn.distill
+    plain = Quality(2.0, 0.0, None, 100.0)
+    looping = compare(replace(plain, repetition=0.5), plain)
+
+    def spoilt(*arguments: Any, **settings: Any) -> Distilled:
+        found = going(*arguments, **settings)
+        trial = replace(found.trials[0], comparison=looping, followed=1.0)
+        record = found.steering.record
+        measured = {**record.measurements["validation"], "followed": 1.0, **trial.quality()}
+        steering = replace(found.steering, record=replace(record, measurements={"validation": measured}))
+        return replace(found, steering=steering, trials=(trial,))
+
+    monkeypatch.setattr(learn, "distill", spoilt)
+    result = run("learn", "json", *model, "--out", tmp_path / "out", "--json", tmp_path / "result.json")
+    assert result.exit_code == 0, result.output
+    said = "out of the bounds of quality on validation: repetition 0.5 above 0.02"
+    assert said in " ".join(result.stderr.split())
+    assert "repetition" in result.stdout
+    [trial] = json.loads((tmp_path / "result.json").read_text())["trials"]
+    assert trial["within"] is False
+    shown = run("inspect", tmp_path / "out").stdout
+    assert "on validation, quality is out of bounds: repetition 0.5 above 0.02" in shown
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert (
+        "**Quality is out of bounds on validation, beside plain answers: repetition 0.5 above 0.02.**" in card
+    )

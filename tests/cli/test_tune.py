@@ -184,3 +184,17 @@ def test_a_folder_of_a_local_model_says_that_the_model_must_be_named(
     result = run("tune", learned)
     assert result.exit_code == 2
     assert "say where it is: --model FOLDER" in result.stderr
+
+
+def test_candidates_are_scored_by_another_model(
+    run: Callable[..., Any], options: tuple[object, ...], learned: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    grid = ("--blocks", "0", "--strengths", "1", "--scorer", model_folder, "--out", tmp_path / "out")
+    result = run("tune", learned, *options, *grid, "--json", tmp_path / "tuned.json")
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "tuned.json").read_text())
+    assert all(one["quality"]["relevance"] is not None for one in document["candidates"])
+    assert all(isinstance(one["out_of_bounds"], list) for one in document["candidates"])
+    assert document["settings"]["scorer"] == str(model_folder)
+    saved = Steering.load(tmp_path / "out").record.measurements["validation"]
+    assert saved["quality"]["scorer_perplexity"] is not None
