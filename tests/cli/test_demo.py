@@ -69,7 +69,8 @@ def test_it_leaves_a_report_and_steerings(fake: list[str], tmp_path: Path) -> No
 def test_json_on_standard_output_stands_alone(fake: list[str], tmp_path: Path) -> None:
     result = trimtab("--json", "-", folder=tmp_path)
     document = json.loads(result.stdout)
-    assert list(document) == ["model", "rows", "seconds"]
+    assert list(document) == ["model", "rows", "closed_book", "seconds"]
+    assert {one["n"] for one in document["closed_book"].values()} == {60}
     assert [row["condition"] for row in document["rows"]] == list(CONDITIONS) * 2
     assert [row["method"] for row in document["rows"]] == [None, None, *["mean_difference"] * 2] * 2
     assert document["rows"][4]["params"] == {"at_most": 2}
@@ -141,12 +142,14 @@ def test_the_command_is_known_without_heavy_imports() -> None:
 
 def test_any_model_in_a_folder_runs_through(model_folder: Path, tmp_path: Path) -> None:
     options = ["--model", str(model_folder), "--device", "cpu", "--max-new-tokens", "6", "--json", "-"]
+    options += ["--facts", "3"]
     result = trimtab(*options, folder=tmp_path)
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["model"] == model_folder.name
     assert {row["n"] for row in document["rows"]} == {4}
-    assert all(row["quality"]["facts"] is None for row in document["rows"])
+    asked = [row["condition"] for row in document["rows"] if row["quality"]["facts"] is not None]
+    assert set(asked) == {"baseline", "steered"}
     assert all(row["quality"]["perplexity"] >= 1 for row in document["rows"] if row["quality"]["perplexity"])
     check((tmp_path / "demo" / "report.html").read_text(encoding="utf-8"))
 

@@ -77,7 +77,7 @@ def test_a_second_run_answers_from_the_cache(run: Run, engine: FakeEngine) -> No
         del document["seconds"]
     assert first == second
     run("--suite", "rows.jsonl", "-s", "steerings", "--no-cache", cached=False)
-    assert len(engine.generated) == asked + 1
+    assert len(engine.generated) == asked + 2  # the answers, and closed-book facts
 
 
 def test_the_instructions_of_a_built_in_suite_are_those_of_the_steerings(run: Run) -> None:
@@ -152,6 +152,23 @@ def test_the_constrained_conditions_on_request(run: Run) -> None:
         run("--suite", "rows.jsonl", "--conditions", "baseline, constrained", "--json", "-").stdout
     )
     assert {one["condition"] for one in some["overall"]} == {"baseline", "constrained"}
+
+
+def test_closed_book_facts_are_asked_unless_the_model_is_nano_or_none_are_wanted(
+    run: Run, engine: FakeEngine
+) -> None:
+    result = run(
+        "--suite", "rows.jsonl", "-s", "steerings", "--facts", "5", "--report", "page.html", "--json", "o"
+    )
+    assert result.exit_code == 0, result.output
+    [found] = json.loads(Path("o").read_text(encoding="utf-8"))["closed_book"].values()
+    assert (found["n"], found["plain"]["right"], found["kept"], len(found["answers"])) == (5, 0.0, None, 5)
+    assert "closed-book facts" in result.stdout
+    assert "What it still knows" in check(Path("page.html").read_text(encoding="utf-8")).words
+    engine.generated.clear()
+    none = run("--suite", "rows.jsonl", "-s", "steerings", "--facts", "0", "--json", "-")
+    assert json.loads(none.stdout)["closed_book"] == {}
+    assert engine.generated == []
 
 
 def test_a_request_for_constraints_where_there_are_none_says_so(run: Run) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from trimtab import demo, instructions, learn, nano, prompts
 from trimtab.demo.plan import Plan, default_instructions, plan_for
 from trimtab.errors import TrimtabError
 from trimtab.learn.distillation.lessons import TooFewAnswersError
-from trimtab.measure.rows import CONDITIONS
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS
 from trimtab.measure.scorer import Scorer
 from trimtab.prompts.queries import Drawn
 from trimtab.steering.steering import Record, Steering
@@ -156,6 +157,16 @@ def test_the_json_document_has_the_documented_shape(demonstration: demo.Demonstr
             "taken",
         ]
         assert row["quality"]["facts"] is None
+
+
+def test_closed_book_facts_and_constraints_are_measured_where_the_plan_has_them() -> None:
+    result = demo.run(FakeEngine(), replace(PLAN, instructions=CHOSEN[:1], facts=5, constrained=True))
+    assert [row.condition for row in result.rows] == list(ALL_CONDITIONS)
+    # The fake model knows nothing but its river.
+    assert result.to_dict()["closed_book"]["lowercase"]["kept"] is None
+    [one] = result.learned
+    assert one.steering.record.measurements["test"]["steered"]["quality"]["facts"] == 0.0
+    assert one.steering.record.measurements["test"]["constrained"]["followed"] == 1.0
 
 
 def test_shared_queries_are_refused() -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.evaluate.fakes import FakeEngine, steering
 
 from trimtab import instructions
+from trimtab.engines.base import Generation
 from trimtab.errors import PromptError, TrimtabError
 from trimtab.evaluate import suites
 from trimtab.evaluate.cache import ContentCache
@@ -20,6 +22,7 @@ from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.run import evaluate_suite
 from trimtab.instructions import instruction
 from trimtab.instructions.registry import REGISTER
+from trimtab.measure import facts
 from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, evaluate_instruction
 from trimtab.measure.scorer import NEUTRAL, Scorer
 from trimtab.steering import when
@@ -71,6 +74,47 @@ def test_all_conditions_can_be_asked_for_and_the_cache_tells_them_apart(tmp_path
     assert ("constrained", "steered+constrained") in [(c.first, c.second) for c in first.comparisons()]
     alone = evaluate_instruction(FakeEngine(), LOWERCASE, steering(), QUERIES, constrained=True)
     assert [row.to_dict() for row in first.rows()] == [row.to_dict() for row in alone]
+
+
+def test_closed_book_questions_are_asked_of_each_steering_and_kept(tmp_path: Path) -> None:
+    engine, cache = Forgetful(), ContentCache(tmp_path)
+    both = [
+        steering(),
+        replace(steering(1), name="other", record=replace(steering().record, instructions=())),
+    ]
+    suite = suites.from_queries("river", QUERIES, [LOWERCASE])
+    evaluation = evaluate_suite(engine, suite, both[:1], questions=9, cache=cache)
+    assert list(evaluation.closed_book) == ["lowercase"]
+    assert evaluation.closed_book["lowercase"].n == 9
+    assert evaluation.closed_book["lowercase"].lost == 1.0
+    rows = {row.condition: row.quality.facts for row in evaluation.rows()}
+    assert rows == {"baseline": 1.0, "instructed": None, "steered": 0.0, "instructed+steered": None}
+    document = evaluation.to_dict(answers=False)["closed_book"]["lowercase"]
+    assert (document["plain"]["right"], document["steered"]["right"]) == (1.0, 0.0)
+    asked = sum(map(len, engine.generated))
+    again = evaluate_suite(engine, suite, both[:1], questions=9, cache=cache)
+    assert sum(map(len, engine.generated)) == asked
+    assert again.closed_book == evaluation.closed_book
+    mapped = evaluate_suite(engine, suite, {LOWERCASE: both[0]}, questions=12, cache=cache)
+    assert mapped.closed_book["lowercase"].n == 12
+    assert evaluate_suite(engine, suite, both[1], questions=3).closed_book["other"].lost == 0.0
+    assert evaluate_suite(engine, suite, both[0]).closed_book == {}
+    assert evaluate_suite(engine, suite, questions=3).closed_book == {}
+
+
+class Forgetful(FakeEngine):
+    """Knows the answer to every closed-book question, but not when block 2 is steered."""
+
+    def generate(self, prompts: Any, **options: Any) -> list[Generation]:
+        answers = super().generate(prompts, **options)
+        edits = self.edits_of_rows(options.get("steering"), len(prompts), list(prompts))
+        known = {one.text: one.answers[0] for one in facts.questions("test")}
+        return [
+            replace(answer, text=known[prompt])
+            if prompt in known and not any(edit.block == 2 for edit in row)
+            else answer
+            for answer, prompt, row in zip(answers, prompts, edits, strict=True)
+        ]
 
 
 def test_items_without_a_constraint_have_only_the_free_conditions() -> None:

@@ -169,6 +169,11 @@ def test_plain_answers_are_shared_between_steerings() -> None:
     facts.measure(engine, steering(), split="validation", n=30, known=known, seed=1)
     assert [len(asked) for asked in engine.generated[:2]] == [60, 30]
     assert len(engine.generated[2]) == 30 + len(known) - 30
+    steered: dict[str, str] = {}
+    found = facts.measure(engine, steering(), split="validation", n=30, known=known, steered=steered)
+    assert found is not None
+    assert found == facts.measure(engine, steering(), split="validation", n=30, known=known, steered=steered)
+    assert len(engine.generated) == 4
 
 
 def test_a_model_that_knows_nothing_has_nothing_to_lose() -> None:

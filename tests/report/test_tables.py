@@ -7,8 +7,9 @@ from rich.console import Console
 from tests.evaluate.fakes import FakeEngine, steering
 
 from trimtab import instructions
+from trimtab.measure import facts
 from trimtab.measure.rows import Row, evaluate_instruction
-from trimtab.report.tables import caption_of, constrained_table, table_of
+from trimtab.report.tables import caption_of, constrained_table, facts_table, table_of
 
 QUERIES = ["What is the River?", "Tell me about the River."]
 
@@ -84,6 +85,21 @@ def test_the_constrained_conditions_have_a_table_of_their_own() -> None:
     assert lines[2].split() == ["lowercase", "1.00", "0.50", "1.00", "0.00"]
     assert lines[3].split()[1:] == ["-", "-", "-", "-"]
     assert lines[4].split() == ["mean", "1.00", "0.50", "1.00", "0.00"]
+
+
+def test_closed_book_facts_have_a_table_and_do_not_pass_for_true_sentences() -> None:
+    known = facts.questions("test", 4)
+    right = tuple(one.answers[0] for one in known)
+    found = {"lowercase": facts.Facts(tuple(known), (*right[:3], "no"), (*right[:1], "no", "no", right[3]))}
+    assert facts_table({}) is None
+    console = Console(width=80, file=StringIO())
+    with console.capture() as capture:
+        console.print(facts_table(found))
+    lines = capture.get().splitlines()
+    assert lines[1].split() == ["lowercase", "4", "0.75", "0.50", "0.25", "0.67"]
+    assert lines[2].split() == ["mean", "0.25"]
+    rows = [replace(row, closed_book=0.5) for row in rows_of(instructions.get("lowercase"))]
+    assert lines_of(rows)[1].split()[-1] == "repeats"
 
 
 def test_harm_is_marked_and_explained() -> None:

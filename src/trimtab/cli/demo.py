@@ -61,6 +61,21 @@ def command(
         ),
     ] = None,
     scorer: ScorerOption = None,
+    facts: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Closed-book questions to ask plain and under each steering; nano is asked none.",
+            show_default="by model",
+        ),
+    ] = None,
+    constrained: Annotated[
+        bool,
+        typer.Option(
+            "--constrained",
+            help="Also hold answers to the instruction's constraint: constrained, steered+constrained.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Chooses questions and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,
     *,
@@ -98,6 +113,8 @@ def command(
         test=test,
         max_new_tokens=max_new_tokens,
         vector=mean_difference,
+        facts=facts,
+        constrained=constrained,
         batch_size=batch_size,
         seed=seed,
     )
@@ -117,7 +134,14 @@ def show(demonstration: Demonstration, path: Path, output: Output) -> None:
     from trimtab.demo import summary
     from trimtab.report.page import sample_of
     from trimtab.report.plots import by_instruction
-    from trimtab.report.tables import caption_of, quality_caption, quality_table, table_of
+    from trimtab.report.tables import (
+        caption_of,
+        constrained_table,
+        facts_table,
+        quality_caption,
+        quality_table,
+        table_of,
+    )
 
     width = min(output.console.width, 100)
     output.print()
@@ -129,6 +153,10 @@ def show(demonstration: Demonstration, path: Path, output: Output) -> None:
         output.print(cost)
         output.print(quality_caption(demonstration.rows))
         output.print()
+    for table in (constrained_table(demonstration.rows), facts_table(demonstration.closed_book)):
+        if table is not None:
+            output.print(table)
+            output.print()
     output.print(textwrap.fill(summary(demonstration), width))
     for label, rows in by_instruction(demonstration.rows)[:_SAMPLES]:
         sample = sample_of(label, rows)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from trimtab.steering.collection import SteeringSet
 
 
+_QUESTIONS = 100
+"""Closed-book questions for each steering: they take about as long as 25 answers of 256 tokens."""
+
+
 def command(
     suite: Annotated[
         str,
@@ -85,6 +89,14 @@ def command(
         int | None,
         typer.Option(
             min=1, help="Questions per instruction (nano, base; 24 when left out), or prompts of a file."
+        ),
+    ] = None,
+    facts: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Closed-book questions to ask plain and under each steering; 0 for none.",
+            show_default=f"{_QUESTIONS}; 0 for nano",
         ),
     ] = None,
     judge: Annotated[
@@ -178,6 +190,7 @@ def command(
             cache=kept,
             facts=nano.facts if asked.about_nano else facts_of(engine),
             scorer=scoring,
+            questions=_QUESTIONS if facts is None else facts,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
             progress=tell,
@@ -257,6 +270,7 @@ def _instructions_of(steerings: SteeringSet) -> list[Instruction]:
 def _show(output: Output, evaluation: Evaluation) -> None:
     from trimtab.report.tables import (
         constrained_table,
+        facts_table,
         instruction_table,
         overall_table,
         quality_caption,
@@ -279,6 +293,10 @@ def _show(output: Output, evaluation: Evaluation) -> None:
         output.print()
     output.print(overall_table(evaluation))
     output.print()
+    known = facts_table(evaluation.closed_book)
+    if known is not None:
+        output.print(known)
+        output.print()
     output.print(suite_caption(evaluation))
     output.print(
         f"{len(evaluation.answers)} answers, {evaluation.new} of them generated now; {evaluation.seconds:.0f} seconds."

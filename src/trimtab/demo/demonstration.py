@@ -16,6 +16,7 @@ from trimtab.report.heatmap import SearchMap
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
+    from trimtab.measure.facts import Facts
     from trimtab.steering.steering import ModelIdentity, Steering
 
 
@@ -76,11 +77,21 @@ class Demonstration:
         """The row of each instruction's vector, where it stands beside a distilled steering."""
         return [] if self.beside is None else self.beside.rows(bootstrap=False)
 
+    @property
+    def closed_book(self) -> dict[str, Facts]:
+        """Closed-book questions plain and steered, by instruction; empty where none were asked."""
+        return {} if self.evaluation is None else self.evaluation.closed_book
+
     def to_dict(self) -> dict[str, Any]:
         """The document of `trimtab demo --json`."""
         return {
             "model": self.model.id,
             "rows": [row.to_dict() for row in (*self.rows, *self.vector_rows)],
+            **(
+                {"closed_book": {label: facts.to_dict() for label, facts in self.closed_book.items()}}
+                if self.closed_book
+                else {}
+            ),
             **({"not_distilled": self.not_distilled} if self.not_distilled else {}),
             "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
         }

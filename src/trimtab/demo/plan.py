@@ -31,6 +31,8 @@ class Plan:
             an instruction that could not be distilled.
         blocks: Decoder blocks the vector's search tries; None leaves them to it.
         strengths: Strengths the vector's search tries, 1 for the instruction's own effect; None leaves them to it.
+        facts: Closed-book questions asked plain and under each steering; a built-in model is asked none.
+        constrained: Whether the constrained conditions are measured too.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Chooses queries and phrasings.
     """
@@ -44,6 +46,8 @@ class Plan:
     vector: bool = True
     blocks: tuple[int, ...] | None = None
     strengths: tuple[float, ...] | None = None
+    facts: int = 0
+    constrained: bool = False
     batch_size: int | None = None
     seed: int = 0
 
@@ -115,6 +119,7 @@ def _plan_for_real_model(identity: ModelIdentity, instructions: tuple[Instructio
         test=24,
         max_new_tokens=160,
         vector=False,
+        facts=60,
         blocks=tuple(sorted(blocks)),
         strengths=(1.0, 2.0, 4.0),
     )

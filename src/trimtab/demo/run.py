@@ -22,6 +22,7 @@ from trimtab.evaluate.run import evaluate_suite
 from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond_baseline
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS
 from trimtab.progress import Progress, Tell, shown
 from trimtab.prompts.queries import Drawn
 from trimtab.report.search import search_map
@@ -189,7 +190,11 @@ def _measure(
         )
 
     found.scorer = None if scorer is None else scorer.engine.identity
-    found.evaluation = evaluated({one.instruction: one.steering for one in found.learned})
+    found.evaluation = evaluated(
+        {one.instruction: one.steering for one in found.learned},
+        conditions=ALL_CONDITIONS if plan.constrained else CONDITIONS,
+        questions=plan.facts,
+    )
     vectors = {one.instruction: one.vector for one in found.learned if one.vector is not None}
     if vectors:
         found.beside = evaluated(vectors, conditions=("steered",))

@@ -63,6 +63,7 @@ def make_report(
         lead=summary(demonstration),
         rows=demonstration.rows,
         beside=demonstration.vector_rows,
+        facts=demonstration.closed_book,
         searches=[one.search for one in demonstration.learned if one.search is not None],
         settings={
             "model": str(model),

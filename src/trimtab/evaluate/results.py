@@ -14,6 +14,7 @@ from trimtab.measure.statistics import rounded
 
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Suite
+    from trimtab.measure.facts import Facts
     from trimtab.steering.record import ModelIdentity
 
 PAIRS: tuple[tuple[Condition, Condition], ...] = (
@@ -68,6 +69,7 @@ class Evaluation:
         answers: One for each item, condition and strength.
         strengths: The strengths of the `steered` condition; the first is the one that tables show.
         left_out: Why items were left out, and how many.
+        closed_book: Closed-book questions plain and under each steering, by what that is for; empty without any.
         settings: How it was done, for the report.
         new: How many answers were generated and not found in the cache.
         seconds: Time it took.
@@ -78,6 +80,7 @@ class Evaluation:
     answers: list[Answer]
     strengths: tuple[float, ...] = (1.0,)
     left_out: dict[str, int] = field(default_factory=dict)
+    closed_book: dict[str, Facts] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     new: int = 0
     seconds: float = 0.0
@@ -113,8 +116,18 @@ class Evaluation:
                     for i in members.get(answer.item.key, ())
                 ]
                 if found:
-                    rows.append(_row(label, condition, found, bootstrap=bootstrap))
+                    row = _row(label, condition, found, bootstrap=bootstrap)
+                    rows.append(replace(row, closed_book=self._right(label, condition, strength)))
         return rows
+
+    def _right(self, label: str, condition: Condition, strength: float | None) -> float | None:
+        """The share of closed-book questions answered rightly; they were asked at the strength that tables show."""
+        facts = self.closed_book.get(label)
+        if facts is None or condition not in ("baseline", "steered"):
+            return None
+        if condition == "baseline":
+            return facts.right_plain
+        return facts.right_steered if strength in (None, self.strengths[0]) else None
 
     def _groups(self) -> dict[str, dict[str, list[int]]]:
         """Which instructions of which items belong together: those of one type, named by it if parameters differ."""
@@ -205,6 +218,9 @@ class Evaluation:
             "overall": [accuracy.to_dict() for accuracy in self.accuracies()],
             "rows": _row_dicts(self.rows()),
             "comparisons": [comparison.to_dict() for comparison in self.comparisons()],
+            "closed_book": {
+                label: facts.to_dict(answers=answers) for label, facts in self.closed_book.items()
+            },
             "settings": self.settings,
             "new_answers": self.new,
             "seconds": round(self.seconds, 2),

@@ -14,6 +14,7 @@ from trimtab.engines.chat import format_prompt
 from trimtab.errors import PromptError, TrimtabError
 from trimtab.evaluate.accuracy import Answer
 from trimtab.evaluate.cache import ContentCache, model_key
+from trimtab.evaluate.closed_book import closed_book
 from trimtab.evaluate.jobs import Job, Steerings, finding, jobs_of, matched
 from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.scoring import with_scores
@@ -44,6 +45,7 @@ def evaluate_suite(
     cache: ContentCache | None = None,
     facts: FactCheck | None = None,
     scorer: Scorer | None = None,
+    questions: int = 0,
     max_new_tokens: int = 256,
     batch_size: int | None = None,
     save_every: int = SAVE_EVERY,
@@ -66,6 +68,8 @@ def evaluate_suite(
             in Python: what code does is not known by its name.
         facts: Judges the truth of an answer to a query.
         scorer: Another model, which scores the answers; None leaves it out.
+        questions: How many closed-book questions to ask besides, plain and under each steering; 0 for none. A built-in
+            model is asked none.
         max_new_tokens: Longest answer, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         save_every: Answers between two savings.
@@ -102,6 +106,19 @@ def evaluate_suite(
         )
         if scorer is not None:
             responses = with_scores(responses, scorer, cache or ContentCache(), tell)
+        asked_besides = (
+            closed_book(
+                engine,
+                steerings,
+                questions,
+                strength=order[0],
+                cache=cache or ContentCache(),
+                batch_size=batch_size,
+                tell=tell,
+            )
+            if questions and steerings is not None
+            else {}
+        )
     answers = [_answer(job, response, facts) for job, response in zip(jobs, responses, strict=True)]
     return Evaluation(
         suite=asked,
@@ -109,6 +126,7 @@ def evaluate_suite(
         answers=answers,
         strengths=order,
         left_out=left_out,
+        closed_book=asked_besides,
         new=new,
         seconds=time.perf_counter() - start,
     )

@@ -190,6 +190,7 @@ def measure(
     n: int | None = None,
     instructions: Iterable[Instruction] | None = None,
     known: MutableMapping[str, str] | None = None,
+    steered: MutableMapping[str, str] | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
     batch_size: int | None = None,
     seed: int = 0,
@@ -205,6 +206,7 @@ def measure(
         instructions: What the steered answers are to follow; None takes it from the steering's record.
         known: Plain answers by question, to share them between steerings; those that are missing are asked for, and
             added.
+        steered: The same of the steered answers.
         max_new_tokens: Longest answer, in tokens.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Which questions, when fewer than all.
@@ -216,6 +218,7 @@ def measure(
 
     Raises:
         PromptError: There is no such split.
+        InstructionError: The record names an instruction that is not known here.
         SteeringError: The steering is for another model.
     """
     engine = as_engine(model)
@@ -225,18 +228,22 @@ def measure(
     if nano.is_built_in(engine.identity.id) or not asked:
         return None
     known = {} if known is None else known
-    new = [one.text for one in asked if one.text not in known]
+    steered = {} if steered is None else steered
     texts = [one.text for one in asked]
-    answers = engine.generate(
-        new + texts,
-        steering=[None] * len(new) + [steering] * len(texts),
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    known.update(zip(new, (answer.text for answer in answers[: len(new)]), strict=True))
-    steered = tuple(answer.text for answer in answers[len(new) :])
-    return Facts(tuple(asked), tuple(known[text] for text in texts), steered)
+    rows: list[tuple[MutableMapping[str, str], Steering | None, str]]
+    rows = [(known, None, text) for text in texts if text not in known]
+    rows += [(steered, steering, text) for text in texts if text not in steered]
+    if rows:
+        answers = engine.generate(
+            [text for _, _, text in rows],
+            steering=[applied for _, applied, _ in rows],
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            progress=progress,
+        )
+        for (into, _, text), answer in zip(rows, answers, strict=True):
+            into[text] = answer.text
+    return Facts(tuple(asked), tuple(known[text] for text in texts), tuple(steered[text] for text in texts))
 
 
 def lost(

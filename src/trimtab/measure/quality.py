@@ -32,7 +32,8 @@ class Quality:
             over responses: a geometric mean, so that one odd response does not carry it. None without a response
             to score.
         repetition: Mean share of repeated word 4-grams, in [0, 1].
-        facts: Mean share of true sentences, in [0, 1]; None where nothing could be judged.
+        facts: Mean share of true sentences, in [0, 1], or of closed-book questions answered rightly; None where
+            nothing could be judged.
         tokens: Mean number of tokens of a response, without its end; None where they were not counted.
         scorer_perplexity: Perplexity as above, under another model, the scorer; None without one.
         relevance: How much more likely the question makes a response, nats per token under the scorer, averaged over

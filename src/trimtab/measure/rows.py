@@ -65,6 +65,8 @@ class Row:
         loose: Per response, whether it passed the loose check.
         group: What the row is about where it holds several instructions of one type; None for the instruction itself.
         bounds: A 95 % interval of :attr:`followed` that is known already; None computes Wilson's.
+        closed_book: Share of closed-book questions answered rightly under this condition (`trimtab.measure.facts`);
+            None where none were asked.
     """
 
     instruction: Instruction
@@ -75,6 +77,7 @@ class Row:
     loose: tuple[bool, ...]
     group: str | None = None
     bounds: Interval | None = None
+    closed_book: float | None = None
 
     @property
     def label(self) -> str:
@@ -103,8 +106,9 @@ class Row:
 
     @property
     def quality(self) -> Quality:
-        """Perplexity, repetition and facts of the responses."""
-        return quality_of(self.responses)
+        """Perplexity, repetition and the like of the responses; facts are closed-book ones where it judges none."""
+        found = quality_of(self.responses)
+        return found if found.facts is not None else replace(found, facts=self.closed_book)
 
     @property
     def finished(self) -> float:
@@ -277,6 +281,11 @@ def with_test(steering: Steering, rows: Iterable[Row]) -> Steering:
     record = steering.record
     measurements = {**record.measurements, "test": figures, "samples": samples}
     return replace(steering, record=replace(record, measurements=measurements))
+
+
+def facts_judged(rows: Iterable[Row]) -> bool:
+    """Whether the truth of the responses themselves was judged, as nano's can be, and not that of closed-book ones."""
+    return any(row.quality.facts is not None and row.closed_book is None for row in rows)
 
 
 def judge(

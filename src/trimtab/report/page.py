@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab._version import __version__
 from trimtab.evaluate.results import PAIRS
 from trimtab.files import write_text
-from trimtab.measure.rows import ALL_CONDITIONS, CONSTRAINED, Condition, Row
+from trimtab.measure.rows import ALL_CONDITIONS, CONSTRAINED, Condition, Row, facts_judged
 from trimtab.measure.statistics import mean
 from trimtab.report.heatmap import SearchMap
 from trimtab.report.pages import render_template
@@ -23,6 +23,7 @@ from trimtab.report.svg import draw
 
 if TYPE_CHECKING:
     from trimtab.evaluate.results import Evaluation
+    from trimtab.measure.facts import Facts
 
 _SAID = {
     "baseline": "when not told to",
@@ -49,6 +50,7 @@ class Report:
         footer: A closing line.
         suite: What the report of a whole suite shows besides.
         beside: Steered rows of another method, to stand beside `steered`; at most one for each instruction.
+        facts: Closed-book questions plain and steered, by what the steering is for.
     """
 
     title: str
@@ -61,6 +63,7 @@ class Report:
     footer: str = ""
     suite: SuiteSection | None = None
     beside: Sequence[Row] = ()
+    facts: Mapping[str, Facts] = field(default_factory=dict)
 
 
 def render(report: Report) -> str:
@@ -91,7 +94,7 @@ def render(report: Report) -> str:
         worse=worse_than_baseline(rows),
         quality=quality_view(rows),
         scored=any(row.quality.relevance is not None for row in rows),
-        judged=any(row.quality.facts is not None for row in rows),
+        judged=facts_judged(rows),
         taken=any(row.condition in CONSTRAINED for row in rows),
         colours={**COLOURS, "beside": BESIDE},
         tone=_tone,
@@ -141,6 +144,7 @@ def report_of(
         footer="Intervals are 95 %, bootstrapped over prompts. One run, greedy decoding: they say nothing of "
         "other models, prompts or ways of decoding.",
         suite=section_of(evaluation),
+        facts=evaluation.closed_book,
     )
 
 

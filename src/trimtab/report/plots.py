@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, Condition, Row
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, Condition, Row, facts_judged
 from trimtab.report.svg import INK
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def followed_bars(rows: Sequence[Row], beside: Sequence[Row] = ()) -> Figure:
 def quality_dots(rows: Sequence[Row]) -> Figure:
     """Dots of what following costs: perplexity, and facts where they are judged (repetition elsewhere)."""
     groups = by_instruction(rows)
-    judged = any(row.quality.facts is not None for row in rows)
+    judged = facts_judged(rows)
     figure, (left, right) = new_figure(_WIDTH, 0.75 + 0.36 * len(groups), columns=2)
     for i, (_, conditions) in enumerate(groups):
         for j, (condition, row) in enumerate(

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab.measure.quality import Quality
-from trimtab.measure.rows import CONDITIONS, CONSTRAINED, Condition, Row
+from trimtab.measure.rows import CONDITIONS, CONSTRAINED, Condition, Row, facts_judged
 from trimtab.measure.statistics import Interval, mean
 from trimtab.report.page import mean_followed, method_in_words, worse_than_baseline
 from trimtab.report.pages import format_perplexity, p_value
@@ -20,6 +20,7 @@ from trimtab.report.suite import remarks_on
 if TYPE_CHECKING:
     from trimtab.evaluate.accuracy import Accuracy
     from trimtab.evaluate.results import Evaluation
+    from trimtab.measure.facts import Facts
 
 STYLES: dict[Condition, str] = {
     "baseline": "dim",
@@ -47,7 +48,7 @@ def table_of(
     others = {row.label: row for row in beside}
     present = [condition for condition in CONDITIONS if any(row.condition == condition for row in rows)]
     # Two columns of quality fit beside four of shares: the exact one where there is one.
-    judged = _judged(rows)
+    judged = facts_judged(rows)
     table = _table("instruction")
     if p_values is not None:
         table.add_column("n", justify="right", style="dim")
@@ -144,10 +145,27 @@ def quality_caption(rows: Sequence[Row]) -> str:
     return f"{text}. ▼ out of bounds: {view.outside} of {len(view.lines)}."
 
 
+def facts_table(facts: Mapping[str, Facts]) -> Table | None:
+    """Closed-book questions answered rightly, plain and steered, by what the steering is for; None where none were."""
+    if not facts:
+        return None
+    table = _table("closed-book facts")
+    for name in ("n", "plain", "steered", "lost", "of those known"):
+        table.add_column(name, justify="right")
+    for label, found in facts.items():
+        kept = "-" if found.kept is None else f"{1 - found.kept:.2f}"
+        shares = (found.right_plain, found.right_steered, found.lost)
+        table.add_row(Text(label), str(found.n), *map(_number, shares), kept)
+    lost = mean(found.lost for found in facts.values())
+    table.add_section()
+    table.add_row(Text("mean", "bold"), "", "", "", _number(lost))
+    return table
+
+
 def caption_of(rows: Sequence[Row]) -> str:
     """What the numbers of the table are, and what to compare the quality columns with."""
     lines = [f"Share of answers that follow the instruction, {rows[0].n} test questions each."]
-    judged = _judged(rows)
+    judged = facts_judged(rows)
     qualities = (
         f"{name} {_described([r.quality for r in rows if r.condition == name], judged)}"
         for name in ("baseline", "instructed")
@@ -258,7 +276,3 @@ def _number(value: float | None) -> str:
 
 def _with_interval(share: float, interval: Interval) -> str:
     return f"{share:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def _judged(rows: Sequence[Row]) -> bool:
-    return any(row.quality.facts is not None for row in rows)
