@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 import trimtab
 from trimtab.engines.ends import end_tokens, turn_end
-from trimtab.learn.distillation.lessons import end_token
+from trimtab.learn.distillation.teachers import end_token
 
 TURN = "{% for message in messages %}{{ message.content }}END{% endfor %}"
 

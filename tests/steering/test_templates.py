@@ -119,3 +119,11 @@ def test_a_tokenizer_of_transformers_without_a_template_is_plain() -> None:
     assert not has_template(tiny_tokenizer(None))
     assert template_digest(tiny_tokenizer(None)) == PLAIN
     assert format_prompt(tiny_tokenizer(None), "hi") == "Question: hi\nAnswer:"
+
+
+def test_one_that_cannot_write_a_chat_still_has_a_digest() -> None:
+    class Broken(Mistral):
+        def apply_chat_template(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("no")
+
+    assert template_digest(Broken()).startswith("sha256:")

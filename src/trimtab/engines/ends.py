@@ -37,7 +37,7 @@ def turn_end(tokenizer: Any) -> int | None:
     _, answer, rest = text.rpartition(_ANSWER)
     if not answer:
         return None
-    special = set(tokenizer.all_special_tokens) | {
+    special = set(getattr(tokenizer, "all_special_tokens", ())) | {
         token.content for token in getattr(tokenizer, "added_tokens_decoder", {}).values() if token.special
     }
     rest = rest.lstrip()

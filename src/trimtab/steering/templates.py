@@ -45,7 +45,11 @@ def template_digest(tokenizer: Any) -> str:
     if not has_template(tokenizer):
         return PLAIN
     if writes_chats_itself(tokenizer):
-        return sha256(rendered(tokenizer, _EXAMPLE, add_generation_prompt=True).encode())
+        try:
+            text = str(rendered(tokenizer, _EXAMPLE, add_generation_prompt=True))
+        except Exception:  # noqa: BLE001 - another's program: it can raise anything, and is told of when it is asked
+            text = type(tokenizer).__name__
+        return sha256(text.encode())
     template = tokenizer.chat_template
     if not isinstance(template, str):  # some tokenizers name several templates
         template = json.dumps(template, sort_keys=True, ensure_ascii=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tiny import TEMPLATE, tiny_tokenizer
 
 import trimtab
 from trimtab import nano
@@ -192,3 +193,32 @@ def test_a_folder_that_cannot_be_served_is_told_at_once(engine: Any, tmp_path: P
     (tmp_path / "broken").mkdir()
     with pytest.raises(SteeringError, match="broken"):
         Frontend(vllm_config(engine, steerings=str(tmp_path)), engine.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("saved", "template", "ends"),
+    [
+        (None, TEMPLATE, [3]),
+        (2, TEMPLATE, [2, 3]),
+        ([3, 2], TEMPLATE, [3, 2]),
+        (2, None, 2),
+    ],
+)
+def test_answers_also_end_where_the_template_ends_a_turn(
+    engine: Any, saved: Any, template: str | None, ends: Any
+) -> None:
+    processor = SimpleNamespace(
+        vllm_config=vllm_config(engine),
+        tokenizer=tiny_tokenizer(template),
+        generation_config_fields={} if saved is None else {"eos_token_id": saved},
+    )
+    assert Frontend.of(processor) is Frontend.of(processor) is not None
+    assert processor.generation_config_fields["eos_token_id"] == ends
+
+
+def test_template_options_are_part_of_the_identity_served(engine: Any) -> None:
+    tokenizer = tiny_tokenizer("{{ messages[0].content }}{% if loud %}!{% endif %}")
+    plain = Frontend(vllm_config(engine), tokenizer)
+    loud = Frontend(vllm_config(engine, template_options={"loud": True}), tokenizer)
+    assert plain.identity.chat_template != loud.identity.chat_template
+    assert "loud = true" not in tokenizer.chat_template

@@ -82,6 +82,7 @@ class Frontend:
         known: Frontend | None = getattr(input_processor, "trimtab", None)
         if known is None and SteeringSettings.from_vllm(input_processor.vllm_config) is not None:
             known = input_processor.trimtab = cls(input_processor.vllm_config, input_processor.tokenizer)
+            _end_where_templates_do(input_processor)
         return known
 
     def plan(self, params: Any) -> RequestPlan:
@@ -148,6 +149,18 @@ def refuse_internal(extra: Mapping[str, Any]) -> None:
     """Refuses a request that writes what only the frontend may."""
     if INTERNAL in extra:
         raise SteeringError(f"'{INTERNAL}' is not for clients; ask for a steering with '{STEERING_KEY}'")
+
+
+def _end_where_templates_do(input_processor: Any) -> None:
+    """Lets answers also end with the token by which the chat template closes a turn, as the other engines do."""
+    from trimtab.engines.ends import turn_end
+
+    settings = getattr(input_processor, "generation_config_fields", None)
+    end = turn_end(input_processor.tokenizer)
+    if isinstance(settings, dict) and end is not None:
+        known = settings.get("eos_token_id")
+        known = [] if known is None else [known] if isinstance(known, int) else list(known)
+        settings["eos_token_id"] = list(dict.fromkeys([*known, end]))
 
 
 def refuse_unserved(params: Any) -> None:
