@@ -263,14 +263,14 @@ def test_every_option_of_a_distillation_reaches_it(
     run: Callable[..., Any], distilled: list[dict[str, Any]], model: tuple[object, ...], tmp_path: Path
 ) -> None:
     options = "--blocks 0,2 --rank 2 --form loreft --steps 7 --rate 0.1 --gate-rate 0.01 --tokens generated "
-    options += "--phrasings 3 --gradient-checkpointing --batch-size 5 --seed 4 --max-new-tokens 9"
+    options += "--facts 7 --phrasings 3 --gradient-checkpointing --batch-size 5 --seed 4 --max-new-tokens 9"
     result = run("learn", "json,sentences(at_most=2)", *model, *options.split(), "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     [asked] = distilled
     assert asked["wanted"] == ["json", "sentences(at_most=2)"]
     assert asked["schedule"] == Schedule(steps=7, rate=0.1, gate_rate=0.01, batch_size=5)
     expected = {"blocks": [0, 2], "rank": 2, "form": "loreft", "tokens": "generated", "phrasings": 3}
-    expected |= {"gradient_checkpointing": True, "seed": 4, "max_new_tokens": 9}
+    expected |= {"questions": 7, "gradient_checkpointing": True, "seed": 4, "max_new_tokens": 9}
     assert {key: asked[key] for key in expected} == expected
 
 

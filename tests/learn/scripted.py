@@ -47,12 +47,13 @@ class Scripted(TransformersEngine):
 
     def generate(self, prompts: Sequence[Any], *, steering: Any = None, **settings: Any) -> list[Generation]:
         answers = []
+        steered = steering if isinstance(steering, list) else [steering] * len(prompts)
         for row, prompt in enumerate(prompts):
             before = sum(one.prompt == prompt for one in self.asked)
             temperature = settings.get("temperature") or 0.0
             assert bool(temperature) == settings.get("do_sample", False)
             held = (settings.get("constraints") or [None] * len(prompts))[row] is not None
-            one = Asked(prompt, before, temperature, steering is not None, held)
+            one = Asked(prompt, before, temperature, steered[row] is not None, held)
             self.asked.append(one)
             text = self.answer(one)
             said = text or self.unfinished

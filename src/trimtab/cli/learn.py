@@ -147,6 +147,14 @@ def command(
         ),
     ] = None,
     scorer: ScorerOption = None,
+    facts: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="distill: closed-book questions to ask plain and under each set of edits; nano is asked none.",
+            show_default="0",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     batch_size: Annotated[
         int | None,
@@ -176,6 +184,7 @@ def command(
             "phrasings": phrasings,
             "gradient_checkpointing": gradient_checkpointing or None,
             "scorer": scorer,
+            "questions": facts,
             "strength": strength,
             "apply": apply,
         }

@@ -17,6 +17,7 @@ from trimtab.learn.distillation.examining import Examination
 from trimtab.learn.distillation.lessons import Lesson, Task
 from trimtab.learn.distillation.sizes import Size
 from trimtab.learn.distillation.teachers import end_token
+from trimtab.measure import facts as closed_book
 from trimtab.measure.bounds import Bounds, compare
 from trimtab.measure.quality import Quality
 from trimtab.measure.scorer import Scorer
@@ -84,6 +85,24 @@ def test_facts_and_a_scorer_count_where_they_are_given() -> None:
     assert "facts" in {one.measure for one in found.departures}
     assert found.quality.scorer_perplexity is not None
     assert found.quality.relevance == pytest.approx(0.0)
+
+
+def test_closed_book_questions_are_asked_plain_once_and_under_each_set_of_edits() -> None:
+    answers = {one.text: one.answers[0] for one in closed_book.questions("validation", 5)}
+
+    def answer(asked: Asked) -> str:
+        plain = "quite, so" if asked.is_bare else "quite so"
+        return "quite so" if asked.steered else answers.get(asked.prompt, plain)
+
+    engine = Scripted(answer)
+    made = examination(engine, questions=5)
+    found = made.examine(random_steering(engine)).comparison
+    assert (found.plain.facts, found.quality.facts) == (1.0, 0.0)
+    assert [str(one) for one in found.departures if one.field == "facts"] == ["facts 0 below 0.94"]
+    made.examine(random_steering(engine))
+    for text in answers:
+        assert [one.steered for one in engine.asked if one.prompt == text] == [False, True, True]
+    assert examination(engine).examine(random_steering(engine)).comparison.plain.facts is None
 
 
 def trial(followed: float, held_out: float, **changes: Any) -> Trial:

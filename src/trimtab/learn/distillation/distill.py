@@ -91,6 +91,7 @@ def distill(
     bounds: Bounds | None = None,
     facts: FactCheck | None = None,
     scorer: Scorer | None = None,
+    questions: int = 0,
     progress: Progress = False,
     seed: int = 0,
 ) -> Distilled:
@@ -130,6 +131,8 @@ def distill(
         bounds: How much worse than plain answers those of the edits may be; the defaults when None.
         facts: Judges the truth of an answer to a query: facts lost count as quality lost; None leaves them out.
         scorer: Another model, whose perplexity and relevance count as quality; None leaves them out.
+        questions: How many closed-book questions to ask plain and under each set of edits: what is forgotten counts
+            as quality lost. A built-in model is asked none. On fewer than a hundred, much of it is chance.
         progress: See `trimtab.progress.Progress`; a step of training is told with its loss.
         seed: Chooses wordings, samples and the order of lessons; it takes the place of the schedule's.
 
@@ -167,6 +170,7 @@ def distill(
             bounds=bounds,
             facts=facts,
             scorer=scorer,
+            questions=questions,
             progress=progress,
             seed=seed,
         )
@@ -222,6 +226,7 @@ def distill(
             bounds=bounds,
             facts=facts,
             scorer=scorer,
+            questions=questions,
             ranks=ranks,
         )
         targets = targets_of(engine, material, schedule, ranks, start)

@@ -8,7 +8,7 @@ answers may be as unusual and as repetitive as those that the edits are held to,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from trimtab.engines.chat import prompt_ids
 from trimtab.engines.ranks import Ranks
 from trimtab.learn.distillation.asking import Asking
 from trimtab.learn.distillation.teachers import end_token
+from trimtab.measure import facts as closed_book
 from trimtab.measure.bounds import Bounds, Comparison, about_length, compare
 from trimtab.measure.quality import FactCheck, Quality
 from trimtab.measure.responses import Response, follows, measured, quality_of
@@ -56,6 +57,7 @@ class Examination:
         bounds: How much worse than plain answers those of edits may be; the defaults when None.
         facts: Judges the truth of an answer to a query; None leaves it out.
         scorer: Another model, which scores answers; None leaves it out.
+        questions: How many closed-book questions to ask plain and steered; 0 for none. A built-in model is asked none.
         ranks: The processes that share the work: all call alike, and all find the same.
     """
 
@@ -71,6 +73,7 @@ class Examination:
         bounds: Bounds | None = None,
         facts: FactCheck | None = None,
         scorer: Scorer | None = None,
+        questions: int = 0,
         ranks: Ranks | None = None,
     ) -> None:
         self._engine = engine
@@ -80,6 +83,8 @@ class Examination:
         self._bounds = bounds
         self._facts = facts
         self._scorer = scorer
+        self._questions = questions
+        self._known: dict[str, str] = {}
         self._ranks = ranks or Ranks()
         self._asking = asking or Asking(engine, max_new_tokens, self._ranks)
 
@@ -111,9 +116,13 @@ class Examination:
     def examine(self, steering: Steering) -> Examined:
         """Have a set of edits answer all queries."""
         responses = self._answered(steering)
+        quality, plain = quality_of(responses), self.plain
+        known = self._closed_book(steering)
+        if known is not None:
+            quality, plain = replace(quality, facts=known[1]), replace(plain, facts=known[0])
         comparison = compare(
-            quality_of(responses),
-            self.plain,
+            quality,
+            plain,
             self._bounds,
             following=self.following,
             any_length=about_length(self._wanted),
@@ -127,6 +136,21 @@ class Examination:
     def _answered(self, steering: Steering | None) -> list[Response]:
         answers = self._asking.greedily([task.plain for task in self._tasks], steering=steering)
         return self._measured(self._tasks, answers)
+
+    def _closed_book(self, steering: Steering) -> tuple[float, float] | None:
+        """The shares of closed-book questions answered rightly, plain and steered; None where none are asked."""
+        mine: dict[int, tuple[float, float] | None] = {}
+        if self._questions and self._ranks.is_first:
+            found = closed_book.measure(
+                self._engine,
+                steering,
+                split="validation",
+                n=self._questions,
+                instructions=self._wanted,
+                known=self._known,
+            )
+            mine[0] = None if found is None else (found.right_plain, found.right_steered)
+        return self._ranks.merge(mine).get(0)
 
     def _measured(self, tasks: Sequence[Task], answers: Sequence[Generation]) -> list[Response]:
         return measured(
