@@ -66,6 +66,10 @@ def test_rewriting_keeps_the_words(kind: InstructionType) -> None:
     kept, before = _words(rewritten.replace(r"\n", " ")), _words(PLAIN)
     assert before <= kept | {"2", "300"}  # 2,300 without its comma
     assert len(rewritten) < 2 * len(PLAIN)
+    # What is taught by rewriting can be held to the constraint too.
+    constraint = _example(kind).constraint()
+    assert constraint is not None
+    assert constraint.admits(rewritten)
 
 
 def _words(text: str) -> set[str]:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from trimtab.constraint import Constraint
 from trimtab.instructions.grammars.pieces import (
     ANY,
+    ENDED,
     INK,
-    PATIENCE,
     SOMETHING,
     answer,
     either,
     literal,
+    sentences_before,
     spelled,
+    unended,
 )
 
 # A terminal cannot be recursive. Objects and arrays are nested no deeper than this.
@@ -22,7 +24,7 @@ _CHARACTER = r'([^"\\\x00-\x1f\x7f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})'
 
 
 def json() -> Constraint:
-    """A JSON object or array that is not empty, perhaps in a code fence."""
+    """A JSON object that is not empty, or an array of such, perhaps in a code fence."""
     terminals = [
         f'STRING: /"{_CHARACTER}*"/',
         # A key has an end, so that an answer is not written into the first one.
@@ -38,81 +40,106 @@ def json() -> Constraint:
             f'ARRAY{level}: "[" SPACES VALUE{level - 1} (SPACES "," SPACES VALUE{level - 1})* SPACES "]"',
             f"VALUE{level}: VALUE0 | OBJECT{level} | ARRAY{level}",
         ]
-    outer = f"OBJECT{_DEPTH} | ARRAY{_DEPTH}"
+    inner = _DEPTH - 1
+    outer = f'OBJECT{_DEPTH} | "[" SPACES OBJECT{inner} (SPACES "," SPACES OBJECT{inner})* SPACES "]"'
     fenced = rf"/```(json)?\n/ ({outer}) /\n?```/"
     return Constraint.terminal(f"{outer} | {fenced}", definitions=terminals, exact=True)
 
 
 def title() -> Constraint:
     """A title at the start: before it at most a mark or two, or the key of a JSON object."""
-    name = r"<<[^\s<>][^\n<>]*>>"
-    text = rf'[^\p{{L}}\p{{N}}<]{{0,8}}{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
+    name = r"<<[\p{L}\p{N}\"'][^\n<>]*>>"
+    text = rf'[\s#*"]{{0,3}}{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
     in_json = rf'(```json\n)?\{{\s{{0,6}}"[^"<\n]{{1,30}}" ?: ?"{name}{ANY}'
     return answer(f"{text}|{in_json}", exact=True)
 
 
 def bullets(num_bullets: int) -> Constraint:
-    """Exactly so many lines that start with * or -, after at most three other lines, with at most two between."""
+    """Exactly so many lines that start with * or -, of a few sentences at most.
+
+    Before them there may be two headings and a line of two sentences, between two of them a line, after them anything.
+    """
     blank = r"[\s\x1c-\x1f&&[^\n]]"
-    plain = rf"{blank}{{0,8}}([^*\-\s\x1c-\x1f]|\*\*)[^\n]*"
-    bullet = r"[ \t]{0,8}([*\-][ \t]{1,4}[^\s\x1c-\x1f\-]|-[^\s\x1c-\x1f\-]|\*[^\s\x1c-\x1f*])[^\n]*"
+    mark = r"[ \t]{0,8}([*\-][ \t]{1,4}[^\s\x1c-\x1f\-.!?]|-[^\s\x1c-\x1f\-.!?]|\*[^\s\x1c-\x1f*.!?])"
+    first = rf"{blank}{{0,8}}([^*\-\s\x1c-\x1f.!?]|\*\*)"
+    line_break = r"\n"
+    heading = first + unended(line_break)
+    plain = first + sentences_before(2, line_break)
     newline = rf"\n({blank}{{0,8}}\n)?"
+    bullet = mark + sentences_before(4, line_break)
     return answer(
-        rf"\n{{0,2}}({plain}{newline}){{0,3}}{bullet}({newline}({plain}{newline}){{0,2}}{bullet}){{{num_bullets - 1}}}"
-        rf"({newline}{plain})*\n?",
+        rf"\n{{0,2}}({heading}{newline}){{0,2}}({plain}{newline})?"
+        rf"{bullet}({newline}({plain}{newline})?{bullet}){{{num_bullets - 1}}}({newline}{first}[^\n]*)*\n?",
         exact=True,
     )
 
 
 def highlights(num_highlights: int) -> Constraint:
-    """At least so many parts between stars, each within some hundred characters of the one before."""
+    """At least so many parts between stars, each in the sentence after the one before or at the start of the next."""
     # A star that starts a bullet would pair with the first star of a highlight that follows it directly.
     bullet = r"[ \t]{0,8}\*[ \t]{1,4}"
-    free = rf"([^*]|\n{bullet}[^*\s\x1c-\x1f])"
-    gap = rf"{free}{{0,{PATIENCE}}}([^*\s]{{0,40}}[ \n])?"
+    free = rf"({unended('*')}(\n{bullet}[^*\s\x1c-\x1f.!?]{unended('*')})*)"
+    gap = rf"({free}|{free}{ENDED}[ \n]{{1,2}})"
     double = r"\*\*[^*\s\x1c-\x1f][^\n*]{0,80}\*\*"
     single = r"\*[^*\s\x1c-\x1f][^\n*]{0,80}\*"
-    first = rf"({bullet}[^*\s\x1c-\x1f])?{gap}({single}|{double}|\n{bullet}{double})|{bullet}{double}"
+    first = rf"({bullet}[^*\s\x1c-\x1f.!?])?{gap}({single}|{double}|\n{bullet}{double})|{bullet}{double}"
     # Two on one line have something between them that is more than a space.
-    apart = rf"[ \t]{{0,4}}([^*\s\x1c-\x1f]|\n({bullet}[^*\s\x1c-\x1f])?)"
+    apart = rf"[ \t]{{0,4}}([^*\s\x1c-\x1f]|\n({bullet}[^*\s\x1c-\x1f.!?])?)"
     following = rf"({apart}{gap}({single}|{double}|\n{bullet}{double})|[ \t]{{0,4}}\n{bullet}{double})"
     return answer(rf"({first}){following}{{{num_highlights - 1}}}{ANY}", exact=True)
 
 
 def sections(section_spliter: str, num_sections: int) -> Constraint:
-    """Marks with the numbers from 1 on, each at the start of a line (in JSON: of a text), with something after it."""
+    """Marks with the numbers from 1 on, each at the start of a line (in JSON: of a text), and some sentences after it.
+
+    Before the first there may be a heading and a sentence.
+    """
     mark = literal(section_spliter.strip())
-    intro = r'(([^\n]{1,200}\n{1,2}){0,2}[#*\t ]{0,6}|(```json\n)?\{\s{0,6}")'
-    after = r'(\n[#*\t ]{0,6}|")'
-    text = rf"({ANY}\p{{L}}{ANY})"
-    marked = [rf"{mark} {number}[^\p{{N}}]" for number in range(1, num_sections + 1)]
-    return answer(intro + f"{text}{after}".join(marked) + text, exact=True)
-
-
-def placeholders(num_placeholders: int) -> Constraint:
-    """At least so many names in square brackets, each within some hundred characters of the one before."""
-    name = r"\[\p{L}[^\[\]\n]{0,40}\]"
+    line = r"[^\n.!?]+[.!?]?\n{1,2}"
+    intro = rf'(({line}){{0,2}}[#*\t ]{{0,6}}|(```json\n)?\{{\s{{0,6}}")'
+    after = r'(\n{1,2}[#*\t ]{0,6}|"[^"\n]{0,8}")'
+    inside = rf"{unended()}\p{{L}}{sentences_before(5)}"
+    *others, last = [rf"{mark} {number}[^\p{{N}}]" for number in range(1, num_sections + 1)]
     return answer(
-        rf"([^\[]{{0,{PATIENCE}}}([^\[\s]{{0,40}}[ \n])?{name}){{{num_placeholders}}}{ANY}", exact=True
+        f"{intro}{''.join(each + inside + after for each in others)}{last}{ANY}\\p{{L}}{ANY}", exact=True
     )
 
 
+def placeholders(num_placeholders: int) -> Constraint:
+    """At least so many names in square brackets, in the sentence after the one before or at the start of the next."""
+    name = r"\[\p{L}[^\[\]\n]{0,40}\]"
+    free = unended(r"\[")
+    return answer(rf"(({free}|{free}{ENDED}[ \n]{{1,2}}){name}){{{num_placeholders}}}{ANY}", exact=True)
+
+
+# After so many sentences comes what an answer has to end with.
+_SENTENCES = 6
+
+
 def postscript(postscript_marker: str) -> Constraint:
-    """Something, then the marker, at the start of a line or a sentence, and something after it."""
+    """Some sentences, then the marker, at the start of a line or a sentence, and something after it."""
     marker = spelled(postscript_marker.strip())
-    return answer(rf'{SOMETHING}[\n" (*]{marker}[^\n]*\p{{L}}{ANY}', exact=True)
+    return answer(
+        rf'{sentences_before(_SENTENCES)}[\n" (*]{{1,2}}{marker}[^\n]*\p{{L}}{ANY}', SOMETHING, exact=True
+    )
 
 
 def end_phrase(end_phrase: str) -> Constraint:
-    """Something, and the phrase after it."""
+    """Some sentences, and the phrase after them."""
     wanted = end_phrase.strip()
     mark = "" if wanted.endswith('"') else '"?'
-    return answer(rf'{SOMETHING}[\s"(*]{spelled(wanted)}{mark}\s?', exact=True)
+    return answer(
+        rf'{sentences_before(_SENTENCES)}{INK}?[\s"(*]{{1,2}}{spelled(wanted)}{mark}\s?',
+        SOMETHING,
+        exact=True,
+    )
 
 
 def quotes() -> Constraint:
-    """Something between double quotation marks."""
-    return answer(rf'\s?"{ANY}[^\s\x1c-\x1f"]{ANY}"\s?', exact=True)
+    """Some sentences between double quotation marks."""
+    return answer(
+        rf'\s?"\s?{sentences_before(_SENTENCES)}{INK}?"\s?', rf'\s?"{ANY}[^\s\x1c-\x1f"]{ANY}"\s?', exact=True
+    )
 
 
 def constrained(answers: Sequence[str]) -> Constraint:
@@ -123,7 +150,8 @@ def constrained(answers: Sequence[str]) -> Constraint:
 def two_responses(separator: str) -> Constraint:
     """Two texts with the separator on a line between them. That they differ is nothing that this can say."""
     text = r"([^*]|\*{1,5}[^*])*[^*\s\x1c-\x1f]([^*]|\*{1,5}[^*])*"
-    return answer(rf"{text}\n{{1,2}}{literal(separator)}\n{{1,2}}{text}\n?")
+    parted = rf"\n{{1,2}}{literal(separator)}\n{{1,2}}"
+    return answer(rf"{text}{parted}{text}\n?", rf"{sentences_before(_SENTENCES)}{INK}?{parted}{ANY}")
 
 
 def repeat_prompt(prompt_to_repeat: str) -> Constraint:

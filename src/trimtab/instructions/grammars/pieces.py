@@ -17,8 +17,24 @@ SOMETHING = f"{ANY}{INK}{ANY}"
 WORD = r"[\p{L}\p{N}_]"
 NO_WORD = r"[^\p{L}\p{N}_]"
 
-# So many characters may pass before something that must occur has to come.
-PATIENCE = 240
+
+def unended(besides: str = "") -> str:
+    """Text in which no sentence ends: every mark stands behind something that is no letter (3.5, a number in a list).
+
+    Args:
+        besides: Further characters that it does not have, as they stand in a class.
+    """
+    return rf"([^.!?{besides}]|[^\p{{L}}.!?{besides}][.!?])*"
+
+
+ENDED = r"\p{L}[.!?]{1,3}[\"')\]]{0,2}"
+
+
+def sentences_before(most: int, besides: str = "") -> str:
+    """Text of so many sentences, or of fewer and a beginning: what follows it has to come when the last has ended."""
+    free = unended(besides)
+    return rf"(({free}{ENDED}){{0,{most - 1}}}{free}|({free}{ENDED}){{{most}}})"
+
 
 _META = re.compile(r"([\\.+*?()|\[\]{}^$#&\-~/])")
 

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from trimtab.constraint import Constraint
 from trimtab.instructions.grammars.pieces import (
     ANY,
+    ENDED,
     NO_WORD,
-    PATIENCE,
     SOMETHING,
     answer,
     any_case,
     literal,
     pattern,
     spelled,
+    unended,
 )
 
 
@@ -50,14 +51,14 @@ def keywords(words: Sequence[str]) -> Constraint:
 
 
 # So many sentences may pass before a word that must occur has to start the next.
-_SENTENCES = 5
+_SENTENCES = 2
 
 
 def _within(times: int, wanted: str, beside: str) -> str:
     """So many occurrences, each within some sentences after the one before, or at the start of the sentence after."""
-    sentence = r"[^.!?\n]*[.!?\n]+"
-    early = rf"({sentence}){{0,{_SENTENCES - 1}}}([^.!?\n]*{beside})?{wanted}"
-    late = rf"({sentence}){{{_SENTENCES}}}[ ]?((The|the|THE|A|a|An|an|AN) )?{wanted}"
+    whole = f"{unended()}{ENDED}"
+    early = rf"({whole}){{0,{_SENTENCES - 1}}}({unended()}{beside})?{wanted}"
+    late = rf"({whole}){{{_SENTENCES}}}[ \n]{{0,2}}((The|the|THE|A|a|An|an|AN) )?{wanted}"
     once = f"({early}|{late})"
     return rf"{once}({beside}{once}){{{times - 1}}}({beside}{ANY})?"
 
@@ -94,7 +95,7 @@ def _lowered_to(letter: str) -> str:
 
 
 def capital_words(low: int) -> Constraint:
-    """At least so many words of two or more capitals that stand between spaces, each within some hundred characters."""
+    """At least so many words of two or more capitals that stand between spaces, each within two sentences."""
     word = r"[A-Z]{2,20}"
-    gap = rf"(?s:.{{0,{PATIENCE}}}[\s])?"
+    gap = rf"(({unended()}{ENDED})?{unended()}\s|{unended()}{ENDED}\s)?"
     return answer(rf"{gap}{word}(\s{gap}{word}){{{low - 1}}}(\s{ANY})?", exact=True)
