@@ -48,8 +48,8 @@ def json() -> Constraint:
 
 def title() -> Constraint:
     """A title at the start: before it at most a mark or two, or the key of a JSON object."""
-    name = r"<<[\p{L}\p{N}\"'][^\n<>]*>>"
-    text = rf'[\s#*"]{{0,3}}{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
+    name = r"<<[\p{L}\p{Nd}\"'][^\n<>]*>>"
+    text = rf'[ \n#*]{{0,2}}"?{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
     in_json = rf'(```json\n)?\{{\s{{0,6}}"[^"<\n]{{1,30}}" ?: ?"{name}{ANY}'
     return answer(f"{text}|{in_json}", exact=True)
 
@@ -80,8 +80,8 @@ def highlights(num_highlights: int) -> Constraint:
     bullet = r"[ \t]{0,8}\*[ \t]{1,4}"
     free = rf"({unended('*')}(\n{bullet}[^*\s\x1c-\x1f.!?]{unended('*')})*)"
     gap = rf"({free}|{free}{ENDED}[ \n]{{1,2}})"
-    double = r"\*\*[^*\s\x1c-\x1f][^\n*]{0,80}\*\*"
-    single = r"\*[^*\s\x1c-\x1f][^\n*]{0,80}\*"
+    words = r"[^*\s\x1c-\x1f]+([ ][^*\s\x1c-\x1f]+){0,4}"
+    double, single = rf"\*\*{words}\*\*", rf"\*{words}\*"
     first = rf"({bullet}[^*\s\x1c-\x1f.!?])?{gap}({single}|{double}|\n{bullet}{double})|{bullet}{double}"
     # Two on one line have something between them that is more than a space.
     apart = rf"[ \t]{{0,4}}([^*\s\x1c-\x1f]|\n({bullet}[^*\s\x1c-\x1f.!?])?)"
@@ -92,13 +92,13 @@ def highlights(num_highlights: int) -> Constraint:
 def sections(section_spliter: str, num_sections: int) -> Constraint:
     """Marks with the numbers from 1 on, each at the start of a line (in JSON: of a text), and some sentences after it.
 
-    Before the first there may be a heading and a sentence.
+    Before the first there may be a heading or a sentence.
     """
     mark = literal(section_spliter.strip())
     line = r"[^\n.!?]+[.!?]?\n{1,2}"
-    intro = rf'(({line}){{0,2}}[#*\t ]{{0,6}}|(```json\n)?\{{\s{{0,6}}")'
+    intro = rf'(({line})?[#*\t ]{{0,6}}|(```json\n)?\{{\s{{0,6}}")'
     after = r'(\n{1,2}[#*\t ]{0,6}|"[^"\n]{0,8}")'
-    inside = rf"{unended()}\p{{L}}{sentences_before(5)}"
+    inside = rf"{unended()}\p{{L}}{sentences_before(3)}"
     *others, last = [rf"{mark} {number}[^\p{{N}}]" for number in range(1, num_sections + 1)]
     return answer(
         f"{intro}{''.join(each + inside + after for each in others)}{last}{ANY}\\p{{L}}{ANY}", exact=True
@@ -113,7 +113,7 @@ def placeholders(num_placeholders: int) -> Constraint:
 
 
 # After so many sentences comes what an answer has to end with.
-_SENTENCES = 6
+_SENTENCES = 4
 
 
 def postscript(postscript_marker: str) -> Constraint:
