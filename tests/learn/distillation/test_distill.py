@@ -71,7 +71,9 @@ def test_more_edits_are_tried_while_too_few_answers_follow() -> None:
     ]
     assert ("no_commas: answering as instructed", 8, 8) in [what[:3] for what in told]
     loss = found.history[-1].loss
-    assert told[-1] == ("no_commas: learning 6 edits in 3 blocks", 4, 4, f"loss {loss:.3f}")
+    learning = [what for what in told if what[0] == "no_commas: learning 6 edits in 3 blocks"]
+    assert learning[-1][1:] == (4, 4, f"loss {loss:.3f}")
+    assert told[-1][0] == "no_commas: measuring 6 edits"
 
 
 def test_the_set_that_follows_most_is_chosen() -> None:

@@ -47,7 +47,7 @@ from trimtab.learn.distillation.teachers import Teacher, check_teacher
 from trimtab.learn.distillation.trainable import Form, TrainableEdits
 from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
 from trimtab.learn.mean_difference import mean_difference
-from trimtab.progress import Progress, prefixed, shown
+from trimtab.progress import Progress, part_of, prefixed, shown
 from trimtab.prompts.pairs import PromptPair, make_pairs
 from trimtab.steering.steering import Record, Steering
 
@@ -254,6 +254,9 @@ def distill(
             settled.append(course.pace.settled)
             found = None
             if wanted:
+                stage = f"measuring {edits.size} edits"
+                tell(stage, 0)
+                material.asking.tell = part_of(tell, stage)
                 found = examination.examine(Steering("trial", outcomes[-1], Record(engine.identity)))
             trial = Trial(
                 size,

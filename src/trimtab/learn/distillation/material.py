@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trimtab.progress import Tell
     from trimtab.steering.steering import Steering
 
+_HELD = 0.95  # of queries: what a student of a teacher that cannot fail shall follow
 _AT_ONCE = 16  # lessons that go through the teacher together
 _BRIEF, _SEARCH = (
     64,
@@ -66,8 +67,12 @@ class Material:
 
     @property
     def enough(self) -> float:
-        """Share of them that a steering shall follow: as the told model and the teacher do."""
-        return max(self.told_followed, self.examples.first_time)
+        """Share of them that a steering shall follow: as the told model and the teacher do.
+
+        A teacher that is held to a constraint always does, which no student can.
+        """
+        taught = self.examples.first_time if self.teacher in ("told", "steered") else _HELD
+        return max(self.told_followed, min(taught, self.examples.first_time))
 
     def settings(self) -> dict[str, Any]:
         """For the record: the teacher, and the tenth, half and nine tenths of lengths in tokens."""
