@@ -22,6 +22,7 @@ from benchmarks.serving.server import Server, running
 from tests.on_vllm import cases
 
 import trimtab
+from trimtab.constraint import Constraint
 from trimtab.errors import TrimtabError
 from trimtab.steering.steering import Steering
 
@@ -288,6 +289,26 @@ def test_the_client_of_the_documentation_runs(
     assert known["s0"].digest() in printed
     # The one with an edit of its own may come out the same.
     assert printed.count(namespace["raw"].parse().choices[0].message.content) in (3, 4)
+
+
+def test_a_constraint_and_a_steering_together(
+    client: openai.OpenAI, engine: Any, known: dict[str, Steering]
+) -> None:
+    """By OpenAI's `response_format` and by vLLM's `structured_outputs`: what the transformers engine writes."""
+    pattern = "[a-z ]{3,12}[.]"
+    (expected,) = engine.generate(
+        [QUESTIONS[0]], steering=known["s0"], constraints=Constraint.regex(pattern), max_new_tokens=TOKENS
+    )
+    body = asks("s0", structured_outputs={"regex": pattern})
+    assert text(chat(client, QUESTIONS[0], extra_body=body)) == expected.text
+    assert text(chat(client, QUESTIONS[0], extra_body={"structured_outputs": {"regex": pattern}})) != (
+        expected.text
+    )
+    schema = {"type": "object", "properties": {"town": {"enum": ["Langford"]}}, "required": ["town"]}
+    form = {"type": "json_schema", "json_schema": {"name": "town", "schema": schema}}
+    answer = chat(client, QUESTIONS[0], response_format=form, extra_body=asks("s1"), max_tokens=200)
+    assert answer.headers[HEADER] == known["s1"].digest()
+    assert json.loads(text(answer))["town"] == "Langford"
 
 
 # --- models ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,13 @@ from trimtab.engines.base import (
 )
 from trimtab.engines.batching import check_batch_size
 from trimtab.engines.capturing import CaptureStatistics, pooled
+from trimtab.engines.constraining import Constraints, Matchers
 from trimtab.engines.decoding import Settings
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress, shown
-from trimtab.vllm import sampling
+from trimtab.vllm import constraining, sampling
 from trimtab.vllm.held_steerings import HeldSteerings
 from trimtab.vllm.running import Request, Requests
 from trimtab.vllm.starting import shut_down, start
@@ -34,7 +36,6 @@ from trimtab.vllm.worker.recording import Reading, merged
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
-    from trimtab.engines.constraining import Constraints
     from trimtab.steering.steering import Steering
 
 _MOST_KEPT = 64 << 20
@@ -85,7 +86,8 @@ class VllmEngine(Engine):
     ) -> None:
         settings: dict[str, Any] = {"gates": gates, "table_dtype": table_dtype, "record": record}
         settings["template_options"] = None if template_options is None else dict(template_options)
-        started = start(model, settings, options, dtype, revision, trust_remote_code, gguf_file)
+        with_constraints = {**constraining.BACKEND, **options}
+        started = start(model, settings, with_constraints, dtype, revision, trust_remote_code, gguf_file)
         self.llm: Any = started.llm
         self._end = weakref.finalize(self, shut_down, started.llm)  # at the latest when the interpreter ends
         self.tokenizer = started.tokenizer
@@ -93,6 +95,7 @@ class VllmEngine(Engine):
         config = self.llm.model_config
         self._limit = int(config.max_model_len)
         self._encoding = Encoding(self.tokenizer, self.identity.id, self._limit)
+        self._matchers: Matchers | None = None
         self._own = sampling.ModelSettings.of(started.generation, self.tokenizer, self.identity.id)
         self._generation = started.generation
         self._requests = Requests(self.llm.llm_engine)
@@ -185,10 +188,10 @@ class VllmEngine(Engine):
             max_new_tokens, do_sample, temperature, top_p, top_k, num_beams, num_return_sequences
         )
         sampling.check(settings)
-        _refuse_constraints(constraints)
         check_batch_size(batch_size)
         Randomness(seed)  # refuses a seed that is too large
         rows = self._encoding.prompts(prompts, max_new_tokens, raw=raw)
+        held = constraining.checked(self.matchers, constraints, prompts, raw=raw)
         acting = self._acting(steering, prompts, batch_size, raw)
         samples = num_return_sequences
         results: list[Generation | None] = [None] * (len(rows) * samples)
@@ -196,21 +199,47 @@ class VllmEngine(Engine):
             tell("writing", 0, len(rows))
             requests = [
                 self._writing_request(
-                    row, compositions[number], settings, sampling.seed_of(seed, number, sample)
+                    row, compositions[number], settings, sampling.seed_of(seed, number, sample), held[number]
                 )
                 for number, row in enumerate(rows)
                 for sample in range(samples)
             ]
             missing = [samples] * len(rows)
+            under: dict[int, list[tuple[int, float]]] = {}
             for place, output in self._requests.outputs(requests, batch_size):
                 number = place // samples
                 written = self._own.special.cut(list(output.outputs[0].token_ids))
                 text = self._encoding.text(written.token_ids)
                 results[place] = Generation(text, written.token_ids, number, written.finished)
+                if held[number] is not None:
+                    under[place] = constraining.under_mask(output)
                 missing[number] -= 1
                 if not missing[number]:
                     tell("writing", missing.count(0), len(rows))
+            for place, share in self._taken(rows, compositions, under, samples, batch_size):
+                one = results[place]
+                results[place] = one and replace(one, taken=share)
         return [one for one in results if one is not None]
+
+    def _taken(
+        self,
+        rows: list[list[int]],
+        compositions: Sequence[Any],
+        under: Mapping[int, Sequence[tuple[int, float]]],
+        samples: int,
+        batch_size: int | None,
+    ) -> Iterator[tuple[int, float]]:
+        """What constraints took from answers: what they are without, is read in a second pass, that of `score`."""
+        places = list(under)
+        answers = [[token for token, _ in under[place]] for place in places]
+        numbers = [place // samples for place in places]
+        requests = [
+            self._scoring_request(rows[number], answer, compositions[number])
+            for number, answer in zip(numbers, answers, strict=True)
+        ]
+        for which, output in self._requests.outputs(requests, batch_size):
+            free = _log_probabilities(output, len(rows[numbers[which]]), answers[which])
+            yield places[which], constraining.taken(under[places[which]], free)
 
     def stream(
         self,
@@ -229,19 +258,26 @@ class VllmEngine(Engine):
         """Answers one prompt piece by piece; see `Engine.stream`. Leaving it early ends the request."""
         settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
         sampling.check(settings)
-        _refuse_constraints(constraint)
         Randomness(seed)
         [row] = self._encoding.prompts([prompt], max_new_tokens, raw=raw)
+        held = constraining.checked(self.matchers, constraint, [prompt], raw=raw)
         acting = self._acting(steering, [prompt], None, raw)
-        return self._encoding.pieces(self._tokens(row, acting, settings, sampling.seed_of(seed, 0, 0)))
+        return self._encoding.pieces(
+            self._tokens(row, acting, settings, sampling.seed_of(seed, 0, 0), held[0])
+        )
 
     def _tokens(
-        self, row: list[int], acting: list[Steering | None], settings: Settings, seed: int | None
+        self,
+        row: list[int],
+        acting: list[Steering | None],
+        settings: Settings,
+        seed: int | None,
+        held: Constraint | None,
     ) -> Iterator[int]:
         from vllm.sampling_params import RequestOutputKind
 
         with self._steerings.held(acting) as [composition]:
-            request = self._writing_request(row, composition, settings, seed, RequestOutputKind.DELTA)
+            request = self._writing_request(row, composition, settings, seed, held, RequestOutputKind.DELTA)
             with closing(self._requests.outputs([request])) as outputs:
                 for _, output in outputs:
                     for token in output.outputs[0].token_ids:
@@ -290,6 +326,14 @@ class VllmEngine(Engine):
             "generation": json.loads(json.dumps(self._generation.to_diff_dict(), default=str)),
         }
 
+    @property
+    def matchers(self) -> Matchers:
+        """What compiles constraints for this model."""
+        if self._matchers is None:
+            width = int(self._running().model_config.get_vocab_size())
+            self._matchers = Matchers(self.tokenizer, self._own.ends, width, self.identity.id)
+        return self._matchers
+
     def _acting(
         self,
         steering: Steering | Sequence[Steering | None] | None,
@@ -303,7 +347,13 @@ class VllmEngine(Engine):
         return acting
 
     def _writing_request(
-        self, row: list[int], composition: Any, settings: Settings, seed: int | None, kind: Any = None
+        self,
+        row: list[int],
+        composition: Any,
+        settings: Settings,
+        seed: int | None,
+        held: Constraint | None,
+        kind: Any = None,
     ) -> Request:
         from vllm.sampling_params import RequestOutputKind
 
@@ -312,6 +362,7 @@ class VllmEngine(Engine):
             self._own,
             len(row),
             seed,
+            **constraining.structured(held),
             extra_args=_extra(composition=composition),
             output_kind=RequestOutputKind.FINAL_ONLY if kind is None else kind,
         )
@@ -358,11 +409,6 @@ class VllmEngine(Engine):
         return self.llm
 
 
-def _refuse_constraints(constraints: Constraints) -> None:
-    if constraints is not None:
-        raise ModelError("answers on vllm cannot be held to a constraint yet; use the transformers engine")
-
-
 def _extra(**fields: Any) -> dict[str, Any]:
     from trimtab.serve.request import STEERING_KEY
     from trimtab.vllm.frontend.frontend import TrustedRequest
@@ -372,7 +418,10 @@ def _extra(**fields: Any) -> dict[str, Any]:
 
 def _loss(output: Any, start: int, answer: list[int]) -> float:
     """The mean negative log-likelihood of a response, of what a scoring request gave."""
-    total = -output.outputs[0].logprobs[0][answer[-1]].logprob
-    for place, token in enumerate(answer[:-1], start):
-        total -= output.prompt_logprobs[place][token].logprob
-    return float(total / len(answer))
+    return -sum(_log_probabilities(output, start, answer)) / len(answer)
+
+
+def _log_probabilities(output: Any, start: int, answer: list[int]) -> list[float]:
+    """Of each token of a response, of what a scoring request gave."""
+    found = [output.prompt_logprobs[place][token].logprob for place, token in enumerate(answer[:-1], start)]
+    return [*found, output.outputs[0].logprobs[0][answer[-1]].logprob]
