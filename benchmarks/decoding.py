@@ -6,8 +6,8 @@
 - `free`: `engine.generate` as it is;
 - `held`: the same, with every row held to the constraint of `lowercase`.
 
-Speed is useful tokens per second: those of answers, end tokens included. Ratios are medians over the rounds, of what was
-measured next to each other. In float32 `before` and `free` write the same tokens, which is checked.
+Speed is useful tokens per second: those of answers, end tokens included. Ratios are medians over the rounds, of what
+was measured next to each other. In float32 `before` and `free` write the same tokens, which is checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from trimtab.errors import ModelError
 _LOWERCASE = instructions.get("lowercase").constraint()
 Ways = dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any]]]
 WAYS: Ways = {
-    "before": (lambda: mock.patch.object(decoding, "quick_attention", lambda device: nullcontext()), {}),
+    "before": (lambda: mock.patch.object(decoding, "quick_attention", return_value=nullcontext()), {}),
     "free": (nullcontext, {}),
     "held": (nullcontext, {"constraints": _LOWERCASE}),
 }
