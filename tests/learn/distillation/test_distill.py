@@ -114,7 +114,8 @@ def test_a_killed_run_asks_nothing_twice_and_ends_the_same(tmp_path: Path) -> No
     engine = Scripted()
     told: list[tuple[Any, ...]] = []
     again = distilled(engine, checkpoint=tmp_path / "training", progress=lambda *what: told.append(what))
-    assert [what[1] for what in told] == [3, 4]  # the third was saved before it was told
+    steps = [what[1] for what in told if "learning" in what[0]]
+    assert steps == [3, 4]  # the third was saved before it was told
     assert all(one.is_bare for one in engine.asked)  # the teacher was not asked again
     for one, other in zip(again.steering.edits, whole.steering.edits, strict=True):
         assert one._content() == other._content()
