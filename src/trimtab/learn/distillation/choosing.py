@@ -167,7 +167,7 @@ def choose(
     elif measured[1].sound < _WELL:
         found, note = trying.others(start)
         measured += found
-        teachers = _best_first(measured[1:])
+        teachers = best_first(measured[1:])
     choice = Choice(
         tuple(teachers),
         tuple(measured),
@@ -299,11 +299,15 @@ class _Trying:
         return count.fit(measure) / sum(len(one.answer) for one in lessons)
 
 
-def _best_first(measured: Sequence[Measured]) -> list[Teacher]:
-    """The teachers: the sound ones first, the one whose lessons change least at the front; then who passes most."""
+def best_first(measured: Sequence[Measured]) -> list[Teacher]:
+    """The teachers: the sound ones first, then those half of whose answers pass, then who passes most.
 
-    def rank(one: Measured) -> tuple[bool, float]:
-        return not one.sound, one.change or 0.0 if one.sound else -one.passed
+    Among the sound ones, and among those of the second kind, the one whose lessons change least is first.
+    """
+
+    def rank(one: Measured) -> tuple[bool, bool, float]:
+        often = one.passed >= _HALF
+        return not one.sound, not often, one.change or 0.0 if often else -one.passed
 
     found: list[Any] = [one.teacher for one in sorted(measured, key=rank)]
     return found
