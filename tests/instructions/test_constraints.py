@@ -11,14 +11,14 @@ from trimtab import instructions
 from trimtab.instructions import Instruction, constraint_of
 
 REEF = (
-    "The reef is the largest in the world, and 2,300 kilometers long. Thousands of species live there.\n\n"
-    "Dr. Smith said that it is a wonder. Do you want to know more? I can tell you about the turtles!"
+    "The reef is the largest in the world, and it is 2,300 kilometers across. Thousands of species live in this wonder."
+    "\n\nIt is really ancient. Do you want to know more about the turtles there?"
 )
 LIST = "Some facts:\n\n* It is 1.5 km deep.\n* It's old.\n- It is **warm**.\n\nIn short, a wonder."
 
 # Parameters, answers that a constraint has to admit, answers that it must not.
 CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
-    ("json", {}, ['{"a": [1, 2.5, {"b": null}],\n  "c": "x \\"y\\""}', "[true]", '```json\n{"a": "b"}\n```'],
+    ("json", {}, ['{"a": [1, 2.5, {"b": null}],\n  "c": "x \\"y\\""}', '[{"a": true}]', '```json\n{"a": "b"}\n```'],
      ["{}", "Here: {}", '{"a": 1', "{'a': 1}", '{"a": "line\nbreak"}']),
     ("title", {}, [f"<<The Reef>>\n\n{REEF}", f"**<<The Reef>>**\n{REEF}", '{"title": "<<Reef>>", "a": 1}'],
      [REEF, "<<>> text", "<<The\nReef>> text"]),
@@ -57,7 +57,7 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
      ["It is. It was. It will be.", REEF]),
     ("sentences", {"at_least": 3}, [REEF], ["It is so. It is."]),
     ("sentences", {"exactly": 2}, ["It rained today. We stayed in."], ["It rained today.", REEF]),
-    ("words", {"at_most": 40}, ["It is old.", "It rained today. We stayed in and read."], [REEF]),
+    ("words", {"at_most": 20}, ["It is old.", "It rained today. We stayed in and read."], [REEF]),
     ("words", {"at_least": 20}, [REEF], ["It is old."]),
     ("words", {"exactly": 3}, ["It is old.", "Three small words"], ["It is", "It is very old."]),
     ("paragraphs", {"exactly": 2}, [REEF, "a\nb\n\nc"], ["a\nb", "a\n\nb\n\nc"]),
@@ -81,11 +81,8 @@ UNIONS = [
     ("sections,no_commas", "Section 1\nBig.\nSection 2\nOld.", "Section 1\nBig, wide.\nSection 2\nOld."),
     ("title,bullets(2),exclude(moon)", "<<Reef>>\n\n* Big.\n* Old.", "<<Moon>>\n\n* Big.\n* Old."),
     ("quotes,sentences(at_most=2)", '"It is big. It is old."', '"It is. It was. It will be."'),
-    (
-        "lowercase,words(at_most=10),end_phrase(that is all)",
-        "it is old. that is all",
-        "It is old. that is all",
-    ),
+    ("lowercase,end_phrase(that is all)", "it is old. that is all", "It is old. that is all"),
+    ("lowercase,words(at_most=10)", "it is old.", "It is old."),
 ]
 
 

@@ -34,8 +34,10 @@ def quoted(text: str) -> str:
 
 
 def in_json(text: str) -> str:
-    """As the only value of a JSON object."""
-    return json.dumps({"answer": text.strip()}, ensure_ascii=False)
+    """As the only value of a JSON object; a list of its sentences where it has many."""
+    sentences = simple_sentences(text.strip())
+    value = text.strip() if len(sentences) < 4 else sentences
+    return json.dumps({"answer": value}, ensure_ascii=False)
 
 
 def titled(text: str) -> str:

@@ -20,13 +20,22 @@ from trimtab.instructions.grammars.pieces import (
 
 # A terminal cannot be recursive. Objects and arrays are nested no deeper than this.
 _DEPTH = 5
-_CHARACTER = r'([^"\\\x00-\x1f\x7f]|\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4})'
+_ESCAPED = r'\\["\\\/bfnrt]|\\u[0-9a-fA-F]{4}'
+_OTHER = r'"\\\x00-\x1f\x7f'
+_CHARACTER = rf"([^{_OTHER}]|{_ESCAPED})"
+
+
+def _text() -> str:
+    """The inside of a JSON string: four sentences, or fewer and a beginning."""
+    free = rf"([^.!?{_OTHER}]|{_ESCAPED}|[^\p{{L}}.!?{_OTHER}][.!?])*"
+    end = r"\p{L}[.!?]{1,3}[')\]]{0,2}"
+    return f"(({free}{end}){{0,3}}{free}|({free}{end}){{4}})"
 
 
 def json() -> Constraint:
     """A JSON object that is not empty, or an array of such, perhaps in a code fence."""
     terminals = [
-        f'STRING: /"{_CHARACTER}*"/',
+        f'STRING: /"{_text()}"/',
         # A key has an end, so that an answer is not written into the first one.
         f'KEY: /"{_CHARACTER}{{1,60}}"/',
         r"SPACES: /([ ]|\n[ \t]{0,24})?/",
@@ -48,8 +57,8 @@ def json() -> Constraint:
 
 def title() -> Constraint:
     """A title at the start: before it at most a mark or two, or the key of a JSON object."""
-    name = r"<<[\p{L}\p{Nd}\"'][^\n<>]*>>"
-    text = rf'[ \n#*]{{0,2}}"?{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
+    name = r"<<[\p{L}\p{Nd}\"'][^\s<>]{0,19}([ ][^\s<>]{1,20}){0,9}>>"
+    text = rf'[ \n#*]{{0,2}}{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
     in_json = rf'(```json\n)?\{{\s{{0,6}}"[^"<\n]{{1,30}}" ?: ?"{name}{ANY}'
     return answer(f"{text}|{in_json}", exact=True)
 
