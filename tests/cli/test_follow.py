@@ -59,3 +59,15 @@ def test_mistakes_exit_with_2_and_say_what_to_do(
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     assert words in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_the_last_resort_is_a_constraint_and_the_table_says_so(run: Callable[..., Any]) -> None:
+    asked = ("follow", "What is Harrowmere?", "-m", "nano", "-i", "uppercase", "--budget", 2)
+    result = run(*asked)
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 verified, 1 of them held to a constraint" in result.stdout
+    document = json.loads(run(*asked, "--json", "-").stdout)
+    assert (document["constrained"], document["responses"][0]["constrained"]) == (1, True)
+    assert document["responses"][0]["attempts"][-1]["taken"] > 0
+    free = json.loads(run(*asked, "--no-constrain", "--json", "-").stdout)
+    assert free["constrained"] == 0

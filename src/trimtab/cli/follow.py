@@ -48,6 +48,14 @@ def command(
     strengths: Annotated[
         str, typer.Option(metavar="X[,X]", help="Strengths of the steering that are tried, in order.")
     ] = "1,1.5,2",
+    constrain: Annotated[
+        bool | None,
+        typer.Option(
+            "--constrain/--no-constrain",
+            help="Hold the last attempt to the instructions' constraint.",
+            show_default="where the model's answers can be held to one",
+        ),
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.01, help="Of the attempts that sample.")] = 0.8,
     max_new_tokens: MaxNewTokensOption = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling, and which phrasings are used.")] = 0,
@@ -58,6 +66,7 @@ def command(
 ) -> None:
     """Answer prompts so that instructions are followed, and say which answers passed the check.
 
+    The last attempt is held to a constraint where the instructions have one, so that these are followed by all means.
     Exits with 1 if an answer could not be verified within the budget; the best that was found is shown all the same.
     """
     asked = read_prompts(prompt, prompts)
@@ -76,6 +85,7 @@ def command(
         steering=steered,
         budget=budget,
         strengths=tried,
+        constrain=constrain,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
         seed=seed,
@@ -91,6 +101,7 @@ def command(
             "instructions": list(rows[0].instructions),
             "verified": verified,
             "n": len(rows),
+            "constrained": sum(row.constrained for row in rows),
             "tokens": sum(row.tokens for row in rows),
             "responses": [row.to_dict() for row in rows],
         }
@@ -106,7 +117,11 @@ def _show(output: Output, rows: Sequence[Followed]) -> None:
         output.text(row.text)
         if len(rows) > 1:
             output.print()
-    table = Table(title=f"{sum(row.verified for row in rows)} of {len(rows)} verified", title_justify="left")
+    forced = sum(row.verified and row.constrained for row in rows)
+    title = f"{sum(row.verified for row in rows)} of {len(rows)} verified"
+    if forced:
+        title += f", {forced} of them held to a constraint"
+    table = Table(title=title, title_justify="left")
     table.add_column("prompt", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_column("verified")
     table.add_column("attempts", justify="right")

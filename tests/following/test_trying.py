@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.evaluate.fakes import FakeEngine, steering
 import trimtab
 from trimtab import instructions
 from trimtab.engines.base import Generation
-from trimtab.errors import InstructionError, PromptError, SteeringError
+from trimtab.errors import InstructionError, ModelError, PromptError, SteeringError
 from trimtab.steering.when import Matches
 
 PLAIN = instructions.get("no_commas")
@@ -31,6 +32,7 @@ class Call:
         self.strength = strength
         self.sampled = bool(options.get("do_sample"))
         self.options = options
+        self.held = False
 
 
 class Scripted(FakeEngine):
@@ -47,6 +49,10 @@ class Scripted(FakeEngine):
             Call(prompt, float(row[0].u.norm()) if row else None, options)
             for prompt, row in zip(prompts, edits, strict=True)
         ]
+        for call, constraint in zip(
+            calls, options.pop("constraints", None) or [None] * len(calls), strict=True
+        ):
+            call.held = constraint is not None
         self.calls.append(calls)
         texts = [self.answer(call) for call in calls]
         return [Generation(text, tuple(text.encode()), row, True) for row, text in enumerate(texts)]
@@ -255,7 +261,7 @@ def test_the_same_seed_gives_the_same_answers_on_a_real_engine(tiny_llama: Any) 
             ["hi", "go"],
             instructions.get("json"),
             steering=random_steering(tiny_llama),
-            budget=6,
+            budget=7,
             seed=seed,
             max_new_tokens=4,
         )
@@ -278,3 +284,81 @@ def test_the_beginning_of_an_answer_is_part_of_what_is_checked() -> None:
     assert told[0]["content"].startswith("cats ")
     [result] = trimtab.follow(engine, [[asked[0], {"role": "assistant", "content": "One and"}]], PLAIN)
     assert result.verified
+
+
+# --- the last resort -------------------------------------------------------------------------------------------------
+
+
+class Holding(Scripted):
+    """Its answers can be held to constraints; `matchers` is asked when it comes to that."""
+
+    looked = 0
+
+    @property
+    def matchers(self) -> Any:
+        self.looked += 1
+        return SimpleNamespace(matcher=lambda constraint, begun="": None)
+
+
+def only_by_force(call: Call) -> str:
+    return GOOD if call.held else BAD
+
+
+def test_the_last_attempt_is_held_to_the_constraint() -> None:
+    engine = Holding(only_by_force)
+    [plain] = trimtab.follow(engine, ["q"], PLAIN, budget=3)
+    assert [one.condition for one in plain.attempts] == ["baseline", "instructed", "constrained"]
+    assert (plain.verified, plain.constrained, plain.text) == (True, True, GOOD)
+    [steered] = trimtab.follow(engine, ["q"], PLAIN, steering=steering(), budget=4, strengths=[0.5, 2])
+    took = [(one.condition, one.strength) for one in steered.attempts]
+    assert took[-1] == ("steered+constrained", 0.5)
+    assert not any("constrained" in condition for condition, _ in took[:-1])
+    assert engine.calls[-1][0].query == "q"  # steered and held, but not told
+    document = steered.to_dict()
+    assert document["constrained"] is True
+    assert document["attempts"][-1]["condition"] == "steered+constrained"
+
+
+def test_what_follows_by_itself_is_not_held_and_nothing_is_looked_up_for_it() -> None:
+    engine = Holding(lambda call: GOOD)
+    [row] = trimtab.follow(engine, ["q"], PLAIN, budget=3)
+    assert (len(row.attempts), row.constrained, engine.looked) == (1, False, 0)
+
+
+def test_a_budget_of_one_is_a_free_attempt_unless_a_constraint_is_demanded() -> None:
+    [free] = trimtab.follow(Holding(only_by_force), ["q"], PLAIN, budget=1)
+    assert [one.condition for one in free.attempts] == ["baseline"]
+    [held] = trimtab.follow(Holding(only_by_force), ["q"], PLAIN, budget=1, constrain=True)
+    assert [one.condition for one in held.attempts] == ["constrained"]
+
+
+def test_without_a_constraint_or_leave_to_use_one_the_attempts_stay_free() -> None:
+    german = instructions.get("language", language="de")
+    for engine, wanted, options in (
+        (Holding(only_by_force), PLAIN, {"constrain": False}),
+        (Holding(only_by_force), german, {}),
+        (Scripted(only_by_force), PLAIN, {}),  # an engine that can hold nothing
+    ):
+        [row] = trimtab.follow(engine, ["q"], wanted, budget=3, **options)
+        assert [one.condition for one in row.attempts] == ["baseline", "instructed", "instructed"]
+        assert not row.constrained
+
+
+def test_a_constraint_that_is_demanded_and_cannot_be_had_is_refused_before_anything_is_generated() -> None:
+    engine = Scripted(only_by_force)
+    with pytest.raises(ModelError, match="cannot be held to a constraint"):
+        trimtab.follow(engine, ["q"], PLAIN, constrain=True)
+    with pytest.raises(InstructionError, match=r"no constraint is known .* language"):
+        trimtab.follow(Holding(only_by_force), ["q"], "language(de)", constrain=True)
+    assert engine.calls == []
+
+
+def test_on_a_model_the_last_resort_follows_and_tells_what_it_took() -> None:
+    engine = trimtab.load("nano")
+    rows = trimtab.follow(engine, ["What is Harrowmere?", "Tell me about Ashford."], "uppercase", budget=2)
+    for row in rows:
+        assert row.verified
+        assert row.text == row.text.upper()
+        assert [one.condition for one in row.attempts] == ["baseline", "constrained"]
+        assert row.attempts[0].taken is None
+        assert 0 < (row.attempts[1].taken or 0) <= 1
