@@ -29,7 +29,7 @@ def test_it_reports_this_machine(run: Callable[..., Any]) -> None:
     assert found["devices"][-1]["device"] == "cpu"
     assert found["threads"]["torch"] == torch.get_num_threads()
     assert found["memory_gib"]["total"] > 0
-    assert set(found["extras"]) == {"checks", "report", "evaluate", "judge", "datasets"}
+    assert set(found["extras"]) == set(doctor.EXTRAS)
     assert found["splitter"] == splitting.splitter_name()
     assert found["problems"] == []
 

@@ -26,6 +26,9 @@ EXTRAS = {
     "evaluate": "intervals and tests of trimtab evaluate",
     "judge": "a judge of answers at an endpoint",
     "datasets": "queries from a dataset of the Hub",
+    "gguf": "models in GGUF files",
+    "quantization": "models in 8 or 4 bits, and over several devices",
+    "constraints": "answers held to a grammar",
 }
 
 
