@@ -28,12 +28,12 @@ class Tokenizer:
 
 
 class TestModelSettings:
-    def test_the_ends_are_those_of_the_generation_settings(self) -> None:
+    def test_the_ends_are_those_of_the_generation_settings_and_the_tokenizer(self) -> None:
         def ends(**settings: Any) -> tuple[int, ...]:
             return sampling.ModelSettings.of(generation(**settings), Tokenizer(), "model").ends
 
-        assert ends(eos_token_id=[1, 2]) == (1, 2)
-        assert ends(eos_token_id=3) == (3,)
+        assert ends(eos_token_id=[1, 2]) == (1, 2, 7)
+        assert ends(eos_token_id=3) == (3, 7)
         assert ends() == (7,)
 
     def test_what_is_not_set_is_what_transformers_takes(self) -> None:
