@@ -57,8 +57,8 @@ def json() -> Constraint:
 
 def title() -> Constraint:
     """A title at the start: before it at most a mark or two, or the key of a JSON object."""
-    name = r"<<[\p{L}\p{Nd}\"'][^\s<>]{0,19}([ ][^\s<>]{1,20}){0,9}>>"
-    text = rf'[ \n#*]{{0,2}}{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
+    name = r"<<[\p{L}\p{Nd}\"'][^\s<>]*([ ][^\s<>]+){0,9}>>"
+    text = rf'(# |\*\*)?{name}["*]{{0,3}}(\n{{1,2}}|[ ]){INK}{ANY}'
     in_json = rf'(```json\n)?\{{\s{{0,6}}"[^"<\n]{{1,30}}" ?: ?"{name}{ANY}'
     return answer(f"{text}|{in_json}", exact=True)
 
@@ -69,7 +69,7 @@ def bullets(num_bullets: int) -> Constraint:
     Before them there may be two headings and a line of two sentences, between two of them a line, after them anything.
     """
     blank = r"[\s\x1c-\x1f&&[^\n]]"
-    mark = r"[ \t]{0,8}([*\-][ \t]{1,4}[^\s\x1c-\x1f\-.!?]|-[^\s\x1c-\x1f\-.!?]|\*[^\s\x1c-\x1f*.!?])"
+    mark = r"[ \t]{0,8}[*\-][ \t]{1,4}[^\s\x1c-\x1f\-.!?]"
     first = rf"{blank}{{0,8}}([^*\-\s\x1c-\x1f.!?]|\*\*)"
     line_break = r"\n"
     heading = first + unended(line_break)
@@ -138,7 +138,7 @@ def end_phrase(end_phrase: str) -> Constraint:
     wanted = end_phrase.strip()
     mark = "" if wanted.endswith('"') else '"?'
     return answer(
-        rf'{sentences_before(_SENTENCES)}{INK}?[\s"(*]{{1,2}}{spelled(wanted)}{mark}\s?',
+        rf'{sentences_before(_SENTENCES)}[\s"(*]{{1,2}}{spelled(wanted)}{mark}\s?',
         SOMETHING,
         exact=True,
     )
@@ -147,7 +147,7 @@ def end_phrase(end_phrase: str) -> Constraint:
 def quotes() -> Constraint:
     """Some sentences between double quotation marks."""
     return answer(
-        rf'\s?"\s?{sentences_before(_SENTENCES)}{INK}?"\s?', rf'\s?"{ANY}[^\s\x1c-\x1f"]{ANY}"\s?', exact=True
+        rf'\s?"\s?{sentences_before(_SENTENCES)}"\s?', rf'\s?"{ANY}[^\s\x1c-\x1f"]{ANY}"\s?', exact=True
     )
 
 
@@ -160,7 +160,7 @@ def two_responses(separator: str) -> Constraint:
     """Two texts with the separator on a line between them. That they differ is nothing that this can say."""
     text = r"([^*]|\*{1,5}[^*])*[^*\s\x1c-\x1f]([^*]|\*{1,5}[^*])*"
     parted = rf"\n{{1,2}}{literal(separator)}\n{{1,2}}"
-    return answer(rf"{text}{parted}{text}\n?", rf"{sentences_before(_SENTENCES)}{INK}?{parted}{ANY}")
+    return answer(rf"{text}{parted}{text}\n?", rf"{sentences_before(_SENTENCES)}{parted}{ANY}")
 
 
 def repeat_prompt(prompt_to_repeat: str) -> Constraint:
