@@ -63,7 +63,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     out = command(
         *("learn", "no_commas", "--model", "smollm2", "--out", folder, "--json", "-"),
         *("--teacher", "constrained", "--pairs", 10, "--validation", 3, "--steps", 6),
-        *("--max-new-tokens", 48, "--blocks", "8,16,24"),
+        *("--max-new-tokens", 48, "--blocks", "8,16,24", "--rank", 1, "--dtype", "float32"),
     )
     return folder, json.loads(out)
 
@@ -71,7 +71,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
 def test_a_short_course_brings_it_nearer_to_the_instruction(learned: tuple[Path, dict[str, Any]]) -> None:
     _, told = learned
     losses = [step["loss"] for step in told["trials"][0]["history"]]
-    assert losses[-1] < losses[0]
+    assert sum(losses[3:]) / 3 < losses[0]
     assert told["model"]["blocks"] == 30
 
 
