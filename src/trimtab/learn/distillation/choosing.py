@@ -164,10 +164,10 @@ def choose(
         if reason := trying.teaching(teacher).why_not(sample[0]):
             raise SteeringError(f"there is no teacher {teacher} for this: {reason}")
         teachers = [teacher]
-    elif measured[1].sound < _WELL:
-        found, note = trying.others(start)
-        measured += found
-        teachers = best_first(measured[1:])
+    elif not (measured[1].sound and measured[1].passed >= _WELL):
+        others, left, note = trying.others(start)
+        measured += others
+        teachers = best_first(measured[1:], left)
     choice = Choice(
         tuple(teachers),
         tuple(measured),
@@ -244,32 +244,28 @@ class _Trying:
             self._change(found) if found else None,
         )
 
-    def others(self, start: Steering | None) -> tuple[list[Measured], str]:
-        """Every teacher but the one that is told, and why some cannot be tried."""
+    def others(self, start: Steering | None) -> tuple[list[Measured], list[Teacher], str]:
+        """The other teachers; those that could be tried as well; and why some cannot.
+
+        One that is told and constrained is tried only where the constraint alone does not do.
+        """
         found: list[Measured] = []
-        tried: list[Teacher] = []
-        note = ""
-        held_teachers: tuple[Teacher, ...] = ("constrained", "told+constrained")
-        for teacher in held_teachers:
-            reason = self.teaching(teacher).why_not(self._queries[0])
-            if reason is None:
-                tried.append(teacher)
-            else:
-                note = f"nothing can be constrained: {reason}"
+        left: list[Teacher] = []
+        reason = self.teaching("constrained").why_not(self._queries[0])
         held = [self.teaching("constrained").constraint(query) for query in self._queries]
-        prompts = [one for teacher in tried for one in self._asked(teacher)]
-        given = self._asking.greedily(prompts, constraints=held * len(tried)) if tried else []
-        for number, teacher in enumerate(tried):
-            found.append(self._tried(teacher, given[number * len(held) : (number + 1) * len(held)]))
+        if reason is None:
+            found.append(self._tried("constrained", self._asking.greedily(self._queries, constraints=held)))
         changed = self._tried("rewritten", self._answers)
         if changed.passed > self.plain.passed:  # a program mends what did not pass by itself
             found.append(changed)
+        if reason is None and any(one.sound for one in found):
+            left.append("told+constrained")
+        elif reason is None:
+            given = self._asking.greedily(self._said, constraints=held)
+            found.append(self._tried("told+constrained", given))
         if start is not None:
             found.append(self._tried("steered", self._asking.greedily(self._said, steering=start)))
-        return found, note
-
-    def _asked(self, teacher: Teacher) -> Sequence[Prompt]:
-        return self._said if self.teaching(teacher).is_told else self._queries
+        return found, left, "" if reason is None else f"nothing can be constrained: {reason}"
 
     def _tried(self, teacher: Teacher, given: Sequence[Generation]) -> Measured:
         teaching = self.teaching(teacher)
@@ -299,10 +295,11 @@ class _Trying:
         return count.fit(measure) / sum(len(one.answer) for one in lessons)
 
 
-def best_first(measured: Sequence[Measured]) -> list[Teacher]:
+def best_first(measured: Sequence[Measured], left: Sequence[Teacher] = ()) -> list[Teacher]:
     """The teachers: the sound ones first, then those half of whose answers pass, then who passes most.
 
-    Among the sound ones, and among those of the second kind, the one whose lessons change least is first.
+    Among the sound ones, and among those of the second kind, the one whose lessons change least is first. Those that
+    were not tried, `left`, come after the sound ones.
     """
 
     def rank(one: Measured) -> tuple[bool, bool, float]:
@@ -310,4 +307,5 @@ def best_first(measured: Sequence[Measured]) -> list[Teacher]:
         return not one.sound, not often, one.change or 0.0 if often else -one.passed
 
     found: list[Any] = [one.teacher for one in sorted(measured, key=rank)]
-    return found
+    sound = sum(one.sound for one in measured)
+    return [*found[:sound], *left, *found[sound:]]

@@ -117,6 +117,9 @@ class Teaching:
                 return None
             if changed != given.text:
                 tokens = tuple(self.engine.tokenizer(changed, add_special_tokens=False)["input_ids"])
+            if not ended:  # capitals, say, take more tokens: as many as it was cut off at
+                tokens = tokens[: len(given.token_ids)]
+                changed = self._text(tokens)
             text = changed
             if not self._admits(query, tokens):
                 return None
