@@ -295,7 +295,7 @@ def test_a_constraint_and_a_steering_together(
     client: openai.OpenAI, engine: Any, known: dict[str, Steering]
 ) -> None:
     """By OpenAI's `response_format` and by vLLM's `structured_outputs`: what the transformers engine writes."""
-    pattern = "[a-z ]{3,12}[.]"
+    pattern = "[a-z ]{30,60}[.]"
     (expected,) = engine.generate(
         [QUESTIONS[0]], steering=known["s0"], constraints=Constraint.regex(pattern), max_new_tokens=TOKENS
     )
