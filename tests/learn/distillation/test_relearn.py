@@ -36,7 +36,7 @@ def test_batches_that_do_not_fit_are_halved_on_both_models(monkeypatch: pytest.M
     monkeypatch.setattr(targets, "answer_log_probs", limited)
     monkeypatch.setattr(training, "answer_log_probs", limited)
     halved = relearned(engine)
-    assert tried[0] > 3  # the teacher's
+    assert max(tried) > 3  # choosing the teacher goes through two rows at once, teaching through more
     for one, other in zip(halved.edits, whole.edits, strict=True):
         torch.testing.assert_close(one.u, other.u, atol=1e-4, rtol=1e-3)
 
