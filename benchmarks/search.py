@@ -40,6 +40,7 @@ import trimtab
 from trimtab import learn, nano, prompts, tune
 from trimtab.engines.base import Engine, Generation
 from trimtab.engines.chat import prompt_ids
+from trimtab.engines.ends import end_tokens
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import TrimtabError
 from trimtab.instructions import Instruction
@@ -126,8 +127,7 @@ def answer_alone(
             return with_hidden(output, hidden + step * direction)
         return with_hidden(output, hidden + (plain + step - hidden @ direction)[..., None] * direction)
 
-    ends = engine.model.generation_config.eos_token_id
-    ends = {ends} if isinstance(ends, int) else set(ends or ())
+    ends = end_tokens(engine.model.generation_config, engine.tokenizer)
     prompt = prompt_ids(engine.tokenizer, query)
     written: list[int] = []
     handle = engine.decoder_blocks.blocks[block].register_forward_hook(hook)

@@ -53,7 +53,7 @@ def test_files_give_constraints(tmp_path: Path) -> None:
     schema = {"type": "object", "required": ["age"], "properties": {"age": {"type": "integer"}}}
     file.write_text(
         f"""
-[greets]
+[hails]
 phrasings = ["Greet me."]
 regex = '^hello'
 ignore_case = true
@@ -73,9 +73,9 @@ constraint = '[a-z]+'
 """,
         encoding="utf-8",
     )
-    greets, looks, aged, both, given = (kind() for kind in load_file(file))
+    hails, looks, aged, both, given = (kind() for kind in load_file(file))
     try:
-        constraint = greets.constraint()
+        constraint = hails.constraint()
         assert constraint is not None
         assert constraint.admits("HELLO you")
         assert not constraint.admits("Say hello")
@@ -84,7 +84,7 @@ constraint = '[a-z]+'
         assert both.constraint() is None
         assert given.constraint() == Constraint.regex("[a-z]+")
     finally:
-        for name in ("greets", "looks_ahead", "aged", "both", "given"):
+        for name in ("hails", "looks_ahead", "aged", "both", "given"):
             REGISTER.remove(name)
 
 

@@ -179,7 +179,9 @@ def test_the_base_of_nano_learns_from_nano(engines: Any) -> None:
         lowercase,
         schedule=Schedule(steps=10, batch_size=8),
         max_new_tokens=96,
-        progress=lambda stage, done, of=None, note="": losses.extend(map(float, note.split()[1:])),
+        progress=lambda stage, done, of=None, note="": losses.extend(
+            [float(note.removeprefix("loss "))] if note.startswith("loss") else []
+        ),
     )
     assert found.record.model == target.identity
     assert found.record.settings["relearned"]["teacher"]["id"] == "nano-instruct"
