@@ -44,7 +44,7 @@ class Client:
         self._http = http
 
     def complete(self, prompt: list[int], steering: str | None) -> list[int]:
-        """The tokens that follow a prompt."""
+        """The tokens that follow a prompt, without the end token."""
         body: dict[str, Any] = {
             "model": "tiny",
             "prompt": prompt,
@@ -58,7 +58,7 @@ class Client:
         assert answer.status_code == 200, answer.text
         [choice] = answer.json()["choices"]
         found: list[int] = choice["token_ids"]
-        return found
+        return found[:-1] if choice["finish_reason"] == "stop" else found
 
     def upload(self, name: str, folder: Path) -> None:
         """Sends the two files of a steering."""
