@@ -143,7 +143,7 @@ def command(
         typer.Option(
             min=1,
             help="Longest answer, in tokens.",
-            show_default="192; distill: 384 where many plain answers are longer",
+            show_default="192; distill: by the model's own lengths, 128 to 384",
         ),
     ] = None,
     scorer: ScorerOption = None,

@@ -124,8 +124,8 @@ def distill(
         instructed: Lessons whose prompt holds the instruction already, for each plain one.
         other: Lessons whose prompt holds another instruction, for each query.
         others: Which other instructions; some common ones that can go together with it by default, none with pairs.
-        max_new_tokens: Longest answer, in tokens; 192 by default, or twice as many where many of the model's plain
-            answers are longer and most would then come to their end.
+        max_new_tokens: Longest answer, in tokens; by default 192, 384 where many of the model's plain answers
+            are longer, or 128 where most do not come to an end; see `lengths.limit_for`.
         gradient_checkpointing: Spend time to save memory: compute activations again in the backward pass.
         checkpoint: A folder to save lessons and states in, and to resume from.
         bounds: How much worse than plain answers those of the edits may be; the defaults when None.
