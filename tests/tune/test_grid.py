@@ -14,8 +14,9 @@ from trimtab import instructions, learn, tune
 from trimtab.engines.base import Engine, Generation
 from trimtab.errors import InstructionError, ModelError, PromptError, SteeringError
 from trimtab.evaluate import respond_baseline
-from trimtab.instructions.base import InstructionType, Phrasings
+from trimtab.instructions.kinds import InstructionType
 from trimtab.instructions.loose import variants
+from trimtab.instructions.phrasings import Phrasings
 from trimtab.learn import Directions
 from trimtab.measure.bounds import Bounds
 from trimtab.measure.scorer import Scorer

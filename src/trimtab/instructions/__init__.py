@@ -5,10 +5,13 @@ with the decorator `instruction`, in a plug-in package, or without code with `lo
 """
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import SPLITS, Check, Instruction, InstructionType, Judgement, Phrasings, Split
+from trimtab.instructions.base import Instruction
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.files import load_file
+from trimtab.instructions.judgement import Check, Judgement
+from trimtab.instructions.kinds import InstructionType
 from trimtab.instructions.parameters import Parameter
+from trimtab.instructions.phrasings import SPLITS, Phrasings, Split
 from trimtab.instructions.registry import catalogue, from_dict, get, get_type, instruction, names
 from trimtab.instructions.spelling import parse_instructions, resolve, resolve_all
 from trimtab.instructions.together import constraint_of

@@ -6,10 +6,11 @@ import re
 from typing import Annotated
 
 from trimtab.instructions import rewriting
-from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least
 from trimtab.instructions.grammars import form as grammar
+from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
+from trimtab.instructions.phrasings import Phrasings
 from trimtab.instructions.registry import instruction
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 
 from trimtab.constraint import Constraint
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import Phrasings
 from trimtab.instructions.demands import Demands, Range, at_least, at_most
 from trimtab.instructions.parameters import Parameter
+from trimtab.instructions.phrasings import Phrasings
 
 LESS_THAN: Final = "less than"
 AT_LEAST: Final = "at least"

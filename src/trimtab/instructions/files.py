@@ -12,9 +12,11 @@ from typing import Any
 
 from trimtab.constraint import Constraint, intersection
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import SPLITS, Check, InstructionType, Phrasings
 from trimtab.instructions.form import read_json
 from trimtab.instructions.grammars.translation import found
+from trimtab.instructions.judgement import Check
+from trimtab.instructions.kinds import InstructionType
+from trimtab.instructions.phrasings import SPLITS, Phrasings
 from trimtab.instructions.registry import REGISTER
 
 _KEYS = ("summary", "family", "phrasings", "regex", "ignore_case", "json_schema", "constraint", "conflicts")

@@ -7,10 +7,11 @@ import re
 from typing import Annotated, Any
 
 from trimtab.instructions import rewriting
-from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least
 from trimtab.instructions.grammars import form as grammar
+from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
+from trimtab.instructions.phrasings import Phrasings
 from trimtab.instructions.registry import instruction
 
 CONSTRAINED_ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")

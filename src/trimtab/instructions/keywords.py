@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from trimtab.instructions import counting
-from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, letter, whole_word
 from trimtab.instructions.grammars import wording as grammar
+from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
+from trimtab.instructions.phrasings import Phrasings
 from trimtab.instructions.registry import instruction
 
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from trimtab.errors import InstructionError
 from trimtab.instructions import counting, rewriting, splitting
-from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands, at_least, at_most
 from trimtab.instructions.grammars import length as grammar
+from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
+from trimtab.instructions.phrasings import Phrasings
 from trimtab.instructions.registry import instruction
 
 _LOW = Parameter("smallest number", minimum=1)

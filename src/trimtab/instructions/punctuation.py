@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from trimtab.instructions import rewriting
-from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.grammars import wording as grammar
+from trimtab.instructions.judgement import Check
+from trimtab.instructions.phrasings import Phrasings
 from trimtab.instructions.registry import instruction
 
 

@@ -11,9 +11,11 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import Constrain, Instruction, InstructionType, Maker, Phrasings, Rewrite
+from trimtab.instructions.base import Instruction
 from trimtab.instructions.demands import Demands
+from trimtab.instructions.kinds import Constrain, InstructionType, Maker, Rewrite
 from trimtab.instructions.parameters import from_signature
+from trimtab.instructions.phrasings import Phrasings
 
 ENTRY_POINT_GROUP = "trimtab.instructions"
 

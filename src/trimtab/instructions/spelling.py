@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.base import Instruction, InstructionType
+from trimtab.instructions.base import Instruction
+from trimtab.instructions.kinds import InstructionType
 from trimtab.instructions.registry import get_type
 
 _SPEC = re.compile(r"(?P<name>[\w:.-]+)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)

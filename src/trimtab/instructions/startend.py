@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from trimtab.instructions import rewriting
-from trimtab.instructions.base import Check, Phrasings
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.grammars import form as grammar
+from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
+from trimtab.instructions.phrasings import Phrasings
 from trimtab.instructions.registry import instruction
 
 

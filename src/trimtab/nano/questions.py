@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from trimtab.errors import PromptError
-from trimtab.instructions.base import SPLITS, Split
+from trimtab.instructions.phrasings import SPLITS, Split
 from trimtab.nano.world import Entity, entities, entity_named
 
 # {N}: the entity's name, {t}: its topic

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from trimtab import nano
 from trimtab.errors import PromptError
 from trimtab.files import json_lines, read_text
-from trimtab.instructions.base import SPLITS as SPLITS
-from trimtab.instructions.base import Split as Split
+from trimtab.instructions.phrasings import SPLITS as SPLITS
+from trimtab.instructions.phrasings import Split as Split
 
 if TYPE_CHECKING:
     from trimtab.steering.record import ModelIdentity

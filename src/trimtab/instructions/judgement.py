@@ -1,0 +1,24 @@
+"""What a response was found to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+Check = Callable[[str], bool]
+"""Says of a response whether it satisfies one instruction."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a response was found to be.
+
+    Attributes:
+        strict: The response as it is satisfies the instruction.
+        loose: It does in at least one of IFEval's eight readings.
+        notes: What judged where that can differ between machines, such as ``{"splitter": "nltk-punkt"}``.
+    """
+
+    strict: bool
+    loose: bool
+    notes: Mapping[str, str] = field(default_factory=dict)
