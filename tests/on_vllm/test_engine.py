@@ -230,7 +230,7 @@ class TestCapture:
     def test_many_prompts_are_fetched_in_groups(
         self, nano: VllmEngine, plain: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("trimtab.vllm.engine._MOST_KEPT", 3000)
+        monkeypatch.setattr("trimtab.vllm.worker.recording._MOST_KEPT", 3000)
         same_capture(
             nano.capture(ASKED * 2, keep=True, positions="all"),
             plain.capture(ASKED * 2, keep=True, positions="all"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trimtab.engines.base import Capture
+from trimtab.engines.base import Capture, Positions
 from trimtab.errors import ModelError
 
 
@@ -125,3 +125,18 @@ def pooled(parts: Sequence[Capture]) -> Capture:
         mean(squares) if squares else None,
         torch.cat(kept) if kept else None,
     )
+
+
+def picked(hidden: Tensor, mask: Tensor, positions: Positions) -> Tensor:
+    """The vectors wanted, `[n, d]`, row after row, of left-padded `[rows, tokens, d]`."""
+    if positions == "all":
+        return hidden[mask]
+    if positions == "mean":
+        kept = torch.where(mask[..., None], hidden.float(), 0.0)  # padding can hold anything, nan too
+        return kept.sum(1) / mask.sum(1, keepdim=True)
+    if positions == "last":
+        return hidden[:, -1]
+    if isinstance(positions, int) and positions >= 0:
+        columns = hidden.shape[1] - mask.sum(1) + positions
+        return hidden[torch.arange(len(hidden), device=hidden.device), columns]
+    return hidden[:, int(positions)]

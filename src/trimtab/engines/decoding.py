@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trimtab.engines.attention import quick_attention
 from trimtab.engines.constraining import Held
+from trimtab.engines.ends import end_tokens
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
@@ -114,6 +115,15 @@ class SpecialTokens:
 
     pad: int
     ends: tuple[int, ...]
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any) -> SpecialTokens:
+        """Those of a model of transformers and its tokenizer."""
+        ends = end_tokens(model.generation_config, tokenizer)
+        candidates = (tokenizer.pad_token_id, model.generation_config.pad_token_id, *ends, 0)
+        # Some models name a pad token that they have no embedding for, -1 or one past the last.
+        known = range(len(model.get_input_embeddings().weight))
+        return cls(next(token for token in candidates if token in known), ends)
 
     def cut(self, tokens: list[int]) -> Written:
         """A response without its end token and what follows."""

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from trimtab.engines.base import Capture, Engine, Generation, Positions, Prompt, prompt_list
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
-from trimtab.engines.capturing import CaptureStatistics
+from trimtab.engines.capturing import CaptureStatistics, picked
 from trimtab.engines.chat import beginning
 from trimtab.engines.constraining import Constraints, Matchers, Start, constraints_of_rows, held
 from trimtab.engines.decoding import Settings, SpecialTokens, Writer, left_padded
 from trimtab.engines.encoding import Encoding, check_positions
-from trimtab.engines.ends import end_tokens
+from trimtab.engines.footprint import Footprint
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress, Tell, shown
@@ -80,9 +80,10 @@ class TransformersEngine(Engine):
         )
         limit = getattr(self._config, "max_position_embeddings", None)
         self._encoding = Encoding(tokenizer, self.identity.id, limit)
-        self._special = _special_tokens(model, tokenizer)
+        self._special = SpecialTokens.of(model, tokenizer)
         width = int(self._config.vocab_size)
         self._matchers = Matchers(tokenizer, self._special.ends, width, self.identity.id)
+        self._bytes = Footprint.of(model, len(self.decoder_blocks.blocks))
         self._lock = threading.RLock()  # hooks are the model's: two calls at once would steer each other
 
     @property
@@ -140,14 +141,14 @@ class TransformersEngine(Engine):
             part = statistics.empty()
 
             def read(block: int, hidden: Tensor) -> None:
-                part.add(block, _pick(hidden, mask.to(hidden.device).bool(), positions), batch, counts)
+                part.add(block, picked(hidden, mask.to(hidden.device).bool(), positions), batch, counts)
 
             with self._lock, torch.inference_mode(), reading(self.decoder_blocks, wanted, read) as decoder:
                 decoder(input_ids=ids, attention_mask=mask, use_cache=False, **extra(mask))
             return part
 
         batches = self._batches(
-            [len(row) for row in rows], batch_size, lambda tokens: tokens * self._activation_bytes
+            [len(row) for row in rows], batch_size, lambda tokens: tokens * self._bytes.activations
         )
         for _, part in run_batches(batches, run, progress=progress, stage="reading"):
             statistics.merge(part)
@@ -209,8 +210,8 @@ class TransformersEngine(Engine):
             ]
 
         def row_bytes(tokens: int) -> int:
-            kept = (tokens + max_new_tokens) * self._cache_bytes + 4 * self._logit_bytes
-            return settings.rows_per_prompt * (kept + tokens * self._activation_bytes)
+            kept = (tokens + max_new_tokens) * self._bytes.cache + 4 * self._bytes.logits
+            return settings.rows_per_prompt * (kept + tokens * self._bytes.activations)
 
         batches = self._batches([len(row) for row in rows], batch_size, row_bytes)
         with shown(progress) as tell:
@@ -283,7 +284,7 @@ class TransformersEngine(Engine):
         batches = self._batches(
             [len(rows[row]) for row in scored],
             batch_size,
-            lambda tokens: tokens * (self._activation_bytes + 2 * self._logit_bytes),
+            lambda tokens: tokens * (self._bytes.activations + 2 * self._bytes.logits),
         )
         for places, losses in run_batches(batches, run, progress=progress, stage="scoring"):
             for place, loss in zip(places, losses, strict=True):
@@ -320,45 +321,3 @@ class TransformersEngine(Engine):
     def _batches(self, lengths: Sequence[int], batch_size: int | None, row_bytes: Any) -> list[list[int]]:
         budget = memory_budget(self.device)
         return length_batches(lengths, batch_size=batch_size, row_bytes=row_bytes, budget=budget)
-
-    @property
-    def _cache_bytes(self) -> int:
-        """Of the keys and values of one token."""
-        heads = getattr(self._config, "num_attention_heads", 1)
-        head_width = getattr(self._config, "head_dim", None) or self._width // heads
-        kept = getattr(self._config, "num_key_value_heads", None) or heads
-        return int(2 * self.identity.blocks * kept * head_width * self.model.dtype.itemsize)
-
-    @property
-    def _activation_bytes(self) -> int:
-        """Of one token inside a block, roughly."""
-        inner = getattr(self._config, "intermediate_size", None) or 4 * self._width
-        return int((8 * self._width + 3 * inner) * 4)
-
-    @property
-    def _logit_bytes(self) -> int:
-        """Of the float32 logits of one token."""
-        return int(4 * self._config.vocab_size)
-
-
-def _special_tokens(model: Any, tokenizer: Any) -> SpecialTokens:
-    ends = end_tokens(model.generation_config, tokenizer)
-    candidates = (tokenizer.pad_token_id, model.generation_config.pad_token_id, *ends, 0)
-    # Some models name a pad token that they have no embedding for, -1 or one past the last.
-    known = range(len(model.get_input_embeddings().weight))
-    return SpecialTokens(next(token for token in candidates if token in known), ends)
-
-
-def _pick(hidden: Tensor, mask: Tensor, positions: Positions) -> Tensor:
-    """The vectors wanted, `[n, d]`, row after row, of left-padded `[rows, tokens, d]`."""
-    if positions == "all":
-        return hidden[mask]
-    if positions == "mean":
-        kept = torch.where(mask[..., None], hidden.float(), 0.0)  # padding can hold anything, nan too
-        return kept.sum(1) / mask.sum(1, keepdim=True)
-    if positions == "last":
-        return hidden[:, -1]
-    if isinstance(positions, int) and positions >= 0:
-        columns = hidden.shape[1] - mask.sum(1) + positions
-        return hidden[torch.arange(len(hidden), device=hidden.device), columns]
-    return hidden[:, int(positions)]

@@ -28,18 +28,15 @@ from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress, shown
-from trimtab.vllm import constraining, sampling
+from trimtab.vllm import constraining, requesting, sampling
 from trimtab.vllm.held_steerings import HeldSteerings
-from trimtab.vllm.running import Request, Requests
+from trimtab.vllm.running import Requests
 from trimtab.vllm.starting import shut_down, start
-from trimtab.vllm.worker.recording import Reading, merged
+from trimtab.vllm.worker.recording import Reading, groups, merged
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
     from trimtab.steering.steering import Steering
-
-_MOST_KEPT = 64 << 20
-"""Numbers of raw activations that are fetched at once."""
 
 
 class VllmEngine(Engine):
@@ -144,10 +141,10 @@ class VllmEngine(Engine):
         with self._reading, shown(progress) as tell:
             done = 0
             tell("reading", done, len(rows))
-            for group in self._groups(rows, len(numbers), positions, keep):
+            for group in groups(rows, len(numbers) * width, positions, keep):
                 lengths = tuple(len(row) for row in group)
                 self._rpc("trimtab_record_begin", Reading(numbers, lengths, positions, along, keep).pack())
-                requests = [self._reading_request(row, number) for number, row in enumerate(group)]
+                requests = [requesting.reading(row, number) for number, row in enumerate(group)]
                 for _ in self._requests.outputs(requests, batch_size):
                     done += 1
                     tell("reading", done, len(rows))
@@ -198,8 +195,13 @@ class VllmEngine(Engine):
         with self._steerings.held(acting) as compositions, shown(progress) as tell:
             tell("writing", 0, len(rows))
             requests = [
-                self._writing_request(
-                    row, compositions[number], settings, sampling.seed_of(seed, number, sample), held[number]
+                requesting.writing(
+                    row,
+                    compositions[number],
+                    settings,
+                    self._own,
+                    sampling.seed_of(seed, number, sample),
+                    held[number],
                 )
                 for number, row in enumerate(rows)
                 for sample in range(samples)
@@ -234,11 +236,11 @@ class VllmEngine(Engine):
         answers = [[token for token, _ in under[place]] for place in places]
         numbers = [place // samples for place in places]
         requests = [
-            self._scoring_request(rows[number], answer, compositions[number])
+            requesting.scoring(rows[number], answer, compositions[number])
             for number, answer in zip(numbers, answers, strict=True)
         ]
         for which, output in self._requests.outputs(requests, batch_size):
-            free = _log_probabilities(output, len(rows[numbers[which]]), answers[which])
+            free = requesting.log_probabilities(output, len(rows[numbers[which]]), answers[which])
             yield places[which], constraining.taken(under[places[which]], free)
 
     def stream(
@@ -277,7 +279,9 @@ class VllmEngine(Engine):
         from vllm.sampling_params import RequestOutputKind
 
         with self._steerings.held(acting) as [composition]:
-            request = self._writing_request(row, composition, settings, seed, held, RequestOutputKind.DELTA)
+            request = requesting.writing(
+                row, composition, settings, self._own, seed, held, RequestOutputKind.DELTA
+            )
             with closing(self._requests.outputs([request])) as outputs:
                 for _, output in outputs:
                     for token in output.outputs[0].token_ids:
@@ -303,11 +307,11 @@ class VllmEngine(Engine):
         scored = [row for row, answer in enumerate(answers) if answer]
         with self._steerings.held(acting) as compositions, shown(progress) as tell:
             tell("scoring", 0, len(scored))
-            requests = [self._scoring_request(starts[row], answers[row], compositions[row]) for row in scored]
+            requests = [requesting.scoring(starts[row], answers[row], compositions[row]) for row in scored]
             found = self._requests.outputs(requests, batch_size)
             for done, (place, output) in enumerate(found, 1):
                 row = scored[place]
-                results[row] = _loss(output, len(starts[row]), answers[row])
+                results[row] = requesting.loss(output, len(starts[row]), answers[row])
                 tell("scoring", done, len(scored))
         return results
 
@@ -346,60 +350,6 @@ class VllmEngine(Engine):
         self._steerings.check(acting)
         return acting
 
-    def _writing_request(
-        self,
-        row: list[int],
-        composition: Any,
-        settings: Settings,
-        seed: int | None,
-        held: Constraint | None,
-        kind: Any = None,
-    ) -> Request:
-        from vllm.sampling_params import RequestOutputKind
-
-        params = sampling.sampling_params(
-            settings,
-            self._own,
-            len(row),
-            seed,
-            **constraining.structured(held),
-            extra_args=_extra(composition=composition),
-            output_kind=RequestOutputKind.FINAL_ONLY if kind is None else kind,
-        )
-        return Request(row, params)
-
-    def _scoring_request(self, start: list[int], answer: list[int], composition: Any) -> Request:
-        """All of the response is read but its last token, whose probability is that of being written next.
-
-        So a response may fill the context, although vLLM always writes one token.
-        """
-        params = sampling.one_token(
-            prompt_logprobs=0 if len(answer) > 1 else None,
-            logprob_token_ids=[answer[-1]],
-            extra_args=_extra(composition=composition, prompt_tokens=len(start)),
-        )
-        return Request(start + answer[:-1], params)
-
-    def _reading_request(self, row: list[int], number: int) -> Request:
-        # What is not computed is not seen.
-        params = sampling.one_token(skip_reading_prefix_cache=True, extra_args=_extra(record=number))
-        return Request(row, params)
-
-    def _groups(
-        self, rows: list[list[int]], blocks: int, positions: Positions, keep: bool
-    ) -> Iterator[list[list[int]]]:
-        """The prompts, in groups whose activations travel together."""
-        group: list[list[int]] = []
-        size = 0
-        for row in rows:
-            own = blocks * self.identity.width * (len(row) if positions == "all" else 1)
-            if keep and group and size + own > _MOST_KEPT:
-                yield group
-                group, size = [], 0
-            group.append(row)
-            size += own
-        yield group
-
     def _rpc(self, method: str, *arguments: Any) -> list[Any]:
         return list(self._running().collective_rpc(method, args=arguments))
 
@@ -407,21 +357,3 @@ class VllmEngine(Engine):
         if self.llm is None:
             raise ModelError("this engine is closed; make a new one")
         return self.llm
-
-
-def _extra(**fields: Any) -> dict[str, Any]:
-    from trimtab.serve.request import STEERING_KEY
-    from trimtab.vllm.frontend.frontend import TrustedRequest
-
-    return {STEERING_KEY: TrustedRequest(**fields)}
-
-
-def _loss(output: Any, start: int, answer: list[int]) -> float:
-    """The mean negative log-likelihood of a response, of what a scoring request gave."""
-    return -sum(_log_probabilities(output, start, answer)) / len(answer)
-
-
-def _log_probabilities(output: Any, start: int, answer: list[int]) -> list[float]:
-    """Of each token of a response, of what a scoring request gave."""
-    found = [output.prompt_logprobs[place][token].logprob for place, token in enumerate(answer[:-1], start)]
-    return [*found, output.outputs[0].logprobs[0][answer[-1]].logprob]

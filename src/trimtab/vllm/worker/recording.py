@@ -11,7 +11,7 @@ The driver says what to read (`Reading`), runs the prompts, and fetches the resu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ from trimtab.vllm.packing import pack_tensors, unpack_tensors
 if TYPE_CHECKING:
     import numpy as np
 
+_MOST_KEPT = 64 << 20
+"""Numbers of raw activations that are fetched at once."""
 _UNKNOWN = -1
 """Blocks of the whole model: directions come for the blocks that are read, never for all."""
 
@@ -233,3 +235,19 @@ def merged(results: Sequence[bytes], blocks: Sequence[int]) -> Capture:
     if mean is None:
         raise ModelError("the workers of vllm sent no means")
     return Capture(tuple(blocks), counts.pop(), mean, stacked("second_moment", 0), stacked("activations", 1))
+
+
+def groups(
+    rows: Sequence[list[int]], numbers: int, positions: Positions, keep: bool
+) -> Iterator[list[list[int]]]:
+    """Prompts, in groups whose activations travel together; `numbers` are those that are read of one token."""
+    group: list[list[int]] = []
+    size = 0
+    for row in rows:
+        own = numbers * (len(row) if positions == "all" else 1)
+        if keep and group and size + own > _MOST_KEPT:
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += own
+    yield group
