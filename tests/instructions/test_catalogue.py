@@ -280,6 +280,7 @@ def test_wrong_values_give_one_clear_line(kind: InstructionType, data: st.DataOb
     parameter: Parameter = data.draw(st.sampled_from(kind.parameters))
     wrong = {
         "integer": [0, -1, 1.5, "3", True, [1], float("nan"), float("inf")],
+        "boolean": ["yes", 1, [True]],
         "text": ["", "  ", 3, ["a"], True],
         "texts": [[], "rocket", [1], ["a", " "], {"a": 1}],
     }

@@ -14,6 +14,8 @@ from trimtab.instructions import splitting
 
 COUNT = 5200
 SEED = 20230711
+OPTIONS = {"detectable_format:json_format": {"strict"}}
+"""Parameters of ours that the reference lacks; without them a check is that of the reference."""
 
 
 @pytest.fixture(scope="module")
@@ -79,5 +81,5 @@ def test_generates_the_same_cases_again() -> None:
 def test_takes_the_parameter_names_of_the_reference(utils: ModuleType) -> None:
     for ifeval_id, checker in checkers(utils).items():
         theirs = checker(ifeval_id).get_instruction_args_keys()
-        ours = [parameter.name for parameter in instructions.get_type(ifeval_id).parameters]
-        assert sorted(ours) == sorted(theirs), ifeval_id
+        ours = {parameter.name for parameter in instructions.get_type(ifeval_id).parameters}
+        assert ours - OPTIONS.get(ifeval_id, set()) == set(theirs), ifeval_id

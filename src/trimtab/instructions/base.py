@@ -88,11 +88,12 @@ class Instruction:
     def check(self, response: str) -> bool:
         """Whether the response satisfies the instruction as it is (IFEval's strict check).
 
+        Of a response that is undecided (see `judge`) it says no.
+
         Raises:
             InstructionError: If there is no check, or it needs a query first.
         """
-        check = self._ready()
-        return bool(response.strip()) and check(response)
+        return bool(self._verdict(response))
 
     def check_loose(self, response: str) -> bool:
         """Whether one of IFEval's eight readings of the response satisfies the instruction.
@@ -101,18 +102,23 @@ class Instruction:
             InstructionError: If there is no check, or it needs a query first.
         """
         check = self._ready()
-        return any(text.strip() and check(text) for text in dict.fromkeys(variants(response)))
+        return any(bool(text.strip() and check(text)) for text in dict.fromkeys(variants(response)))
 
     def judge(self, response: str) -> Judgement:
-        """Both checks, and what judged.
+        """Both checks, whether they could decide, and what judged.
 
         Raises:
             InstructionError: If there is no check, or it needs a query first.
         """
-        strict = self.check(response)
+        verdict = self._verdict(response)
         # The first of the eight readings is the response itself, so that loose follows from strict.
-        loose = strict or self.check_loose(response)
-        return Judgement(strict, loose, self.type._notes() if self.type._notes else {})
+        loose = bool(verdict) or self.check_loose(response)
+        notes = self.type._notes() if self.type._notes else {}
+        return Judgement(bool(verdict), loose, verdict is None and not loose, notes)
+
+    def _verdict(self, response: str) -> bool | None:
+        check = self._ready()
+        return check(response) if response.strip() else False
 
     def conflicts_with(self, other: Instruction) -> str | None:
         """The reason why no answer can satisfy both, or None. Symmetric."""

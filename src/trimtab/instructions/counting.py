@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from trimtab.constraint import Constraint
 from trimtab.errors import InstructionError
 from trimtab.instructions.demands import Demands, Range, at_least, at_most
+from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.phrasings import Phrasings
 
@@ -221,9 +222,13 @@ def _amount_fields(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def amount_check(
-    owner: str, count: Callable[[str], int], at_least: int | None, at_most: int | None, exactly: int | None
-) -> Callable[[str], bool]:
-    """A check that a count lies where at_least, at_most and exactly allow."""
+    owner: str,
+    count: Callable[[str], int | Range],
+    at_least: int | None,
+    at_most: int | None,
+    exactly: int | None,
+) -> Check:
+    """A check that a count (or the fewest and the most it can be) lies where at_least, at_most and exactly allow."""
     given = {"at_least": at_least, "at_most": at_most, "exactly": exactly}
     params = {name: value for name, value in given.items() if value is not None}
     if not params:
@@ -233,7 +238,15 @@ def amount_check(
     low, high = _amount_range(params)
     if low > high:
         raise InstructionError(f"{owner}: at_least ({at_least}) is more than at_most ({at_most})")
-    return lambda response: low <= count(response) <= high
+    return lambda response: lies_within(count(response), low, high)
+
+
+def lies_within(count: int | Range, low: float, high: float) -> bool | None:
+    """Whether a count lies between two bounds; None where only the fewest and the most are known, and these differ."""
+    fewest, most = count if isinstance(count, tuple) else (count, count)
+    if low <= fewest and most <= high:
+        return True
+    return False if most < low or fewest > high else None
 
 
 def relation_range(relation: str, number: int) -> Range:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trimtab.instructions.occurrence import occurs
+
 Range = tuple[float, float]
 
 # Things that each hold at least one word, so that there cannot be more of them than words.
@@ -53,7 +55,7 @@ def letter(character: str) -> str:
 
 
 def whole_word(word: str) -> re.Pattern[str]:
-    """A pattern for a word or phrase, literal, in any case, with no letter or digit directly beside it."""
+    """A pattern for a word or phrase as IFEval finds it: literal, in any case, with no letter or digit beside it."""
     return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
 
 
@@ -83,9 +85,7 @@ def _directed(demanding: Demands, restricting: Demands) -> str | None:
             return f"one asks for more {quantity} than the other allows words"
     for text in demanding.contains + demanding.verbatim:
         lowered = text.lower()
-        if (
-            bad := next((word for word in restricting.absent if whole_word(word).search(text)), None)
-        ) is not None:
+        if (bad := next((word for word in restricting.absent if _has(text, word)), None)) is not None:
             return f'one asks for "{text}", the other forbids "{bad}"'
         if (character := next((c for c in restricting.banned if c in lowered), None)) is not None:
             return f'one asks for "{text}", the other forbids "{character}"'
@@ -101,6 +101,11 @@ def _directed(demanding: Demands, restricting: Demands) -> str | None:
     if restricting.letter_case == "upper" and demanding.counts.get("capital words", (0, 1))[1] < 1:
         return "one asks for capital letters only, the other for no word in capitals"
     return None
+
+
+def _has(text: str, word: str) -> bool:
+    """Whether a word occurs in a text for IFEval's types or for ours."""
+    return whole_word(word).search(text) is not None or occurs(word, text)
 
 
 def _languages(first: Demands, second: Demands) -> str | None:

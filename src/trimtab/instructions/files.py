@@ -12,12 +12,13 @@ from typing import Any
 
 from trimtab.constraint import Constraint, intersection
 from trimtab.errors import InstructionError
-from trimtab.instructions.form import read_json
 from trimtab.instructions.grammars.translation import found
+from trimtab.instructions.json_text import read_strictly
 from trimtab.instructions.judgement import Check
 from trimtab.instructions.kinds import InstructionType
 from trimtab.instructions.phrasings import SPLITS, Phrasings
 from trimtab.instructions.registry import REGISTER
+from trimtab.instructions.text import plain
 
 _KEYS = ("summary", "family", "phrasings", "regex", "ignore_case", "json_schema", "constraint", "conflicts")
 # What says the same in a schema to jsonschema and to llguidance.
@@ -146,7 +147,8 @@ def _compiled(where: str, pattern: Any, ignore_case: Any) -> re.Pattern[str]:
 
 
 def _regex_check(compiled: re.Pattern[str]) -> Check:
-    return lambda response: compiled.search(response) is not None
+    # As it is written, or with line ends and letters written in the one way that patterns expect.
+    return lambda response: any(compiled.search(text) for text in (response, plain(response)))
 
 
 def _schema_constraint(schema: Any) -> Constraint | None:
@@ -180,7 +182,7 @@ def _schema_check(where: str, schema: Any) -> Check:
 
     def check(response: str) -> bool:
         try:
-            value = read_json(response)
+            value = read_strictly(response)
         except ValueError:
             return False
         return conforms(value)

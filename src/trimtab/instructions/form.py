@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from trimtab.instructions import rewriting
 from trimtab.instructions.demands import Demands, at_least
 from trimtab.instructions.grammars import form as grammar
+from trimtab.instructions.json_text import read_strictly
 from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.phrasings import Phrasings
@@ -21,7 +22,7 @@ _FENCES = ("```json", "```Json", "```JSON", "```")
 
 
 def read_json(response: str) -> Any:
-    """The value that a response holds as JSON, with or without a markdown code fence; a ValueError if it is none."""
+    """The value that a response holds as JSON to IFEval, in a code fence or not; a ValueError if it is none."""
     text = response.strip()
     for fence in _FENCES:
         text = text.removeprefix(fence)
@@ -69,12 +70,17 @@ def read_json(response: str) -> Any:
         """,
     ),
 )
-def json_() -> Check:
+def json_(
+    strict: Annotated[
+        bool | None, Parameter("JSON of the standard alone: no NaN, no fence that is not closed")
+    ] = None,
+) -> Check:
     """Is valid JSON throughout, with or without a markdown code fence."""
+    read = read_strictly if strict else read_json
 
     def check(response: str) -> bool:
         try:
-            read_json(response)
+            read(response)
         except ValueError:
             return False
         return True

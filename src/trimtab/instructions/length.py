@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Annotated, Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions import counting, rewriting, splitting
+from trimtab.instructions import counting, rewriting, splitting, wordcount
 from trimtab.instructions.demands import Demands, at_least, at_most
+from trimtab.instructions.grammars import amounts
 from trimtab.instructions.grammars import length as grammar
 from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
@@ -21,11 +21,6 @@ _EXACT = Parameter("the only number", minimum=1)
 Low = Annotated[int | None, _LOW]
 High = Annotated[int | None, _HIGH]
 Exact = Annotated[int | None, _EXACT]
-
-
-def count_paragraphs(text: str) -> int:
-    """Number of blocks of text between blank lines."""
-    return sum(bool(block.strip()) for block in re.split(r"\n\s*\n", text))
 
 
 @instruction(
@@ -41,29 +36,29 @@ def sentences(at_least: Low = None, at_most: High = None, exactly: Exact = None)
 
 @instruction(
     family="length",
-    **counting.amounts("word", "words", grammar.words),
+    **counting.amounts("word", "words", amounts.words),
     example={"at_most": 50},
 )
 def words(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
     """Has at least, at most or exactly so many words."""
-    return counting.amount_check("words", splitting.count_words, at_least, at_most, exactly)
+    return counting.amount_check("words", wordcount.count_words, at_least, at_most, exactly)
 
 
 @instruction(
     family="length",
-    **counting.amounts("paragraph", "paragraphs", grammar.paragraphs, rewriting.in_paragraphs),
+    **counting.amounts("paragraph", "paragraphs", amounts.paragraphs, rewriting.in_paragraphs),
     example={"exactly": 2},
 )
 def paragraphs(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
     """Has at least, at most or exactly so many paragraphs, parted by blank lines."""
-    return counting.amount_check("paragraphs", count_paragraphs, at_least, at_most, exactly)
+    return counting.amount_check("paragraphs", wordcount.count_paragraphs, at_least, at_most, exactly)
 
 
 @instruction(
     family="length",
     conflicts={"verbose": "one asks for a short answer, the other for a long one"},
     demands=lambda params: Demands(counts={"words": at_most(params["max_words"])}),
-    constraint=lambda params: grammar.words(1, params["max_words"]),
+    constraint=lambda params: amounts.words(1, params["max_words"]),
     phrasings=Phrasings.lines(
         learning="""
             Be concise.
@@ -95,13 +90,13 @@ def concise(
     max_words: Annotated[int, Parameter("most words a short answer may have", minimum=1, example=50)] = 50,
 ) -> Check:
     """Is short: no more words than a limit that the phrasing does not name."""
-    return lambda response: splitting.count_words(response) <= max_words
+    return lambda response: counting.lies_within(wordcount.count_words(response), 0, max_words)
 
 
 @instruction(
     family="length",
     demands=lambda params: Demands(counts={"words": at_least(params["min_words"])}),
-    constraint=lambda params: grammar.words(params["min_words"], math.inf),
+    constraint=lambda params: amounts.words(params["min_words"], math.inf),
     phrasings=Phrasings.lines(
         learning="""
             Be verbose.
@@ -133,7 +128,7 @@ def verbose(
     min_words: Annotated[int, Parameter("fewest words a long answer may have", minimum=1, example=120)] = 120,
 ) -> Check:
     """Is long: at least as many words as a limit that the phrasing does not name."""
-    return lambda response: splitting.count_words(response) >= min_words
+    return lambda response: counting.lies_within(wordcount.count_words(response), min_words, math.inf)
 
 
 @instruction(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from trimtab.errors import InstructionError
-from trimtab.instructions.demands import Demands, whole_word
-from trimtab.instructions.grammars import wording as grammar
+from trimtab.instructions.demands import Demands
+from trimtab.instructions.grammars import occurrence as grammar
 from trimtab.instructions.judgement import Check
+from trimtab.instructions.occurrence import occurs
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.phrasings import Phrasings
 from trimtab.instructions.registry import instruction
@@ -79,11 +79,11 @@ def _all(params: Mapping[str, Any]) -> list[str]:
     return one + list(params.get("words") or [])
 
 
-def _patterns(owner: str, word: str | None, words: list[str] | None) -> list[re.Pattern[str]]:
+def _given(owner: str, word: str | None, words: list[str] | None) -> list[str]:
     wanted = _all({"word": word, "words": words})
     if not wanted:
         raise InstructionError(f"{owner} needs word (one) or words (a list)")
-    return [whole_word(text.strip()) for text in wanted]
+    return wanted
 
 
 @instruction(
@@ -95,8 +95,8 @@ def _patterns(owner: str, word: str | None, words: list[str] | None) -> list[re.
 )
 def include(word: Word = None, words: Words = None) -> Check:
     """Contains a word, or each of several, as whole words in any case."""
-    patterns = _patterns("include", word, words)
-    return lambda response: all(pattern.search(response) for pattern in patterns)
+    wanted = _given("include", word, words)
+    return lambda response: all(occurs(each, response) for each in wanted)
 
 
 @instruction(
@@ -109,5 +109,5 @@ def include(word: Word = None, words: Words = None) -> Check:
 )
 def exclude(word: Word = None, words: Words = None) -> Check:
     """Contains none of the given words, as whole words in any case."""
-    patterns = _patterns("exclude", word, words)
-    return lambda response: not any(pattern.search(response) for pattern in patterns)
+    unwanted = _given("exclude", word, words)
+    return lambda response: not any(occurs(each, response) for each in unwanted)

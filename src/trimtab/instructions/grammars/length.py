@@ -7,16 +7,16 @@ import math
 from trimtab.constraint import Constraint
 from trimtab.instructions.grammars.pieces import ANY, INK, answer, literal, spelled
 
-# IFEval takes for words what the package regex calls \w+, and so does Rust.
-_ROOM = 20
+# So many words before the most allowed, no new sentence begins.
+ROOM = 20
 
 
 def words(low: float, high: float) -> Constraint:
-    """From `low` to `high` words, at least one."""
+    """From `low` to `high` of IFEval's words: runs of what the package regex calls word characters, as Rust does."""
     low = max(1, int(low))
     if high == math.inf:
         return answer(rf"\W*(\w+\W+){{{low - 1}}}\w{ANY}", exact=True)
-    free = int(high) if high <= low else max(low, int(high) - _ROOM, int(high) // 2)
+    free = int(high) if high <= low else max(low, int(high) - ROOM, int(high) // 2)
     end = r"[^\w\n]{0,6}\n?"
     few = rf"\W*(\w+\W+){{{low - 1},{free - 1}}}\w+{end}"
     if free < high:
@@ -43,15 +43,6 @@ def sentences(low: float, high: float) -> Constraint:
         return answer(least, exact=True)
     most = rf"({_INSIDE}{_END}{_BREAK}){{0,{int(high) - 1}}}{_INSIDE}({_END})?\n?"
     return answer(most, exact=True) if low == 1 else answer(most, least, exact=True)
-
-
-def paragraphs(low: float, high: float) -> Constraint:
-    """From `low` to `high` blocks of lines, with blank lines between."""
-    block = rf"[^\n]*{INK}[^\n]*(\n[^\n]*{INK}[^\n]*)*"
-    parted = r"\n[ \t\r]{0,8}\n([ \t\r]{0,8}\n)?"
-    low = max(1, int(low))
-    more = "" if high == math.inf else str(int(high) - 1)
-    return answer(rf"\n{{0,2}}{block}({parted}{block}){{{low - 1},{more}}}\n?", exact=True)
 
 
 def divided_paragraphs(count: int, divider: str) -> Constraint:

@@ -40,27 +40,29 @@ def no_commas() -> Constraint:
     return answer(r"[^,]*[^,\s\x1c-\x1f][^,]*", exact=True)
 
 
-def include(words: Sequence[str]) -> Constraint:
-    """Each of the words, with no letter or digit beside it, within some sentences or at the start of the next."""
-    return answer(*(_within(1, spelled(word.strip()), NO_WORD) for word in words), exact=True)
-
-
 def keywords(words: Sequence[str]) -> Constraint:
     """Each of the texts, also inside longer words, within some sentences or at the start of the next."""
-    return answer(*(_within(1, spelled(word), "") for word in words), exact=True)
+    return answer(*(within(1, spelled(word)) for word in words), exact=True)
 
 
 # So many sentences may pass before a word that must occur has to start the next.
 _SENTENCES = 2
 
 
-def _within(times: int, wanted: str, beside: str) -> str:
-    """So many occurrences, each within some sentences after the one before, or at the start of the sentence after."""
+def within(times: int, wanted: str, before: str = "", behind: str = ANY) -> str:
+    """So many occurrences, each within some sentences after the one before, or at the start of the sentence after.
+
+    Args:
+        times: How many.
+        wanted: What occurs, as a pattern.
+        before: What stands directly before it where it does not start an answer or a sentence.
+        behind: What may follow the last one.
+    """
     whole = f"{unended()}{ENDED}"
-    early = rf"({whole}){{0,{_SENTENCES - 1}}}({unended()}{beside})?{wanted}"
+    early = rf"({whole}){{0,{_SENTENCES - 1}}}({unended()}{before})?{wanted}"
     late = rf"({whole}){{{_SENTENCES}}}[ \n]{{0,2}}((The|the|THE|A|a|An|an|AN) )?{wanted}"
     once = f"({early}|{late})"
-    return rf"{once}({beside}{once}){{{times - 1}}}({beside}{ANY})?"
+    return rf"{once}({once}){{{times - 1}}}({behind})?"
 
 
 def exclude(words: Sequence[str]) -> Constraint:
@@ -73,7 +75,7 @@ def exclude(words: Sequence[str]) -> Constraint:
 def keyword_frequency(keyword: str, low: float, high: float) -> Constraint:
     """A text at least so many times, or at most, in any case, also inside longer words."""
     if high == float("inf"):
-        return answer(_within(int(low), spelled(keyword.strip()), ""), exact=True)
+        return answer(within(int(low), spelled(keyword.strip())), exact=True)
     found = any_case(keyword.strip())
     too_many = f"({ANY}{found}){{{int(high) + 1}}}{ANY}"
     return Constraint.terminal(pattern(SOMETHING), f"~{pattern(too_many)}", exact=True)

@@ -1,0 +1,139 @@
+"""Words that an answer of our own types must have, or must not have, as `instructions.occurrence` finds them."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections.abc import Sequence
+
+import regex
+
+from trimtab.constraint import Constraint
+from trimtab.instructions.grammars.pieces import (
+    ANY,
+    SOMETHING,
+    SPACE,
+    answer,
+    any_case,
+    literal,
+    pattern,
+    spelled,
+)
+from trimtab.instructions.grammars.wording import within
+from trimtab.instructions.occurrence import UNSPACED
+from trimtab.instructions.text import folded, same_in_other_letters
+
+# What has no width, and the points of vowels: a reader does not see them inside of a word.
+_UNSEEN = (
+    r"\u00AD\u0307\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u3164"
+    r"\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E0FFF"
+    r"\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0640\u064B-\u0652\u0670"
+)
+_MARKS = "*_~`>"
+_BLANK = r"\s\x1c-\x1f"
+# No letter and no digit, or one of a script that parts words by nothing.
+_EDGE = rf"[[^\p{{L}}\p{{Nd}}\p{{Nl}}]{UNSPACED}]"
+# Scripts that write particles or articles at a noun.
+_ATTACHING = regex.compile(rf"[{UNSPACED}\p{{Script=Hangul}}\p{{Script=Arabic}}\p{{Script=Hebrew}}]")
+_LETTER = regex.compile(r"[\p{L}\p{Nd}\p{Nl}]")
+_IDEOGRAPHIC = r"\p{Script=Han}\p{Script=Hiragana}"
+
+
+def include(words: Sequence[str]) -> Constraint:
+    """Each of the words as it is or in another case, with no letter beside it, where it has to come at the latest."""
+    return answer(*(_included(word.strip()) for word in words), exact=True)
+
+
+def _included(word: str) -> str:
+    before, behind = rf'{SPACE}("\[:;', rf'{SPACE};:!?)"\]}}/'
+    free = regex.compile(f"[{_IDEOGRAPHIC}]")
+    if free.match(word[0]):
+        before += rf"{_IDEOGRAPHIC}。、！？「"
+    if free.match(word[-1]):
+        behind += rf"{_IDEOGRAPHIC}。、！？」"
+    return within(1, spelled(word), f"[{before}]", rf"[{behind}]{ANY}|[.,]{{1,3}}([^\p{{Nd}}.,]{ANY})?")
+
+
+def exclude(words: Sequence[str]) -> Constraint:
+    """Something in which none of the words is found, however it is written.
+
+    Letters in another style, such as those of full width, are not admitted where they are letters of a word.
+    """
+    parts, styled = [], ""
+    for word in words:
+        for turkish in (False, True) if "ı" in word or "İ" in word else (False,):
+            wanted = folded(word, marked=True, turkish=turkish).strip()
+            parts += _excluded(wanted)
+            styled += "".join(_other_ways(wanted)[1])
+    none = "".join(map(literal, sorted(set(styled))))
+    something = rf"[^{none}]*[^{none}{_BLANK}][^{none}]*" if none else SOMETHING
+    return Constraint.terminal(pattern(something), f"~{pattern('|'.join(parts))}", exact=True)
+
+
+def _excluded(word: str) -> list[str]:
+    before = f"({ANY}{_EDGE})?" if _has_edge(word[0]) else ANY
+    behind = f"({_EDGE}{ANY})?" if _has_edge(word[-1]) else ANY
+    parts = [f"{before}{_written(word)}{behind}"]
+    ways, _ = _other_ways(word)
+    letters = "".join(any_case(each).strip("[]") for each in dict.fromkeys(word) if _LETTER.match(each))
+    letters += "".join(literal(each) for fold, found in ways.items() if fold.isalnum() for each in found)
+    if len(word) > 1 and letters:
+        unseen = rf"[{_MARKS}{_BLANK}]*[{_UNSEEN}][{_MARKS}{_BLANK}{_UNSEEN}]*"
+        parts.append(f"{ANY}[{letters}]{unseen}[{letters}]{ANY}")
+    return parts
+
+
+def _has_edge(character: str) -> bool:
+    return bool(_LETTER.match(character)) and not _ATTACHING.match(character)
+
+
+@functools.lru_cache(maxsize=256)
+def _other_ways(word: str) -> tuple[dict[str, list[str]], list[str]]:
+    """The characters, by what they fold to, that stand for a mark or several letters of a word, and styled letters."""
+    ways: dict[str, list[str]] = {}
+    styled = []
+    for character, fold in same_in_other_letters(word):
+        if len(fold) == 1 and fold.isalnum():
+            styled.append(character)
+        elif fold in word:
+            ways.setdefault(fold, []).append(character)
+    return ways, styled
+
+
+@functools.lru_cache(maxsize=256)
+def _written(word: str) -> str:
+    """The ways to write a folded word without styled letters, and perhaps some that are not one."""
+    ways, _ = _other_ways(word)
+
+    @functools.cache
+    def rest(place: int) -> str:
+        """The word from a place on."""
+        if place == len(word):
+            return ""
+        if word[place].isspace():
+            return f"[{_BLANK}{_MARKS}]+{rest(place + 1)}"
+        found = [_character(word[place]) + _joined(rest(place + 1))]
+        for fold, characters in ways.items():
+            if word.startswith(fold, place):
+                either = f"[{''.join(map(literal, characters))}]"
+                found.append(either + _joined(rest(place + len(fold))))
+        return f"({'|'.join(found)})" if len(found) > 1 else found[0]
+
+    return rest(0)
+
+
+def _joined(following: str) -> str:
+    return f"[{_MARKS}]*{following}" if following else following
+
+
+def _character(character: str) -> str:
+    """One letter of a folded word in any case, composed or not."""
+    ways = [any_case(character)]
+    parts = unicodedata.normalize("NFD", character)
+    if len(parts) > 1:
+        base, mark = unicodedata.normalize("NFC", parts[:-1]), parts[-1]
+        ways.append(_character(base) + f"[{_MARKS}]*" + literal(mark))
+        if "\u0370" <= parts[0] <= "\u03ff":
+            # Greek capitals are written without accents.
+            ways.append(any_case(parts[0]))
+    return f"({'|'.join(ways)})" if len(ways) > 1 else ways[0]
