@@ -67,7 +67,7 @@ def test_takes_the_ifeval_id_and_standard_input_and_writes_a_file(
 
 
 def test_shows_a_table_that_names_the_splitter(run: Run, responses: Path) -> None:
-    result = run("check", "sentences", "--params", '{"at_most": 2}', "--responses", responses)
+    result = run("check", "number_sentences(3, less than)", "--responses", responses)
     assert "2 of 4" in result.stdout
     assert "3 of 4" in result.stdout
     assert "splitter: " in result.stdout
@@ -75,7 +75,8 @@ def test_shows_a_table_that_names_the_splitter(run: Run, responses: Path) -> Non
 
 def test_says_when_a_simple_rule_judged(run: Run, responses: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splitting, "_splitter", lambda: ("simple", splitting.simple_sentences))
-    arguments = ("check", "sentences", "--params", '{"at_most": 2}', "--responses", responses, "--json", "-")
+    arguments = ("check", "number_sentences", "--params", '{"num_sentences": 3}')
+    arguments += ("--responses", responses, "--json", "-")
     result = run(*arguments)
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 4

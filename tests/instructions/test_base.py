@@ -128,7 +128,7 @@ def test_loose_forgives_an_opening_line() -> None:
 
 
 def test_judgement_says_which_splitter_judged() -> None:
-    notes = instructions.get("sentences", at_most=2).judge("One. Two.").notes
+    notes = instructions.get("number_sentences", num_sentences=2).judge("One. Two.").notes
     assert notes["splitter"] in ("nltk-punkt", "nltk-punkt-packaged", "punkt", "simple")
     assert instructions.get("json").judge("{}").notes == {}
     assert "langdetect" in instructions.get("lowercase").judge("this is all in english").notes["language"]

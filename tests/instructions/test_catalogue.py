@@ -215,8 +215,8 @@ def test_a_response_that_satisfies_two_shows_that_they_do_not_conflict() -> None
     asked += [i for i in all_instructions() if i.name != "repeat_prompt"]
     # These are said to conflict by what they mean, where a trick can still satisfy both checks: a JSON string alone
     # is wrapped in quotation marks, a keyword may stand inside a longer word where it is forbidden as a word, what
-    # holds no letters counts as every language, a sentence of mere marks holds no word, and a line of spaces parts
-    # paragraphs for us but not for IFEval.
+    # holds no letters counts as every language, a sentence of mere marks holds no word, a line of spaces parts
+    # paragraphs for us but not for IFEval, and mere marks are sentences for IFEval but not for us.
     intended = {
         "json",
         "keywords",
@@ -226,6 +226,7 @@ def test_a_response_that_satisfies_two_shows_that_they_do_not_conflict() -> None
         "number_words",
         "concise",
         "paragraphs",
+        "sentences",
     }
     asked = [i for i in asked if i.name not in intended]
     met = 0

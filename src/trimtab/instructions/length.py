@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 from trimtab.errors import InstructionError
 from trimtab.instructions import counting, rewriting, splitting, wordcount
+from trimtab.instructions import sentences as reading
 from trimtab.instructions.demands import Demands, at_least, at_most
 from trimtab.instructions.grammars import amounts
 from trimtab.instructions.grammars import length as grammar
+from trimtab.instructions.grammars.sentences import sentences as sentences_grammar
 from trimtab.instructions.judgement import Check
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.phrasings import Phrasings
@@ -25,13 +27,12 @@ Exact = Annotated[int | None, _EXACT]
 
 @instruction(
     family="length",
-    **counting.amounts("sentence", "sentences", grammar.sentences),
-    notes=splitting.notes,
+    **counting.amounts("sentence", "sentences", sentences_grammar),
     example={"at_most": 2},
 )
 def sentences(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
     """Has at least, at most or exactly so many sentences."""
-    return counting.amount_check("sentences", splitting.count_sentences, at_least, at_most, exactly)
+    return counting.amount_check("sentences", reading.count, at_least, at_most, exactly)
 
 
 @instruction(
