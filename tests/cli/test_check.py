@@ -179,3 +179,17 @@ def test_parameters_may_be_spelled_with_the_name(run: Callable[..., Any]) -> Non
     several = run("check", "json,lowercase", "--responses", "-", input="")
     assert several.exit_code == 2
     assert "names 2" in several.stderr
+
+
+def test_says_what_is_too_short_to_tell(run: Run) -> None:
+    lines = '{"response": "Hola."}\n{"response": "El cohete despegó al amanecer sobre el mar."}\n'
+    result = run("check", "language(es)", "--responses", "-", "--json", "-", input=lines)
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"strict": False, "loose": False, "undecided": True},
+        {"strict": True, "loose": True},
+    ]
+    shown = run("check", "language(es)", "--responses", "-", input=lines).stdout
+    assert [
+        line for line in shown.splitlines() if "undecided" in line and "1 of 2" in line and "0.50" in line
+    ]
+    assert "undecided" not in run("check", "json", "--responses", "-", input=lines).stdout

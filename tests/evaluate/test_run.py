@@ -25,6 +25,7 @@ from trimtab.instructions.registry import REGISTER
 from trimtab.measure import facts
 from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, evaluate_instruction
 from trimtab.measure.scorer import NEUTRAL, Scorer
+from trimtab.report.tables import suite_caption
 from trimtab.steering import when
 from trimtab.steering.collection import SteeringSet
 
@@ -472,3 +473,25 @@ def test_without_a_scorer_there_are_no_scores() -> None:
     evaluation = measure()
     assert {answer.response.relevance for answer in evaluation.answers} == {None}
     assert evaluation.to_dict()["rows"][0]["quality"]["relevance"] is None
+
+
+def test_what_no_check_can_tell_is_counted_apart() -> None:
+    class Brief(FakeEngine):
+        def generate(self, prompts, **options):  # type: ignore[no-untyped-def]
+            texts = {QUERIES[0]: "El cohete despegó al amanecer sobre el mar."}
+            return [
+                type(g)(texts.get(prompt, "Hola."), g.token_ids, g.prompt_index, g.finished)
+                for prompt, g in zip(prompts, super().generate(prompts, **options), strict=True)
+            ]
+
+    suite = suites.from_queries("river", QUERIES, [instructions.get("language", language="es")])
+    evaluation = evaluate_suite(Brief(), suite)
+    row = evaluation.rows()[0]
+    assert (row.condition, row.followed, row.undecided) == ("baseline", 1 / 3, (False, True, True))
+    assert (row + row).take([1, 3]).undecided_share == 0.5
+    document = evaluation.to_dict()
+    assert document["overall"][0]["undecided"] == 2
+    assert document["rows"][0]["undecided"] == 0.6667
+    assert document["answers"][1]["instructions"][0]["undecided"]
+    assert "undecided" not in document["answers"][0]["instructions"][0]
+    assert "not among those that follow: 2 baseline, 3 instructed." in suite_caption(evaluation)

@@ -167,6 +167,7 @@ def test_the_row_as_json_has_the_documented_fields() -> None:
         "n": 3,
         "followed": 0.0,
         "loose": 0.0,
+        "undecided": 0.0,
         "quality": {
             "perplexity": round(math.exp(1.5), 4),
             "repetition": 0.0,

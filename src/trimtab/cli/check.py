@@ -32,12 +32,13 @@ def command(
 ) -> None:
     """Judge responses by an instruction's strict and loose checks.
 
-    --json writes one line {"strict": ..., "loose": ...} for each response. A line may also hold the "query" that was
-    answered, which repeat_prompt needs.
+    --json writes one line {"strict": ..., "loose": ...} for each response, with "undecided": true where neither can
+    tell, such as the language of a word or two. A line may also hold the "query" that was answered, which repeat_prompt
+    needs.
     """
     instruction = instruction_named(name, params)
     judgements = [_judge(instruction, where, row) for where, row in _read_rows(responses)]
-    output.lines({"strict": judgement.strict, "loose": judgement.loose} for judgement in judgements)
+    output.lines(_written(judgement) for judgement in judgements)
     output.print(_summary(instruction, judgements))
     if any("simple" in judgement.notes.values() for judgement in judgements):
         output.note(
@@ -70,13 +71,19 @@ def _judge(instruction: Instruction, where: str, row: dict[str, Any]) -> Judgeme
         raise InstructionError(f"{where}: {error}") if "query" in row else error from None
 
 
+def _written(judgement: Judgement) -> dict[str, bool]:
+    verdicts = {"strict": judgement.strict, "loose": judgement.loose}
+    return verdicts | {"undecided": True} if judgement.undecided else verdicts
+
+
 def _summary(instruction: Instruction, judgements: list[Judgement]) -> Table:
     table = Table(title=instruction.label, title_justify="left")
     table.add_column("check")
     table.add_column("followed", justify="right")
     table.add_column("share", justify="right")
     count = len(judgements)
-    for kind in ("strict", "loose"):
+    kinds = ("strict", "loose", "undecided")
+    for kind in kinds if any(judgement.undecided for judgement in judgements) else kinds[:2]:
         followed = sum(getattr(judgement, kind) for judgement in judgements)
         table.add_row(kind, f"{followed} of {count}", f"{followed / count:.2f}" if count else "-")
     notes = {f"{what}: {by}" for judgement in judgements for what, by in judgement.notes.items()}

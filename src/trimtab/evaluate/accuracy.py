@@ -28,6 +28,7 @@ class Answer:
         response: What came back, and its quality.
         strict: For each instruction of the item, whether the strict check passes.
         loose: The same of the loose check.
+        undecided: For each instruction, whether neither check can tell; empty where all are decided.
     """
 
     item: Item
@@ -37,6 +38,7 @@ class Answer:
     response: Response
     strict: tuple[bool, ...]
     loose: tuple[bool, ...]
+    undecided: tuple[bool, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON."""
@@ -48,8 +50,14 @@ class Answer:
             "response": self.response.text,
             "finished": self.response.finished,
             "instructions": [
-                {**one.to_dict(), "strict": strict, "loose": loose}
-                for one, strict, loose in zip(self.item.instructions, self.strict, self.loose, strict=True)
+                {**one.to_dict(), "strict": strict, "loose": loose, **({"undecided": True} if open_ else {})}
+                for one, strict, loose, open_ in zip(
+                    self.item.instructions,
+                    self.strict,
+                    self.loose,
+                    self.undecided or (False,) * len(self.strict),
+                    strict=True,
+                )
             ],
             "nll": rounded(self.response.nll),
             "repetition": rounded(self.response.repetition),
@@ -77,6 +85,7 @@ class Accuracy:
         judged: Mean share of a judge's questions answered with yes; None without a judge.
         words: Mean number of words of an answer.
         finished: Share of answers that the model ended itself.
+        undecided: Number of instructions of which neither check can tell; the shares count them as not followed.
     """
 
     condition: Condition
@@ -89,6 +98,7 @@ class Accuracy:
     judged: float | None
     words: float
     finished: float
+    undecided: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The accuracies as JSON."""
@@ -108,6 +118,7 @@ class Accuracy:
             "judged": rounded(self.judged),
             "words": round(self.words, 1),
             "finished": round(self.finished, 4),
+            "undecided": self.undecided,
         }
 
 
@@ -143,6 +154,7 @@ def accuracy_of(condition: Condition, answers: Sequence[Answer]) -> Accuracy:
         judged=mean(response.judged for response in responses),
         words=mean(len(response.text.split()) for response in responses) or 0.0,
         finished=sum(response.finished for response in responses) / len(responses),
+        undecided=sum(sum(answer.undecided) for answer in answers),
     )
 
 

@@ -240,6 +240,7 @@ def _row(label: str, condition: Condition, found: Sequence[tuple[Answer, int]], 
         responses=tuple(answer.response for answer, _ in found),
         strict=strict,
         loose=tuple(answer.loose[i] for answer, i in found),
+        undecided=tuple(bool(answer.undecided) and answer.undecided[i] for answer, i in found),
         group=label,
         bounds=significance.share_interval([int(passed) for passed in strict]) if bootstrap else None,
     )

@@ -232,4 +232,5 @@ def _answer(job: Job, response: Response, facts: FactCheck | None) -> Answer:
         response=response,
         strict=tuple(verdict.strict for verdict in verdicts),
         loose=tuple(verdict.loose for verdict in verdicts),
+        undecided=tuple(verdict.undecided for verdict in verdicts),
     )

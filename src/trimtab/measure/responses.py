@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.engines import Model, as_engine
 from trimtab.engines.ranks import Ranks
+from trimtab.instructions.text import unclosed
 from trimtab.measure.quality import (
     FactCheck,
     Quality,
@@ -236,8 +237,12 @@ def respond_baseline(model: Model, queries: Sequence[str], **options: Any) -> li
 
 
 def follows(text: str, query: str, wanted: Sequence[Instruction]) -> bool:
-    """Whether an answer to a query passes the checks of all instructions."""
-    return all(one.for_query(query).check(text) for one in wanted)
+    """Whether an answer to a query passes the checks of all instructions and can be a lesson.
+
+    One that opens a code fence and does not close it was cut off, though IFEval's check of JSON lets it pass; and one
+    that is undecided passes no check.
+    """
+    return all(one.for_query(query).check(text) for one in wanted) and not unclosed(text)
 
 
 def verdicts(

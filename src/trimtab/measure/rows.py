@@ -63,6 +63,7 @@ class Row:
         responses: One per query.
         strict: Per response, whether it passed the strict check.
         loose: Per response, whether it passed the loose check.
+        undecided: Per response, whether neither check could tell (it then passed none); empty where all are decided.
         group: What the row is about where it holds several instructions of one type; None for the instruction itself.
         bounds: A 95 % interval of :attr:`followed` that is known already; None computes Wilson's.
         closed_book: Share of closed-book questions answered rightly under this condition (`trimtab.measure.facts`);
@@ -78,6 +79,7 @@ class Row:
     group: str | None = None
     bounds: Interval | None = None
     closed_book: float | None = None
+    undecided: tuple[bool, ...] = ()
 
     @property
     def label(self) -> str:
@@ -98,6 +100,11 @@ class Row:
     def followed_loose(self) -> float:
         """Share of responses that pass the loose check."""
         return sum(self.loose) / self.n
+
+    @property
+    def undecided_share(self) -> float:
+        """Share of responses of which neither check can tell; they are not among those that pass."""
+        return sum(self.undecided) / self.n
 
     @property
     def interval(self) -> Interval:
@@ -133,6 +140,7 @@ class Row:
             responses=tuple(self.responses[number] for number in chosen),
             strict=tuple(self.strict[number] for number in chosen),
             loose=tuple(self.loose[number] for number in chosen),
+            undecided=tuple(self._undecided[number] for number in chosen),
             bounds=None,
         )
 
@@ -143,8 +151,13 @@ class Row:
             responses=self.responses + other.responses,
             strict=self.strict + other.strict,
             loose=self.loose + other.loose,
+            undecided=self._undecided + other._undecided,
             bounds=None,
         )
+
+    @property
+    def _undecided(self) -> tuple[bool, ...]:
+        return self.undecided or (False,) * self.n
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON: the fields of `trimtab demo --json`."""
@@ -157,6 +170,7 @@ class Row:
             "n": self.n,
             "followed": round(self.followed, 4),
             "loose": round(self.followed_loose, 4),
+            "undecided": round(self.undecided_share, 4),
             "quality": self.quality.to_dict(),
         }
 
@@ -301,4 +315,5 @@ def judge(
         responses=tuple(responses),
         strict=tuple(judgement.strict for judgement in judgements),
         loose=tuple(judgement.loose for judgement in judgements),
+        undecided=tuple(judgement.undecided for judgement in judgements),
     )
