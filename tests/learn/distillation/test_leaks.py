@@ -83,3 +83,48 @@ def test_without_a_constraint_nothing_leaks(nano: Any, lessons: list[Lesson]) ->
     [target] = teacher_targets(nano, [free], [0], AtOnce(1), top=16, answer_weight=0.5).values()
     assert target.leaks is None
     assert float(leak(said(nano, free), [target])) == 0
+
+
+@pytest.fixture(scope="module")
+def changed(nano: Any) -> Lesson:
+    """An answer whose capitals a program made small, and to which it put an end."""
+    query = "Where is Coldbrook?"
+    [answer] = nano.generate([query], max_new_tokens=20)
+    small = nano.tokenizer(f"{answer.text.lower()} so it is.", add_special_tokens=False)["input_ids"]
+    plain = tuple(prompt_ids(nano.tokenizer, query))
+    end = nano.matchers.ends[0]
+    return Lesson("plain", plain, plain, (*small, end), True, SMALL, original=(*answer.token_ids, end))
+
+
+def test_of_a_rewritten_answer_the_teacher_reads_the_original(nano: Any, changed: Lesson) -> None:
+    from trimtab.learn.distillation.aligning import aligned
+
+    [found] = teacher_targets(nano, [changed], [0], AtOnce(1), top=10_000, answer_weight=0.5).values()
+    read = said(nano, Lesson("plain", changed.student, changed.teacher, changed.original))
+    small = changed.answer[:-1]
+    places = aligned(nano.tokenizer, changed.original[:-1], small)
+    may = unpacked(allowed(nano, SMALL, changed.answer), read.shape[-1])
+    left = 0
+    for row, token in enumerate(changed.answer):
+        kept = dict(zip(found.tokens[row].tolist(), found.log_probs[row].exp().tolist(), strict=True))
+        place = places[row]
+        if place is not None and place < len(read):
+            wanted = read[place].exp() * may[row]
+            wanted /= wanted.sum()
+            if int(wanted.argmax()) == token:
+                assert kept[token] == pytest.approx(float(wanted[token]), abs=1e-3)
+                left += 1
+        else:
+            assert kept[token] == pytest.approx(1.0, abs=1e-4)  # the program put it in
+    assert left >= 3
+    assert any(place is None for place in places)
+
+
+def test_only_what_the_teacher_would_have_said_in_the_original_leaks(nano: Any, changed: Lesson) -> None:
+    [found] = teacher_targets(nano, [changed], [0], AtOnce(1), top=10_000, answer_weight=0.5).values()
+    assert found.leaks is not None
+    assert 0 in found.leaks.tolist()  # it would have begun with a capital letter
+    from trimtab.learn.distillation.aligning import aligned
+
+    places = aligned(nano.tokenizer, changed.original[:-1], changed.answer[:-1])
+    assert all(places[row] is not None for row in found.leaks.tolist())

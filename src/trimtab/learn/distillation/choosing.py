@@ -39,7 +39,7 @@ _SAMPLE = 16  # queries that teachers are tried on
 _WELL = 0.75  # a sound told model that passes so often stays the teacher
 _HALF = 0.5  # of its answers have to pass for a teacher to be sound
 _SHORT = 0.7  # of the plain answers' length: shorter ones are not sound
-_LOOPS = 0.2  # more repetition than plain answers have is not sound either
+_LOOPS = 0.05  # more repetition than plain answers have is not sound either: a student repeats more than its teacher
 _TOP, _WEIGHT = 32, 0.5  # of what the student is to expect; see `targets`
 
 
@@ -52,7 +52,7 @@ class Measured:
         passed: Share of the queries to which it gave an answer that can be learned from.
         sound: Whether its answers will do; see above.
         tokens: Mean length, in tokens.
-        repetition: Mean share of repeated word 4-grams.
+        repetition: Mean share of repeated word 4-grams in its answers as it gave them, loops at the end included.
         nll: Mean nats per token under the plain model, given the query alone.
         change: KL(what the student is to expect || what it says by itself), in nats per token.
     """
@@ -157,7 +157,7 @@ def choose(
     is_told = trying.teaching("told")
     given = [is_told.answer(one, query) for one, query in zip(answers[count:], queries, strict=True)]
     told_followed = sum(one is not None for one in given) / len(given)
-    measured = [trying.plain, trying.measured("told", given[:count])]
+    measured = [trying.plain, trying.measured("told", answers[count : 2 * count], given[:count])]
     teachers: list[Teacher] = ["told"]
     note = ""
     if teacher is not None:
@@ -219,8 +219,10 @@ class _Trying:
             mean(negative_log_likelihoods(self._engine, self._queries, written)),
         )
 
-    def measured(self, teacher: Teacher, answers: Sequence[Answer | None]) -> Measured:
-        """What these answers are worth, one (or None) for each query."""
+    def measured(
+        self, teacher: Teacher, given: Sequence[Generation], answers: Sequence[Answer | None]
+    ) -> Measured:
+        """What a teacher's answers are worth, as it gave them and as they are learned from, one for each query."""
         passed = [row for row, one in enumerate(answers) if one is not None]
         found = [
             taught(self.teaching(teacher), Task.of(query), one, query, said).lesson
@@ -229,7 +231,8 @@ class _Trying:
         ]
         lengths = [len(one.answer) - one.ended for one in found]
         tokens = mean(float(length) for length in lengths)
-        repeats = mean(repetition(one.text) for one in answers if one is not None)
+        # Of the whole answer: a student goes on where its lesson was cut off before a loop.
+        repeats = mean(repetition(given[row].text) for row in passed)
         asked = [self._queries[row] for row in passed]
         written = [one.answer[:length] for one, length in zip(found, lengths, strict=True)]
         long = about_length(self._instructions) or (tokens or 0) >= _SHORT * (self.plain.tokens or 0)
@@ -270,7 +273,7 @@ class _Trying:
     def _tried(self, teacher: Teacher, given: Sequence[Generation]) -> Measured:
         teaching = self.teaching(teacher)
         answers = [teaching.answer(one, query) for one, query in zip(given, self._queries, strict=True)]
-        return self.measured(teacher, answers)
+        return self.measured(teacher, given, answers)
 
     def _change(self, lessons: Sequence[Lesson]) -> float:
         """What there is to learn in lessons, in nats per token."""

@@ -12,10 +12,10 @@ teachers (`teachers`), of which one is chosen (`choosing`). The loss follows G. 
 Snell, D. Klein, R. Zhong: Learning by Distilling Context, 2022); keeping only verified samples is rejection sampling
 (E. Zelikman et al.: STaR, 2022). Here a few vectors hold the prompt, and the model's weights stay as they are.
 
-The edits begin as the mean difference shared out among the blocks, with gates that are shut. How many blocks and how
-many edits in each is chosen on validation queries, few first: a larger set is tried, beginning with what was learned,
-only while the smaller one follows less often than the instructed model, or spoils the text. The one is kept that
-follows best within the bounds of quality (`examining`).
+The edits begin as the mean difference shared out among the blocks, or at zero where the teacher is not told, with gates
+that are shut. How many blocks and how many edits in each is chosen on validation queries, few first: a larger set is
+tried, beginning with what was learned, only while the smaller one follows less often than the instructed model, or
+spoils the text. The one is kept that follows best within the bounds of quality (`examining`).
 
 Where no instruction says what is to be learned, but prompt pairs do, nothing can be checked: every answer that the
 model ends is a lesson, and the smallest set of edits is taken.
@@ -216,7 +216,10 @@ def distill(
 
         pairs = [learning] if paired else [make_pairs(learning, one, "learning", seed) for one in wanted]
         scales = scales_of(engine, [pair.plain for pair in pairs[0]])
-        difference = None if start is not None else _difference(engine, pairs)
+        # What telling changes leads away from what a teacher says that is not told.
+        as_told = start is None and material.teacher in ("told", "told+constrained")
+        shape = engine.identity.blocks, engine.identity.width
+        difference = _difference(engine, pairs) if as_told else torch.zeros(shape)
         examination = Examination(
             engine,
             [Task.of(one) for one in held_out],
@@ -234,8 +237,8 @@ def distill(
         outcomes: list[tuple[Edit, ...]] = []
         settled: list[Schedule] = []
         for number, size in enumerate(sizes):
-            if start is not None or difference is None:
-                edits = TrainableEdits.of(() if start is None else start.edits, scales)
+            if start is not None:
+                edits = TrainableEdits.of(start.edits, scales)
             else:
                 starts = {block: difference[block] / len(size.blocks) for block in size.blocks}
                 edits = TrainableEdits(scales, starts, form=form, rank=size.rank, tokens=tokens, seed=seed)

@@ -88,6 +88,7 @@ def _lessons(document: Any) -> Lessons:
             one["ended"],
             None if one["constraint"] is None else Constraint(**one["constraint"]),
             one["drawn"],
+            tuple(one["original"]),
         )
         for one in document["lessons"]
     )

@@ -25,7 +25,7 @@ from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError
 from trimtab.learn.distillation.asking import Asking
 from trimtab.learn.distillation.lengths import differ, matched
-from trimtab.learn.distillation.teachers import EXPECT_WHEN_TOLD, Answer, Teacher, Teaching
+from trimtab.learn.distillation.teachers import Answer, Teacher, Teaching
 from trimtab.measure.bounds import about_length
 from trimtab.progress import Tell, part_of, silent
 from trimtab.prompts.pairs import PromptPair
@@ -72,6 +72,8 @@ class Lesson:
         ended: Whether it did.
         constraint: What the teacher's distribution is held to; None where to nothing.
         drawn: Whether the answer was drawn from that distribution, and not chosen or changed because it passes.
+        original: Token ids of the answer that a program changed into this one, its end token included if it came to its
+            end: what the teacher reads. Empty where none did.
     """
 
     kind: Kind
@@ -81,6 +83,7 @@ class Lesson:
     ended: bool = True
     constraint: Constraint | None = None
     drawn: bool = False
+    original: tuple[int, ...] = ()
 
     @property
     def is_near(self) -> bool:
@@ -269,7 +272,7 @@ def taught(teaching: Teaching, task: Task, answer: Answer, student: Prompt, said
     """
     plain, instructed = (tuple(prompt_ids(teaching.engine.tokenizer, prompt)) for prompt in (student, said))
     constraint = teaching.constraint(task.query)
-    by_itself = not teaching.is_told and constraint is not None
+    by_itself = not teaching.is_told
     lesson = Lesson(
         kind="plain" if task.other is None else "other",
         student=plain,
@@ -278,8 +281,9 @@ def taught(teaching: Teaching, task: Task, answer: Answer, student: Prompt, said
         ended=answer.ended,
         constraint=constraint,
         drawn=teaching.is_held,
+        original=answer.original,
     )
-    expecting = plain if by_itself and EXPECT_WHEN_TOLD == "plain" else instructed
+    expecting = plain if by_itself else instructed
     return Found(lesson, replace(lesson, kind="instructed", student=instructed, teacher=expecting))
 
 

@@ -11,7 +11,9 @@ with w = 1 at tokens where the teacher would rather have said something else tha
 2015; w = 1 is fine-tuning on verified samples: E. Zelikman et al., STaR, 2022.)
 
 Under a constraint, t is the teacher's distribution without the tokens that are forbidden at that place, renormalised.
-An answer that was drawn from it passes for that alone, and says no more: there w is 0. The loss at one token is
+An answer that was drawn from it passes for that alone, and says no more: there w is 0. Nor does one that a program
+rewrote say more where it was left as it was: there t is the teacher's distribution at the same place of the original,
+and where the program put something in, w is 1. The loss at one token is
 
     KL(q || s) = sum_i q_i (log q_i - log s_i)
 
@@ -31,6 +33,7 @@ import torch
 from torch import Tensor
 
 from trimtab.errors import ModelError
+from trimtab.learn.distillation.aligning import aligned
 from trimtab.learn.distillation.lessons import Lesson
 
 if TYPE_CHECKING:
@@ -168,7 +171,9 @@ def teacher_targets(
     ] = {}  # a student that is told expects what one that is not told does
     for place in order:
         one = lessons[place]
-        alike.setdefault((one.teacher, one.answer, one.constraint, one.drawn, one.ended), []).append(place)
+        alike.setdefault(
+            (one.teacher, one.answer, one.constraint, one.drawn, one.ended, one.original), []
+        ).append(place)
     different = [places[0] for places in alike.values()]
 
     def taught(count: int) -> dict[int, Targets]:
@@ -176,14 +181,15 @@ def teacher_targets(
         for start in range(0, len(different), count):
             batch = different[start : start + count]
             several = [lessons[one] for one in batch]
-            rows = pad([one.teacher for one in several], [one.answer for one in several], engine.device)
+            read = [one.original or one.answer for one in several]
+            rows = pad([one.teacher for one in several], read, engine.device)
             steered: AbstractContextManager[object] = nullcontext()
             if steering is not None:
                 lengths = [len(one.teacher) for one in several]
                 steered = engine.steered([steering] * len(batch), lengths)
             with torch.inference_mode(), steered:
                 whole = answer_log_probs(engine, rows)
-                parts = torch.split(whole, [len(one.answer) for one in several])
+                parts = torch.split(whole, [len(one) for one in read])
                 for one, lesson, free in zip(batch, several, parts, strict=True):
                     found[one] = _expected(engine, lesson, free, top, answer_weight)
         return found
@@ -196,7 +202,9 @@ def _expected(
     engine: TransformersEngine, lesson: Lesson, free: Tensor, top: int, answer_weight: float
 ) -> Targets:
     """What the student expects in a lesson, of the teacher's `[T, vocabulary]` log-probabilities."""
-    leaks = may = None
+    leaks = may = known = None
+    if lesson.original:
+        known, free = _at_same_places(engine, lesson, free)
     held = free
     if lesson.constraint is not None:
         from trimtab.engines.constraining import allowed, restrained, unpacked
@@ -204,13 +212,39 @@ def _expected(
         packed = allowed(engine, lesson.constraint, lesson.answer).to(free.device)
         held = restrained(engine, lesson.constraint, free, packed)
         forbidden = free.exp().masked_fill(unpacked(packed, free.shape[-1]), 0.0).sum(-1)
+        forbidden = forbidden if known is None else forbidden * known
         leaks = (forbidden >= _LEAK).nonzero()[:, 0]
         leaks, may = leaks.cpu(), packed[leaks].cpu()
-    wanted = mixed(held, [lesson], answer_weight)
+    if known is None:
+        wanted = mixed(held, [lesson], answer_weight)
+    else:
+        wanted = _left_alone(held, known, lesson)
     best = wanted.topk(min(top, wanted.shape[-1]), dim=-1)
     rest = (1 - best.values.sum(-1)).clamp(min=_LEAST).log()
     kept = best.values.clamp(min=_LEAST).log()
     return Targets(best.indices.int().cpu(), kept.cpu(), rest.cpu(), leaks, may)
+
+
+def _at_same_places(engine: TransformersEngine, lesson: Lesson, read: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a rewritten answer stands as the original did, bool `[T]`; and what the teacher expected there.
+
+    `read` has its log-probabilities in the original, one row for each of its tokens.
+    """
+    end = len(lesson.answer) - lesson.ended
+    original = lesson.original
+    finished = original[-1] in engine.matchers.ends
+    places = aligned(engine.tokenizer, original[: len(original) - finished], lesson.answer[:end])
+    at = [None if place is None or place >= len(read) else place for place in places[: len(lesson.answer)]]
+    known = torch.tensor([place is not None for place in at], device=read.device)
+    return known, read[torch.tensor([place or 0 for place in at], device=read.device)]
+
+
+def _left_alone(log_probs: Tensor, known: Tensor, lesson: Lesson) -> Tensor:
+    """The target distributions of a rewritten answer: the teacher's where it would say this; elsewhere the answer."""
+    said = torch.tensor(lesson.answer, device=log_probs.device)
+    agreed = (known & (log_probs.argmax(-1) == said))[:, None]
+    only = torch.zeros_like(log_probs).scatter_(-1, said[:, None], 1.0)
+    return torch.where(agreed, log_probs.exp(), only)
 
 
 def mixed(log_probs: Tensor, lessons: Sequence[Lesson], weight: float) -> Tensor:

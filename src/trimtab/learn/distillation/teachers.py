@@ -9,9 +9,9 @@
 | `steered` | as `told`, steered by what was learned so far | itself |
 
 What the student expects is the teacher's distribution given the prompt that the teacher answered; of a constrained
-teacher without the forbidden tokens, renormalised. Given the query alone that is the least change that obeys. So a
-rewritten answer too is expected as the model that is not told would give it, as far as a constraint says what it must
-not say; only where there is none, the model that is told says what fits.
+teacher without the forbidden tokens, renormalised. Given the query alone that is the least change that obeys. Of a
+rewritten answer it is what the model expected in the *original*, at the places that the program left (`aligning`), held
+to the constraint where there is one: reading what was changed, it would no longer say what it would have said.
 
 (Another round with a better teacher is expert iteration: T. Anthony, Z. Tian, D. Barber: Thinking Fast and Slow with
 Deep Learning and Tree Search, 2017.)
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 Teacher = Literal["told", "told+constrained", "constrained", "rewritten", "steered"]
 TEACHERS: tuple[Teacher, ...] = get_args(Teacher)
 
-EXPECT_WHEN_TOLD: Literal["plain", "told"] = "plain"
-"""Of teachers that are not told: given which prompt a student that *is* told finds what it is to expect."""
-
 _SENTENCES = re.compile(r"(?s).*[.!?][\"')\]*]*(?=\s|$)")
 
 
@@ -53,11 +50,14 @@ class Answer:
         tokens: Token ids, with the end token where the answer came to its end.
         ended: Whether it did.
         text: The same as text.
+        original: Token ids of the answer that a program changed into this one, its end token included; empty where
+            none did.
     """
 
     tokens: tuple[int, ...]
     ended: bool
     text: str
+    original: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ class Teaching:
             text = self._text(tokens)
             if self.teacher == "rewritten" and not beginning_will_do:
                 text, ended = _whole_sentences(text), True
+        original: tuple[int, ...] = ()
         if self.teacher == "rewritten":
+            before = tokens
             changed = rewritten(text, query, self.instructions)
             if changed is None:
                 return None
@@ -121,11 +123,12 @@ class Teaching:
                 tokens = tokens[: len(given.token_ids)]
                 changed = self._text(tokens)
             text = changed
-            if not self._admits(query, tokens):
+            if not self._admits(query, (*tokens, end_token(self.engine)) if ended else tokens):
                 return None
+            original = (*before, end_token(self.engine)) if given.finished else tuple(before)
         if not (tokens or ended) or not follows(text, query, wanted):
             return None
-        return Answer((*tokens, end_token(self.engine)) if ended else tokens, ended, text)
+        return Answer((*tokens, end_token(self.engine)) if ended else tuple(tokens), ended, text, original)
 
     def why_not(self, query: str) -> str | None:
         """Why this teacher cannot teach these instructions on this model; None where it can, as far as can be told."""
@@ -153,7 +156,7 @@ class Teaching:
         )
 
     def _admits(self, query: str, tokens: Sequence[int]) -> bool:
-        """Whether the constraint, if there is one, admits an answer that a program made."""
+        """Whether the constraint, if there is one, admits an answer that a program made, up to its end if it has one."""
         constraint = self.constraint(query)
         if constraint is None:
             return True
