@@ -156,7 +156,7 @@ class Teaching:
         )
 
     def _admits(self, query: str, tokens: Sequence[int]) -> bool:
-        """Whether the constraint, if there is one, admits an answer that a program made, up to its end if it has one."""
+        """Whether the constraint, if there is one, admits what a program made, up to its end if it has one."""
         constraint = self.constraint(query)
         if constraint is None:
             return True
