@@ -34,16 +34,17 @@ class Size:
 def default_sizes(count: int) -> list[Size]:
     """The sets of edits that are tried one after the other, each holding the one before it.
 
-    In a model of up to six blocks: one edit in each, then two. In a deeper one: in up to twelve blocks spread over what
-    lies between the first twentieth and the last tenth, then two edits in each of these.
+    In a model of up to six blocks: one edit in each, then two. In a deeper one: two in each of up to twelve blocks
+    spread over what lies between the first twentieth and the last tenth, then three. (A step takes as long with one.)
     """
     if count <= _FEW:
-        blocks = tuple(range(count))
+        blocks, first = tuple(range(count)), 1
     else:
+        first = 2
         low, high = round(_LOWEST * (count - 1)), round(_HIGHEST * (count - 1))
         many = min(_MANY, high - low + 1)
         blocks = tuple(sorted({round(low + step * (high - low) / (many - 1)) for step in range(many)}))
-    return [Size(blocks), Size(blocks, 2)]
+    return [Size(blocks, first), Size(blocks, first + 1)]
 
 
 def sizes_to_try(
