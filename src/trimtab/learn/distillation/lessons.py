@@ -87,8 +87,10 @@ class Lesson:
 
     @property
     def is_near(self) -> bool:
-        """Whether it teaches what the model that is not told says, but for what it must not say."""
-        return self.drawn and (self.kind == "instructed" or self.student == self.teacher)
+        """Whether it teaches what the model that is not told says, but for what it must not say or a program changed."""
+        return (self.drawn or bool(self.original)) and (
+            self.kind == "instructed" or self.student == self.teacher
+        )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from trimtab.errors import SteeringError
 
 _RATE, _EDITS = 0.03, 5  # learned with nano: the rate that fits so many edits
 _GATES = 0.2  # of the rate
-_STEPS, _STEPS_NEAR = 100, 40
+_STEPS, _STEPS_NEAR = 100, 80
 _BATCH, _BATCH_TOKENS = 16, 800
 _LEAST_BATCH = 4
 
@@ -30,8 +30,8 @@ class Schedule:
     """How a course of training goes; None: as fits the model and the lessons.
 
     Attributes:
-        steps: Steps of the optimiser: 100, or 40 where the lessons are what the model says by itself but for what it
-            must not say.
+        steps: Steps of the optimiser: 100, or 80 where the lessons are what the model says by itself but for what it
+            must not say or a program changed.
         batch_size: Lessons per step, over all processes: 16, or fewer where these have more than 800 tokens.
         rate: Adam's learning rate for what is added, in units of the residual stream.
         gate_rate: The same for gates.
@@ -52,7 +52,7 @@ class Schedule:
     clip: float = 5.0
     top: int = 32
     answer_weight: float = 0.5
-    leak_weight: float = 3.0
+    leak_weight: float = 6.0
     seed: int = 0
     save_every: int = 10
 
@@ -88,7 +88,7 @@ class Schedule:
         Args:
             edits: How many are learned.
             tokens: How long a lesson's answer is, on average.
-            near: Whether the lessons are what the model says by itself but for what it must not say.
+            near: Whether the lessons are what the model says by itself but for what it must not say or a program changed.
         """
         rate = self.rate or _RATE * min(1.0, math.sqrt(_EDITS / edits))
         fitting = max(_LEAST_BATCH, min(_BATCH, int(_BATCH_TOKENS / max(tokens, 1.0))))
