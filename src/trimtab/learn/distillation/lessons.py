@@ -87,7 +87,7 @@ class Lesson:
 
     @property
     def is_near(self) -> bool:
-        """Whether it teaches what the model that is not told says, but for what it must not say or a program changed."""
+        """Whether it teaches what the model says untold, but for what it must not say or a program changed."""
         return (self.drawn or bool(self.original)) and (
             self.kind == "instructed" or self.student == self.teacher
         )

@@ -88,7 +88,7 @@ class Schedule:
         Args:
             edits: How many are learned.
             tokens: How long a lesson's answer is, on average.
-            near: Whether the lessons are what the model says by itself but for what it must not say or a program changed.
+            near: Whether the lessons are what the model says by itself, but for what it must not say or was changed.
         """
         rate = self.rate or _RATE * min(1.0, math.sqrt(_EDITS / edits))
         fitting = max(_LEAST_BATCH, min(_BATCH, int(_BATCH_TOKENS / max(tokens, 1.0))))
