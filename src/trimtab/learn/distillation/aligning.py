@@ -53,7 +53,7 @@ def _same_characters(original: str, changed: str) -> dict[int, int]:
         old, new = original, changed
     if old == new:
         return {place: place for place in range(len(new) + 1)}
-    found = {}
+    found: dict[int, int] = {}
     end = (len(old), len(new))
     for block in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
         found |= {block.b + step: block.a + step for step in range(block.size)}
