@@ -13,7 +13,7 @@ import trimtab
 from trimtab import demo, instructions, learn, nano, prompts
 from trimtab.demo.plan import Plan, default_instructions, plan_for
 from trimtab.errors import TrimtabError
-from trimtab.learn.distillation.lessons import TooFewAnswersError
+from trimtab.learn.distillation.gathering import TooFewAnswersError
 from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS
 from trimtab.measure.scorer import Scorer
 from trimtab.prompts.queries import Drawn

@@ -19,7 +19,7 @@ from trimtab.errors import TrimtabError
 from trimtab.evaluate import suites
 from trimtab.evaluate.cache import ContentCache
 from trimtab.evaluate.run import evaluate_suite
-from trimtab.learn.distillation.lessons import TooFewAnswersError
+from trimtab.learn.distillation.gathering import TooFewAnswersError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond_baseline
 from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS

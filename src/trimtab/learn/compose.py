@@ -20,8 +20,8 @@ from trimtab.engines import as_engine
 from trimtab.errors import SteeringError
 from trimtab.learn.distillation.distill import distill, validation_queries
 from trimtab.learn.distillation.distilled import Distilled
+from trimtab.learn.distillation.gathering import TooFewAnswersError
 from trimtab.learn.distillation.learnable import check_compatible, check_learnable
-from trimtab.learn.distillation.lessons import TooFewAnswersError
 from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.teachers import Teacher
 from trimtab.measure.responses import verdicts

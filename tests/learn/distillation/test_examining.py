@@ -14,8 +14,9 @@ from trimtab import instructions, learn
 from trimtab.engines.chat import prompt_ids
 from trimtab.learn.distillation.distilled import Trial
 from trimtab.learn.distillation.examining import Examination
-from trimtab.learn.distillation.lessons import Lesson, Task
+from trimtab.learn.distillation.lessons import Lesson
 from trimtab.learn.distillation.sizes import Size
+from trimtab.learn.distillation.tasks import Task
 from trimtab.learn.distillation.teachers import end_token
 from trimtab.measure import facts as closed_book
 from trimtab.measure.bounds import Bounds, compare

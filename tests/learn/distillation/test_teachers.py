@@ -15,7 +15,8 @@ from trimtab.engines.base import Generation
 from trimtab.engines.constraining import allowed, restrained
 from trimtab.errors import SteeringError
 from trimtab.instructions import InstructionType, Phrasings
-from trimtab.learn.distillation.lessons import Lesson, Lessons, TooFewAnswersError, gather
+from trimtab.learn.distillation.gathering import TooFewAnswersError, gather
+from trimtab.learn.distillation.lessons import Lesson, Lessons
 from trimtab.learn.distillation.targets import AtOnce, answer_log_probs, mixed, pad, teacher_targets
 from trimtab.learn.distillation.teachers import TEACHERS, Teaching, end_token
 

@@ -20,8 +20,9 @@ import torch
 from trimtab.errors import SteeringError
 from trimtab.learn.distillation.asking import Asking
 from trimtab.learn.distillation.lengths import FIRST_LIMIT, limit_for, told_length
-from trimtab.learn.distillation.lessons import Lesson, Task, taught, told
+from trimtab.learn.distillation.lessons import Lesson, taught
 from trimtab.learn.distillation.targets import AtOnce, answer_log_probs, divergence, pad, teacher_targets
+from trimtab.learn.distillation.tasks import Task, told
 from trimtab.learn.distillation.teachers import Answer, Teacher, Teaching
 from trimtab.measure.bounds import about_length
 from trimtab.measure.quality import negative_log_likelihoods, repetition

@@ -5,7 +5,7 @@ to prompts x
 
     sum_t KL( p(. | instructed x, y_<t)  ||  p_edits(. | x, y_<t) )
 
-where only the answers that pass the instruction's check are learned from (`lessons`), and part of them is given to
+where only the answers that pass the instruction's check are learned from (`gathering`), and part of them is given to
 prompts that hold the instruction, or another one, already. A model that follows too seldom when it is told has other
 teachers (`teachers`), of which one is chosen (`choosing`). The loss follows G. Hinton, O. Vinyals, J. Dean
 (Distilling the Knowledge in a Neural Network, 2015); moving a prompt into weights by it is context distillation (C.
@@ -39,10 +39,10 @@ from trimtab.errors import PromptError, SteeringError
 from trimtab.learn.distillation.distilled import SLACK, Distilled, Trial, made_steering, name_of
 from trimtab.learn.distillation.examining import Examination
 from trimtab.learn.distillation.learnable import check_learnable, companions
-from trimtab.learn.distillation.lessons import Task
 from trimtab.learn.distillation.material import Finding, targets_of
 from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.sizes import sizes_to_try
+from trimtab.learn.distillation.tasks import Task
 from trimtab.learn.distillation.teachers import Teacher, check_teacher
 from trimtab.learn.distillation.trainable import Form, TrainableEdits
 from trimtab.learn.distillation.training import Course, scales_of, trainable_engine

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Prompt
     from trimtab.engines.transformers import TransformersEngine
     from trimtab.instructions import Instruction
-    from trimtab.learn.distillation.lessons import Lesson, Task
+    from trimtab.learn.distillation.lessons import Lesson
+    from trimtab.learn.distillation.tasks import Task
     from trimtab.measure.scorer import Scorer
     from trimtab.steering.steering import Steering
 

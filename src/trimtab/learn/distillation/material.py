@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from trimtab.errors import SteeringError
 from trimtab.learn.distillation.asking import Asking
 from trimtab.learn.distillation.choosing import Choice, choose
+from trimtab.learn.distillation.gathering import TooFewAnswersError, gather
 from trimtab.learn.distillation.lengths import USUAL_LIMIT, quantiles
 from trimtab.learn.distillation.lesson_files import kept_choice, kept_lessons, kept_queries
-from trimtab.learn.distillation.lessons import Lessons, TooFewAnswersError, gather
+from trimtab.learn.distillation.lessons import Lessons
 from trimtab.learn.distillation.targets import AtOnce, Targets, teacher_targets
 from trimtab.learn.distillation.tempting import tempting_queries
 from trimtab.measure.responses import verdicts

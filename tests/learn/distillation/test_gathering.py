@@ -12,9 +12,10 @@ from tests.learn.scripted import QUERIES, Asked, Scripted, obedient
 from trimtab import instructions
 from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError, SteeringError
+from trimtab.learn.distillation.gathering import gather
 from trimtab.learn.distillation.learnable import check_learnable, companions
 from trimtab.learn.distillation.lesson_files import kept_lessons
-from trimtab.learn.distillation.lessons import Lessons, gather
+from trimtab.learn.distillation.lessons import Lessons
 from trimtab.learn.distillation.teachers import end_token
 
 NO_COMMAS = instructions.get("no_commas")
