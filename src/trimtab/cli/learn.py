@@ -94,7 +94,7 @@ def command(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="distill: steps of training, at most.", show_default="100, or 40"),
+        typer.Option(min=1, help="distill: steps of training, at most.", show_default="100, or 80"),
     ] = None,
     rate: Annotated[
         float | None,
