@@ -27,9 +27,8 @@ def test_in_half_precision_a_model_attends_by_products(dtype: torch.dtype, insid
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         usual = engine.model(input_ids=ids).logits
-    with pytest.raises(RuntimeError), Frozen(engine, False):
+    with Frozen(engine, False):
         assert engine.model.config._attn_implementation == inside
         with torch.no_grad():
             torch.testing.assert_close(engine.model(input_ids=ids).logits, usual, rtol=0.05, atol=0.05)
-        raise RuntimeError
     assert engine.model.config._attn_implementation == "sdpa"

@@ -52,7 +52,7 @@ class Frozen:
 
 
 def _by_products(model: Any) -> str | None:
-    """Lets a model attend by plain products where that is quicker; gives how it attended before, None where it stays."""
+    """Lets a model attend by plain products where that is quicker; gives how it did before, None where it stays."""
     usual = getattr(model.config, "_attn_implementation", None)
     can = getattr(model, "_can_set_attn_implementation", None)  # where it cannot, it would only warn
     if model.device.type != "cpu" or model.dtype.itemsize > 2 or usual != "sdpa" or can is None or not can():
