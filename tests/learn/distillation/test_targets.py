@@ -107,3 +107,14 @@ def test_a_student_that_is_sure_has_a_finite_gradient() -> None:
     divergence(logits.log_softmax(-1), [targets[0]]).backward()
     assert logits.grad is not None
     assert bool(torch.isfinite(logits.grad).all())
+
+
+def test_it_is_told_how_many_answers_were_read() -> None:
+    lessons = [Lesson("plain", (5, 6), (5, 6), (7, 8 + number)) for number in range(5)]
+    told: list[tuple[int, int | None]] = []
+
+    def tell(stage: str, done: int, of: int | None = None, note: str = "") -> None:
+        told.append((done, of))
+
+    teacher_targets(ENGINE, lessons, range(5), AtOnce(2), top=4, answer_weight=0.5, tell=tell)
+    assert told == [(0, 5), (2, 5), (4, 5)]

@@ -35,6 +35,7 @@ from torch import Tensor
 from trimtab.errors import ModelError
 from trimtab.learn.distillation.aligning import aligned
 from trimtab.learn.distillation.lessons import Lesson
+from trimtab.progress import Tell, silent
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
@@ -154,6 +155,7 @@ def teacher_targets(
     top: int,
     answer_weight: float,
     steering: Steering | None = None,
+    tell: Tell = silent,
 ) -> dict[int, Targets]:
     """What the student shall expect, computed once: by the place of each lesson, on the CPU.
 
@@ -165,6 +167,7 @@ def teacher_targets(
         top: As in `Schedule`; all tokens are kept if the vocabulary is no larger.
         answer_weight: As in `Schedule`, the weight w where the answer's token is also the teacher's first choice.
         steering: Of a teacher that is steered.
+        tell: Told how many answers have gone through it.
     """
     alike: dict[
         tuple[object, ...], list[int]
@@ -179,6 +182,7 @@ def teacher_targets(
     def taught(count: int) -> dict[int, Targets]:
         found = {}
         for start in range(0, len(different), count):
+            tell("reading the answers as the teacher", start, len(different))
             batch = different[start : start + count]
             several = [lessons[one] for one in batch]
             read = [one.original or one.answer for one in several]

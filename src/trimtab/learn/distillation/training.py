@@ -113,7 +113,7 @@ class Course:
         steps = self.pace.steps
         tell(stage, len(self.history), steps)
         with Frozen(self.engine, checkpointing):
-            self._teach()
+            self._teach(tell)
             checks = {round(steps * (number + 1) / _CHECKS) for number in range(_CHECKS)}
             for number in range(len(self.history), steps):
                 if self._stalled():
@@ -134,7 +134,7 @@ class Course:
         measured = [step.held_out for step in self.history if step.held_out is not None]
         return len(measured) > _PATIENCE and min(measured[-_PATIENCE:]) > min(measured)
 
-    def _teach(self) -> None:
+    def _teach(self, tell: Tell) -> None:
         """What the teacher expects, by all processes together."""
         if self.targets:
             return
@@ -148,6 +148,7 @@ class Course:
             self._at_once,
             top=self.schedule.top,
             answer_weight=self.schedule.answer_weight,
+            tell=tell,
         )
         self.targets.update(self.ranks.merge(found))
 
