@@ -111,9 +111,9 @@ class Course:
         if folder is not None:
             self._resume(folder)
         steps = self.pace.steps
-        tell(stage, len(self.history), steps)
         with Frozen(self.engine, checkpointing):
             self._teach(tell)
+            tell(stage, len(self.history), steps)
             checks = {round(steps * (number + 1) / _CHECKS) for number in range(_CHECKS)}
             for number in range(len(self.history), steps):
                 if self._stalled():
