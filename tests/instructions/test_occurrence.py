@@ -83,9 +83,16 @@ def test_its_letters_alone_are_not(word: str, text: str) -> None:
     assert instructions.get("exclude", word=word).check(text)
 
 
-@pytest.mark.parametrize(
-    ("word", "text"), [*FOUND, *NOT_FOUND, ("Straße", "die Stra\u00adße"), ("fire", "ｆire")]
-)
+WRITTEN_OTHERWISE = [
+    ("Straße", "die Stra\u00adße"),
+    ("fire", "ｆire"),
+    ("еще", "еще\u0308"),
+    ("еще", "ещё"),
+    ("замок", "за\u0301мок"),
+]
+
+
+@pytest.mark.parametrize(("word", "text"), [*FOUND, *NOT_FOUND, *WRITTEN_OTHERWISE])
 def test_what_the_constraints_admit_passes(word: str, text: str) -> None:
     for name in ("include", "exclude"):
         instruction = instructions.get(name, word=word)
@@ -106,6 +113,13 @@ def test_what_a_walk_through_a_constraint_writes_passes(name: str, word: str) ->
     for seed in range(4):
         text = walk(constraint, seed, 30)
         assert text is None or instruction.check(text), text
+
+
+def test_letters_that_two_languages_write_differently_are_still_admitted() -> None:
+    constraint = instructions.get("exclude", word="علی").constraint()
+    assert constraint is not None
+    assert constraint.admits("سلام دوست ی من")
+    assert not constraint.admits("سلام علي")
 
 
 def test_a_word_that_must_and_must_not_occur_is_a_conflict() -> None:

@@ -10,9 +10,12 @@ from typing import Any, NoReturn
 
 import regex
 
-# Three marks or more, a name of a language, and as many marks at the end, on a line of their own or behind the value.
+# Marks, a name of a language and what else is said of it, and as many marks, on a line of their own or behind the value.
 _FENCED = regex.compile(
-    r"(?P<marks>`{3,}|~{3,})[ \t]*[\w+.#-]*[ \t]*\n?(?P<inside>.*?)(?P=marks)[`~]*", regex.DOTALL
+    r"(?P<marks>`{3,}|~{3,})[ \t]*[\w+.#-]*"
+    r"(?:[ \t]+[\w.-]+=(?:\"[^\"\n]*\"|[^\s\"]+)(?=\s))*[ \t]*\n?"
+    r"(?P<inside>.*?)(?P=marks)[`~]*",
+    regex.DOTALL,
 )
 
 

@@ -40,14 +40,16 @@ _NUMBER = regex.compile(r"(?<![\p{Nd}.,])\p{Nd}+(?:(?:,\p{Nd}{3})+(?:\.\p{Nd}+)?
 # What Korean writes behind a noun without a blank.
 _PARTICLES = regex.compile(
     r"(?:들)?(?:께서|에게서|한테서|에서|에게|한테|으로써|으로서|으로|로써|로서|로|까지|부터|마저|조차|밖에|처럼|만큼|보다|마다"
-    r"|이랑|랑|하고|이나|나|이라도|라도|이든|든|이야|야|이여|여|께|에|은|는|이|가|을|를|의|와|과|도|만|아)*"
-    r"(?:입니다|입니까|이에요|예요|이다|다|인가요|인가|인데|이고|이며|였다|이었다|였습니다|이었습니다|이라고|라고|이란|란|인|일)?"
+    r"|이랑|랑|하고|이나|나|이라도|라도|이든|든|이야|야|이여|여|께|에|은|는|이|가|을|를|의|와|과|도|만|아|뿐|대로|씩|쯤|님)*"
+    r"(?:입니다|입니까|이에요|예요|이다|다|인가요|인가|인데요?|이고요?|이며|이었(?:다|습니다|어요)|였(?:다|습니다|어요)|이라고|라고|이란|란"
+    r"|이라서|라서|이니까|니까|이면|면|이지만|지만|이죠|죠|이네요|네요|인|일)?"
     r"(?![\p{L}\p{M}\p{Nd}])"
 )
 # What Arabic and Hebrew write before a noun without a blank: and, in, for, like, the.
 _PROCLITICS = regex.compile(
     r"(?<![\p{L}\p{M}\p{Nd}])(?:[وف]?(?:[بك]?ال|لل)|[وفبلك]|ו?(?:כש|ש|מש)?[בלמכ]?ה?)$"
 )
+_TAKING_PROCLITICS = regex.compile(r"[\p{Script=Arabic}\p{Script=Hebrew}]")
 # What English joins by an apostrophe is no word by itself.
 _CONTRACTED = frozenset(("s", "t", "d", "m", "ll", "re", "ve"))
 _CONTRACTED_NOT = regex.compile(r"'t(?![\p{L}\p{M}\p{Nd}])")
@@ -96,7 +98,8 @@ class _Reading:
             return True
         if _UNSPACED.match(before) or _UNSPACED.match(first):
             return self._syllable_before(before, first)
-        return bool(len(self.word) > 2 and _PROCLITICS.search(self.text[max(0, start - 6) : start]))
+        taking = len(self.word) > 2 and _TAKING_PROCLITICS.match(first)
+        return bool(taking and _PROCLITICS.search(self.text[max(0, start - 6) : start]))
 
     def _syllable_before(self, before: str, first: str) -> bool:
         if _KATAKANA.match(before) and _KATAKANA.match(first):

@@ -25,6 +25,9 @@ _MARKS = {
     # Letters of one look that Arabic and Persian keyboards write differently.
     "\u06cc": "\u064a",
     "\u06a9": "\u0643",
+    # Russian is mostly printed without the two dots.
+    "ё": "е",
+    "Ё": "Е",
 }
 _LINE_ENDS = regex.compile(r"\r\n|[\r\x0b\x0c\x85\u2028]")
 # Characters without a width. A joiner inside of one emoji is a part of it.
@@ -33,8 +36,11 @@ _INVISIBLE = regex.compile(
     r"|[\p{Default_Ignorable_Code_Point}\ufeff--\u200d]",
     regex.VERSION1,
 )
-# Vowels that Arabic and Hebrew may write or leave out, and the stroke that makes an Arabic word wider.
-_POINTS = regex.compile(r"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u0652\u0670]")
+# Vowels that Arabic and Hebrew may write or leave out, the stroke that makes an Arabic word wider, stress in Cyrillic.
+_POINTS = regex.compile(
+    r"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u0652\u0670]"
+    r"|(?<=\p{Script=Cyrillic})[\u0300\u0301]"
+)
 _QUOTED = regex.compile(r"^[ \t]{0,3}(?:>[ \t]?)+", regex.MULTILINE)
 _INSIDE = r"(?=\S)((?:(?!\n[ \t]*\n).)+?)(?<=\S)"
 _EMPHASIS = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trimtab.measure.rows import CONSTRAINED, Condition
+from trimtab.measure.rows import CONSTRAINED, Condition, Row
 from trimtab.report.plots import Sweep, length_histograms, strength_curves
 from trimtab.report.svg import draw
 
@@ -96,7 +96,16 @@ def remarks_on(evaluation: Evaluation) -> list[str]:
             f"{free} of {items} prompts count not in the constrained conditions: an instruction of theirs has no "
             "constraint, or there is no bare query."
         )
-    return remarks
+    return remarks + undecided_remark(evaluation.rows())
+
+
+def undecided_remark(rows: Sequence[Row]) -> list[str]:
+    """How many answers no check can tell of, by condition, as a sentence; none where all are decided."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.condition] = counts.get(row.condition, 0) + sum(row.undecided)
+    told = ", ".join(f"{count} {condition}" for condition, count in counts.items() if count)
+    return [f"Undecided, too short to tell, and not among those that follow: {told}."] if told else []
 
 
 def suite_view(section: SuiteSection) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from trimtab.report.page import mean_followed, method_in_words, worse_than_basel
 from trimtab.report.pages import format_perplexity, p_value
 from trimtab.report.plots import by_instruction
 from trimtab.report.quality import quality_view
-from trimtab.report.suite import remarks_on
+from trimtab.report.suite import remarks_on, undecided_remark
 
 if TYPE_CHECKING:
     from trimtab.evaluate.accuracy import Accuracy
@@ -172,16 +172,7 @@ def caption_of(rows: Sequence[Row]) -> str:
     )
     what = "facts" if judged else "repetition"
     lines.append(f"Perplexity and {what} are of steered; to compare with:\n{'; '.join(qualities)}.")
-    return "\n".join([*lines, *undecided_line(rows), *([_WORSE] if worse_than_baseline(rows) else [])])
-
-
-def undecided_line(rows: Sequence[Row]) -> list[str]:
-    """How many answers no check can tell of, by condition, as a line of a caption; none where all are decided."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.condition] = counts.get(row.condition, 0) + sum(row.undecided)
-    told = ", ".join(f"{count} {condition}" for condition, count in counts.items() if count)
-    return [f"Undecided, too short to tell, and not among those that follow: {told}."] if told else []
+    return "\n".join([*lines, *undecided_remark(rows), *([_WORSE] if worse_than_baseline(rows) else [])])
 
 
 def instruction_table(evaluation: Evaluation) -> Table:
@@ -248,7 +239,6 @@ def suite_caption(evaluation: Evaluation) -> str:
             )
     if worse_than_baseline(evaluation.rows()):
         lines.append(_WORSE)
-    lines += undecided_line(evaluation.rows())
     return "\n".join([*lines, *remarks_on(evaluation)])
 
 

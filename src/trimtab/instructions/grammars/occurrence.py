@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import unicodedata
 from collections.abc import Sequence
 
@@ -23,16 +24,16 @@ from trimtab.instructions.grammars.wording import within
 from trimtab.instructions.occurrence import UNSPACED
 from trimtab.instructions.text import folded, same_in_other_letters
 
-# What has no width, and the points of vowels: a reader does not see them inside of a word.
+# What has no width, points of vowels, and marks of stress: a reader does not miss them inside of a word.
 _UNSEEN = (
-    r"\u00AD\u0307\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u3164"
+    r"\u00AD\u0300\u0301\u0307\u0308\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u3164"
     r"\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E0FFF"
     r"\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0640\u064B-\u0652\u0670"
 )
 _MARKS = "*_~`>"
 _BLANK = r"\s\x1c-\x1f"
-# No letter and no digit, or one of a script that parts words by nothing.
-_EDGE = rf"[[^\p{{L}}\p{{Nd}}\p{{Nl}}]{UNSPACED}]"
+# No letter and no digit, or one of a script that parts words by nothing, or one that is not seen.
+_EDGE = rf"[[^\p{{L}}\p{{Nd}}\p{{Nl}}]{UNSPACED}{_UNSEEN}]"
 # Scripts that write particles or articles at a noun.
 _ATTACHING = regex.compile(rf"[{UNSPACED}\p{{Script=Hangul}}\p{{Script=Arabic}}\p{{Script=Hebrew}}]")
 _LETTER = regex.compile(r"[\p{L}\p{Nd}\p{Nl}]")
@@ -74,12 +75,14 @@ def _excluded(word: str) -> list[str]:
     before = f"({ANY}{_EDGE})?" if _has_edge(word[0]) else ANY
     behind = f"({_EDGE}{ANY})?" if _has_edge(word[-1]) else ANY
     parts = [f"{before}{_written(word)}{behind}"]
-    ways, _ = _other_ways(word)
-    letters = "".join(any_case(each).strip("[]") for each in dict.fromkeys(word) if _LETTER.match(each))
-    letters += "".join(literal(each) for fold, found in ways.items() if fold.isalnum() for each in found)
-    if len(word) > 1 and letters:
+    # With something unseen between two of its characters it is still the same word.
+    pieces = dict.fromkeys(word + unicodedata.normalize("NFD", word))
+    cased = [any_case(each) for each in pieces if not each.isspace()]
+    inside = "".join(each[1:-1] if each.startswith("[") else each for each in cased)
+    inside += "".join(literal(each) for each in itertools.chain(*_other_ways(word)[0].values()))
+    if len(pieces) > 1 or len(word) > 1:
         unseen = rf"[{_MARKS}{_BLANK}]*[{_UNSEEN}][{_MARKS}{_BLANK}{_UNSEEN}]*"
-        parts.append(f"{ANY}[{letters}]{unseen}[{letters}]{ANY}")
+        parts.append(f"{ANY}[{inside}]{unseen}[{inside}]{ANY}")
     return parts
 
 
@@ -93,7 +96,7 @@ def _other_ways(word: str) -> tuple[dict[str, list[str]], list[str]]:
     ways: dict[str, list[str]] = {}
     styled = []
     for character, fold in same_in_other_letters(word):
-        if len(fold) == 1 and fold.isalnum():
+        if len(fold) == 1 and unicodedata.decomposition(character).startswith("<"):
             styled.append(character)
         elif fold in word:
             ways.setdefault(fold, []).append(character)
