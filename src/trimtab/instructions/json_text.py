@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import regex
 
-# Marks, a name of a language and what else is said of it, and as many marks, on a line of their own or behind the value.
+# Marks, a name of a language and what else is said of it, and as many marks, on their own line or behind the value.
 _FENCED = regex.compile(
     r"(?P<marks>`{3,}|~{3,})[ \t]*[\w+.#-]*"
     r"(?:[ \t]+[\w.-]+=(?:\"[^\"\n]*\"|[^\s\"]+)(?=\s))*[ \t]*\n?"
