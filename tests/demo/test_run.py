@@ -145,6 +145,7 @@ def test_the_json_document_has_the_documented_shape(demonstration: demo.Demonstr
             "n",
             "followed",
             "loose",
+            "undecided",
             "quality",
         ]
         assert list(row["quality"]) == [
