@@ -169,14 +169,12 @@ def teacher_targets(
         steering: Of a teacher that is steered.
         tell: Told how many answers have gone through it.
     """
-    alike: dict[
-        tuple[object, ...], list[int]
-    ] = {}  # a student that is told expects what one that is not told does
+    # A student that is told expects what one that is not told does.
+    alike: dict[tuple[object, ...], list[int]] = {}
     for place in order:
         one = lessons[place]
-        alike.setdefault(
-            (one.teacher, one.answer, one.constraint, one.drawn, one.ended, one.original), []
-        ).append(place)
+        what = (one.teacher, one.answer, one.constraint, one.drawn, one.ended, one.original)
+        alike.setdefault(what, []).append(place)
     different = [places[0] for places in alike.values()]
 
     def taught(count: int) -> dict[int, Targets]:
