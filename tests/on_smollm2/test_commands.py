@@ -17,6 +17,7 @@ from trimtab.engines import published
 from trimtab.steering.steering import Steering
 
 QUESTION = "What is the capital of France?"
+OPEN_QUESTION = "How do I bake bread?"  # a few steps from zero change what is less certain than a capital
 
 
 def command(*arguments: object) -> str:
@@ -81,10 +82,10 @@ def test_what_was_learned_changes_answers_and_is_for_this_model_only(
     folder, _ = learned
     steering = Steering.load(folder, engine.identity)
     assert steering.blocks == (8, 16, 24)
-    plain, steered = engine.generate([QUESTION] * 2, steering=[None, steering * 3], max_new_tokens=24)
+    plain, steered = engine.generate([OPEN_QUESTION] * 2, steering=[None, steering * 3], max_new_tokens=24)
     assert plain.token_ids != steered.token_ids
     written = command(
-        *("generate", QUESTION, "--model", "smollm2", "--steering", folder, "--strength", 3),
+        *("generate", OPEN_QUESTION, "--model", "smollm2", "--steering", folder, "--strength", 3),
         *("--max-new-tokens", 24, "--dtype", "float32", "--quiet"),
     )
     assert written.strip() == steered.text.strip()
