@@ -56,7 +56,6 @@ def command(
     from benchmarks.compare import cells, table
     from benchmarks.compare.methods import UNSTEERED, installed, parse_methods
     from benchmarks.compare.task import Settings, Task
-
     from trimtab.engines.transformers import TransformersEngine
     from trimtab.instructions.spelling import parse_instructions
     from trimtab.measure.responses import Response

@@ -17,11 +17,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import trimtab
 from benchmarks.compare.methods import versions
 from benchmarks.compare.selection import choose
 from benchmarks.compare.task import Candidate, Method, NativeEngine, Task
-
-import trimtab
 from trimtab.cli.output import to_json
 from trimtab.files import write_text
 from trimtab.measure.responses import Response

@@ -8,7 +8,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.compare.task import Method
-
 from trimtab.errors import TrimtabError
 
 UNSTEERED = ("baseline", "instructed")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.compare.task import Candidate, NativeEngine, Task
-
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import judge
 from trimtab.tune.guard import Guard, Reference

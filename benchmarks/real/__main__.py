@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
 from benchmarks.real.answering import Bench
 from benchmarks.real.figures import figures_of, pair_of, summary_of
 from benchmarks.real.settings import SCORER, Settings, instructions_for
 from benchmarks.real.table import markdown, pairs_table
 from benchmarks.running import run
-
 from trimtab.cli.models import Loading
 from trimtab.cli.output import Output
 from trimtab.files import write_text

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.real.learning import learned
 from benchmarks.real.settings import Settings, place
-
 from trimtab import prompts
 from trimtab.evaluate import suites
 from trimtab.evaluate.cache import ContentCache

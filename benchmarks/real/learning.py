@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.real.settings import Settings, place
-
 from trimtab.errors import TrimtabError
 from trimtab.files import write_text
 from trimtab.instructions import Instruction

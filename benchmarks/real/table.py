@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from benchmarks.running import run
 
+from benchmarks.running import run
 from trimtab.errors import TrimtabError
 from trimtab.files import read_text, write_text
 

@@ -13,12 +13,12 @@ from statistics import median
 from typing import Annotated, Any
 
 import typer
+
 from benchmarks.serving.material import KINDS, make_model, make_steerings
 from benchmarks.serving.rounds import Way, measure
 from benchmarks.serving.served import Load, Served
 from benchmarks.serving.table import MarkdownOption, show
 from benchmarks.shapes import shape_names
-
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.errors import TrimtabError
 

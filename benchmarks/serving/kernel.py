@@ -18,11 +18,11 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from benchmarks.serving.table import MarkdownOption, show
-from benchmarks.shapes import SHAPES, shape_names
 from torch import Tensor
 from torch.nn.functional import linear
 
+from benchmarks.serving.table import MarkdownOption, show
+from benchmarks.shapes import SHAPES, shape_names
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.errors import TrimtabError
 from trimtab.progress import Tell, silent

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import torch
-from benchmarks.shapes import SHAPES, random_model, random_tokenizer
 
+from benchmarks.shapes import SHAPES, random_model, random_tokenizer
 from trimtab.engines.names import name_and_revision
 from trimtab.steering.edits import Edit
 from trimtab.steering.identity import model_identity

@@ -8,7 +8,6 @@ from statistics import mean, median
 from typing import Protocol
 
 from benchmarks.serving.served import Run
-
 from trimtab.progress import Tell, silent
 
 BASE = "without plugin"

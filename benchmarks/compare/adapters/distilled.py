@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.compare.task import Candidate, Method, Task
-
 from trimtab import learn
 from trimtab.learn.distillation.trainable import Form
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.compare.task import Candidate, Method, Task
-
 from trimtab.learn.directions import APPLICATIONS
 
 STRENGTHS = (1.0, 0.5, 2.0, 4.0, 8.0, 16.0)

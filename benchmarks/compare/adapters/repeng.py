@@ -25,8 +25,8 @@ from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
-from benchmarks.compare.task import Candidate, Method, Task
 
+from benchmarks.compare.task import Candidate, Method, Task
 from trimtab.engines.chat import format_prompt
 from trimtab.prompts.pairs import digest
 from trimtab.steering.edits import Edit

@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any
 
 from benchmarks.compare.task import Candidate, Method, Task
-
 from trimtab.engines.chat import format_prompt
 from trimtab.prompts.pairs import digest
 from trimtab.steering.edits import Edit

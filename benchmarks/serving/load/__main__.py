@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from benchmarks.serving.load.run import FLAT, faults, measure
 from benchmarks.serving.table import MarkdownOption, show
-
 from trimtab.cli.output import JsonOption, Output, QuietOption
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from benchmarks.serving.load.mix import CHANGING, Ask
 from benchmarks.serving.load.play import send
 from benchmarks.serving.server import Server
-
 from trimtab.errors import TrimtabError
 
 

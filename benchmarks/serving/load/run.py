@@ -10,12 +10,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import trimtab
 from benchmarks.serving.load.mix import CHANGING, COMPLETIONS, FLICKERING, Ask, asks, steerings_for
 from benchmarks.serving.load.play import play, send
 from benchmarks.serving.load.right import references
 from benchmarks.serving.server import Server, starting
-
-import trimtab
 from trimtab.progress import Tell, silent
 
 FLAT = 0.02

@@ -1,0 +1,1 @@
+"""What is measured of trimtab, one command each: `python -m benchmarks.NAME`."""
