@@ -13,7 +13,7 @@ TITLES = _words(
     dr mr mrs ms mx prof rev hon fr st ste mt ft gen col lt capt cpt cmdr maj sgt cpl pvt adm gov sen
     hr hrn frl dipl m mme mlle mgr sr sra srta sres sras dra dña d.ª ud uds vd vds
     sig.ra dott dott.ssa avv geom dhr mevr drs г-н г-жа проф акад доц св гр тов
-    डॉ श्री प्रो श्रीमती ডা ড ডঃ திரு டாக்டர் ดร นพ
+    δρ κ κα καθ डॉ श्री प्रो श्रीमती ডা ড ডঃ திரு டாக்டர் ดร นพ
     """
 )
 """No sentence ends here, whatever follows: a name belongs to it."""
@@ -45,7 +45,8 @@ BEFORE_NUMBERS = _words(
     рис с стр гл т табл п ст д кв №
     """
 )
-MONTHS = _words(
+DATES = _words(
+    "mon tue tues wed thu thur fri "
     "jan feb mar apr jun jul aug sep sept oct okt nov dec dez janv févr avr juil déc ene abr ago dic"
 )
 BEFORE_ORDINALS = _words("am im vom zum der die das den dem des seit beim zur ins")

@@ -145,7 +145,7 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
         return True
     if word in known.BEFORE_NUMBERS and follower.isdecimal():
         return True
-    if word in known.MONTHS and (follower.isdecimal() or follower.islower()):
+    if word in known.DATES and (follower.isdecimal() or follower.islower()):
         return True
     if word in known.OFTEN_LAST:
         return not capital or _next_word(block, end) in known.AFTER_TIMES
@@ -176,7 +176,9 @@ def _is_ordinal(token: str, earlier: str, block: str, end: Any) -> bool:
 
 def _starts(block: str, end: Any) -> bool:
     """Whether the word after a mark has a capital and is one that starts sentences."""
-    return bool(end["next"].isupper()) and _next_word(block, end) in known.STARTERS
+    word = _next_word(block, end)
+    # "He's" starts one as "He" does.
+    return bool(end["next"].isupper()) and not known.STARTERS.isdisjoint((word, word.partition("'")[0]))
 
 
 def _next_word(block: str, end: Any) -> str:
