@@ -27,9 +27,8 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, its neighbours are not on the path
 
-from benchmarks.running import run
-
 import trimtab
+from benchmarks.running import run
 from trimtab import instructions, prompts
 from trimtab.engines import decoding
 from trimtab.engines.transformers import TransformersEngine

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
 from benchmarks.distilled_tables import tables
 from benchmarks.running import run
-
 from trimtab import instructions as catalogue
 from trimtab import learn, nano
 from trimtab.cli.models import Loading

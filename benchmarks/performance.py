@@ -17,10 +17,10 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from benchmarks.measuring import KINDS, Plan, measure
-from benchmarks.shapes import random_engine, shape_names
 from rich.table import Table
 
+from benchmarks.measuring import KINDS, Plan, measure
+from benchmarks.shapes import random_engine, shape_names
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import TrimtabError

@@ -34,9 +34,8 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, its neighbours are not on the path
 
-from benchmarks.running import run
-
 import trimtab
+from benchmarks.running import run
 from trimtab import learn, nano, prompts, tune
 from trimtab.engines.base import Engine, Generation
 from trimtab.engines.chat import prompt_ids
