@@ -22,7 +22,7 @@ GROUPS = {  # what the floors have in common, drawn beside them
     "serve": ("vllm", "serve"),
     "ask and judge": ("following", "measure"),
     "run a model": ("engines",),
-    "what to say and do": ("prompts", "nano", "steering", "instructions"),
+    "what to say and do": ("prompts", "nano", "formats", "steering", "instructions"),
     "ground": ("constraint", "files", "progress", "errors"),
 }
 FRAME = """\

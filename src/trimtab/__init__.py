@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 from trimtab._version import __version__
 
 if TYPE_CHECKING:
-    from trimtab import demo, engines, evaluate, instructions, learn, measure, nano, prompts, reproduce, tune
+    from trimtab import (
+        demo,
+        engines,
+        evaluate,
+        formats,
+        instructions,
+        learn,
+        measure,
+        nano,
+        prompts,
+        reproduce,
+        tune,
+    )
     from trimtab.engines.base import Capture, Engine, Generation
     from trimtab.engines.loading import load
     from trimtab.engines.transformers import TransformersEngine
@@ -59,6 +71,7 @@ __all__ = [
     "edits",
     "engines",
     "evaluate",
+    "formats",
     "instructions",
     "learn",
     "linear_map",
@@ -104,6 +117,7 @@ _MODULES = {
             "demo",
             "engines",
             "evaluate",
+            "formats",
             "instructions",
             "learn",
             "measure",

@@ -17,9 +17,11 @@ from trimtab.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     fetch,
     follow,
     generate,
+    import_,
     inspect,
     instructions,
     learn,
@@ -95,6 +97,8 @@ for module in (
     when,
     evaluate,
     push,
+    import_,
+    export,
     transfer,
     reproduce,
     serve,
@@ -103,7 +107,7 @@ for module in (
     inspect,
     doctor,
 ):
-    app.command(module.__name__.rpartition(".")[2])(flat(module.command))
+    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(flat(module.command))
 
 
 def main() -> None:
