@@ -40,6 +40,9 @@ def test_an_experiment_on_any_model(run: Callable[..., Any], model_folder: Path,
     assert (tmp_path / "out" / "format.md").exists()
     assert "choosing the block" in result.stderr
     assert "Chosen block" in result.stdout
+    beside = document["tables"][-2]
+    assert beside["title"] == "Beside the published outputs: format, Mistral-7B-Instruct-v0.1"
+    assert beside["rows"][0]["measured"] == document["tables"][0]["rows"][0]["loose"]
 
 
 def test_transfer_between_two_folders(run: Callable[..., Any], model_folder: Path, tmp_path: Path) -> None:
@@ -59,6 +62,9 @@ def test_transfer_between_two_folders(run: Callable[..., Any], model_folder: Pat
         (["format", "--distilled"], "for the experiment transfer"),
         (["format", "--like", "gpt-9"], "there are phi-3"),
         (["colour"], "colour"),
+        (["format", "--published"], "no outputs of nano were published"),
+        (["length", "--published", "-m", "mistral-7b"], "there are: format"),
+        (["format", "--published", "-m", "gpt2"], "no model of the paper"),
     ],
 )
 def test_mistakes_are_named_with_code_2(
@@ -68,6 +74,15 @@ def test_mistakes_are_named_with_code_2(
     result = run("reproduce", *given, "--device", "cpu")
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_the_published_figures_alone(run: Callable[..., Any], tmp_path: Path) -> None:
+    result = run("reproduce", "keywords", "-m", "phi-3", "--published", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "recomputed from the outputs that the authors published" in said
+    assert "include: steered 0.55 86" in said
+    assert "recomputed" in (tmp_path / "keywords.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

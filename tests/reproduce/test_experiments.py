@@ -14,6 +14,7 @@ from tests.tiny import tiny_engine
 from trimtab import reproduce
 from trimtab.errors import TrimtabError
 from trimtab.evaluate.suites import Item
+from trimtab.measure.responses import Response
 from trimtab.measure.rows import CONDITIONS
 from trimtab.reproduce import paper, protocol
 from trimtab.reproduce.protocol import QUESTION_ANSWER, repeats
@@ -69,6 +70,25 @@ def test_length(engine: Any, tmp_path: Path) -> None:
     assert concise.rows[0] == verbose.rows[0]  # weight 0: no steering
     assert [row[0] for row in within.rows] == [f"at most {n}" for n in range(1, 6)]
     assert "block 1" in concise.note  # 12 of 32 blocks, in a model of 3
+
+
+def test_lengths_count_sentences_as_their_check_does(
+    engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To Punkt, the numbers of this list are sentences as well.
+    monkeypatch.setattr(
+        "trimtab.reproduce.protocol.respond",
+        lambda engine, queries, plain, **options: [
+            Response(query, query, "1. Rain falls.\n2. Snow falls.", True, 1.0, 0.0, None)
+            for query in queries
+        ],
+    )
+    result = reproduce.run("length", setup(engine, tmp_path, beside="phi-3"))
+    concise, _, within, beside = result.tables
+    assert {row[3] for row in concise.rows} == {2.0}
+    assert [row[1:] for row in within.rows] == [(0.0, 0.0, 2.0, 2.0), *[(1.0, 1.0, 2.0, 2.0)] * 4]
+    # Beside the authors' figures it is as their scripts count.
+    assert [row[1] for row in beside.rows] == [0.0] * 6 + [1.0] * 4
 
 
 def test_keywords(engine: Any, tmp_path: Path) -> None:

@@ -84,6 +84,10 @@ def command(
         bool,
         typer.Option("--distilled", help="For transfer: move distilled steerings over as well."),
     ] = False,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Show the figures of the authors' own outputs alone; run nothing."),
+    ] = False,
     batch_size: BatchSizeOption = None,
     *,
     loading: Loading,
@@ -98,9 +102,14 @@ def command(
 
     from trimtab import reproduce
     from trimtab.reproduce import paper
-    from trimtab.reproduce.results import save
+    from trimtab.reproduce.published import alone
 
     settings = paper.settings_for(model, like)
+    if published:
+        if like is None and model not in (settings.name, settings.hub):
+            raise TrimtabError(f"{model} is no model of the paper; there are {', '.join(reproduce.MODELS)}")
+        _finish(output, alone(settings.name, experiment), out)
+        return
     name = settings.hub if model == settings.name else model
     target, source = _names(experiment, name, settings, base)
     reproduce.check_data(target, data)
@@ -120,6 +129,7 @@ def command(
         limit=limit,
         perplexity_model=perplexity_model,
         device=loading.device,
+        beside=like,
         pairs=pairs,
         validation=validation,
         max_new_tokens=max_new_tokens,
@@ -130,11 +140,18 @@ def command(
         setup = dataclasses.replace(setup, made=_distilling(teacher, setup.engine))
     with output.progress() as tell:
         result = reproduce.run(experiment, setup, progress=tell)
+    _finish(output, result, out)
+    output.print(f"{result.model}: {result.seconds:.0f} seconds")
+
+
+def _finish(output: Output, result: results.Reproduction, out: Path | None) -> None:
+    """Gives the result out: as JSON, as files, as tables."""
+    from trimtab.reproduce.results import save
+
     output.result(result)
     written = [] if out is None else save(result, out)
     for table in result.tables:
         _show(output, table)
-    output.print(f"{result.model}: {result.seconds:.0f} seconds")
     if written:
         output.print(f"written: {', '.join(str(path) for path in written)}")
 

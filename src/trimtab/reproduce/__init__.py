@@ -9,6 +9,7 @@ from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.material import Material
 from trimtab.reproduce.paper import MODELS, PaperModel
 from trimtab.reproduce.protocol import Setup
+from trimtab.reproduce.published import Published
 from trimtab.reproduce.results import Reproduction, Table
 from trimtab.reproduce.run import EXPERIMENTS, check_data, prepare, run
 
@@ -18,6 +19,7 @@ __all__ = [
     "Chart",
     "Material",
     "PaperModel",
+    "Published",
     "Reproduction",
     "Setup",
     "Table",

@@ -11,7 +11,7 @@ from trimtab.measure.statistics import mean
 from trimtab.prompts.pairs import make_pairs
 from trimtab.reproduce import formats, paper
 from trimtab.reproduce.charts import Chart
-from trimtab.reproduce.lengths import CONCISE, length_vectors
+from trimtab.reproduce.lengths import CONCISE, length_vectors, within_by_punkt
 from trimtab.reproduce.material import group_of
 from trimtab.reproduce.paper import Addition
 from trimtab.reproduce.protocol import Setup, followed, share
@@ -32,13 +32,15 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     length = setup.added(concise, Addition(block, setup.settings.length_weight))
     rng = random.Random(paper.COMPOSITION_SEED)
     items = list(setup.material.format)
-    limits = [catalogue.get("sentences", at_most=rng.randint(1, paper.MOST_SENTENCES)) for _ in items]
+    numbers = [rng.randint(1, paper.MOST_SENTENCES) for _ in items]
+    limits = [catalogue.get("sentences", at_most=number) for number in numbers]
     only_limit = [replace(item, instructions=(limit,)) for item, limit in zip(items, limits, strict=True)]
     spoken = [
         f"{item.instructed} {make_pairs([item.asked], limit, 'test', seed=number)[0].phrasing}"
         for number, (item, limit) in enumerate(zip(items, limits, strict=True))
     ]
     tables, charts = [], []
+    measured = {}
     for told in (False, True):
         format_steerings = [chosen[group_of(item.instructions[0])].steering[told] for item in items]
         rows = []
@@ -53,6 +55,11 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
             formatted = followed(items, answers)
             within = followed(only_limit, answers, strict=True)
             both = [a and b for a, b in zip(formatted, within, strict=True)]
+            short = within_by_punkt(answers, numbers)
+            found = (formatted, short, [a and b for a, b in zip(formatted, short, strict=True)])
+            for column, verdicts in zip(COLUMNS, found, strict=True):
+                row = f"{way}, {'with' if told else 'without'} text"
+                measured[row, column] = (share(verdicts), len(items))
             words = mean(len(one.text.split()) for one in answers)
             rows.append((way, share(formatted), share(within), share(both), words))
         text = "with both text instructions" if told else "without text instructions"
@@ -68,7 +75,7 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
         charts.append(
             bars("told" if told else "untold", table.title, "share of answers", table, list(COLUMNS))
         )
-    return tables, charts
+    return [*tables, *setup.beside("composition", measured)], charts
 
 
 def _together(first: Steering | None, second: Steering | None) -> Steering | None:

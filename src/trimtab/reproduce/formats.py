@@ -111,4 +111,14 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
         bars("overall", f"Format instructions: {setup.engine.identity.id}", label, overall, ["loose"]),
         bars("instructions", "By instruction", label, by_instruction, list(CONDITIONS)),
     ]
-    return [overall, by_instruction, blocks], charts
+    beside = setup.beside(
+        "format",
+        {
+            (check, name): (share(verdicts), len(items))
+            for check, conditions in (("loose", loose), ("strict", strict))
+            for name, verdicts in conditions.items()
+        },
+    )
+    if setup.published:
+        beside.append(setup.published.by_instruction())
+    return [overall, by_instruction, blocks, *beside], charts

@@ -67,6 +67,7 @@ def additions(setup: Setup, kind: Keyword) -> tuple[Addition | None, Table | Non
 def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     """The experiment: shares followed of both kinds under the four conditions, and the searches."""
     rows, searches, notes = [], [], []
+    measured: dict[tuple[str, str], tuple[float, int]] = {}
     for kind in KEYWORDS:
         addition, search = additions(setup, kind)
         searches += [search] if search else []
@@ -79,10 +80,12 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
             None if addition is None else setup.added(vectors[word_of(item)], addition) for item in items
         ]
         answers = setup.in_conditions(items, {False: steered, True: steered}, paper.LENGTH_TOKENS)
+        shares = {name: share(followed(items, answers[name], strict=True)) for name in CONDITIONS}
+        measured |= {(kind, str(name)): (value, len(items)) for name, value in shares.items()}
         rows.append(
             (
                 kind,
-                *(share(followed(items, answers[name], strict=True)) for name in CONDITIONS),
+                *shares.values(),
                 perplexity_of([one.nll for one in answers["steered"]]),
             )
         )
@@ -94,4 +97,5 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
         form="the bars of word inclusion and exclusion, without and with text instructions",
     )
     label = "share of answers that follow the instruction (strict)"
-    return [table, *searches], [bars("overall", "Words", label, table, list(CONDITIONS))]
+    tables = [table, *searches, *setup.beside("keywords", measured)]
+    return tables, [bars("overall", "Words", label, table, list(CONDITIONS))]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trimtab import instructions as catalogue
 from trimtab.evaluate.suites import Item
+from trimtab.instructions import sentences as reading
 from trimtab.instructions.splitting import count_sentences
 from trimtab.measure.statistics import mean
 from trimtab.prompts.pairs import make_pairs
@@ -38,6 +39,13 @@ def limited(queries: Sequence[str], most: int) -> list[Item]:
     return [
         Item(f"{number}", pair.plain, pair.instructed, (instruction,))
         for number, pair in enumerate(make_pairs(queries, instruction, "test"))
+    ]
+
+
+def within_by_punkt(responses: Sequence[Response], limits: Sequence[int]) -> list[bool]:
+    """Whether each answer keeps its limit as the paper's scripts count, by Punkt; one without sentences does."""
+    return [
+        count_sentences(response.text) <= limit for response, limit in zip(responses, limits, strict=True)
     ]
 
 
@@ -80,18 +88,22 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
         )
     steering = setup.added(vectors[CONCISE], Addition(block, setup.settings.length_weight))
     rows = []
+    measured = {}
     for limit in range(1, paper.MOST_SENTENCES + 1):
         setup.step(f"at most {limit} sentences")
         items = limited(queries, limit)
         plain = setup.answer(items, None, spoken=True, most=most)
         steered = setup.answer(items, steering, spoken=True, most=most)
+        name = f"at most {limit}"
+        for condition, part in (("instructed", plain), ("instructed+steered", steered)):
+            measured[name, condition] = (share(within_by_punkt(part, [limit] * len(part))), len(part))
         rows.append(
             (
-                f"at most {limit}",
+                name,
                 share(followed(items, plain, strict=True)),
                 share(followed(items, steered, strict=True)),
-                mean(count_sentences(one.text) for one in plain),
-                mean(count_sentences(one.text) for one in steered),
+                mean(reading.count(one.text) for one in plain),
+                mean(reading.count(one.text) for one in steered),
             )
         )
     within = Table(
@@ -111,7 +123,7 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
     charts.append(
         bars("limits", "Within the limit", "share of answers", within, ["instructed", "instructed+steered"])
     )
-    return [*tables, within], charts
+    return [*tables, within, *setup.beside("length", measured)], charts
 
 
 def _unit(setup: Setup) -> str:
@@ -126,6 +138,6 @@ def _lengths(weight: float, responses: Sequence[Response]) -> tuple[Cell, ...]:
         f"{weight:g}",
         mean(words),
         float(median(words)),
-        mean(count_sentences(one.text) for one in responses),
+        mean(reading.count(one.text) for one in responses),
         mean(one.repetition for one in responses),
     )

@@ -22,7 +22,7 @@ from trimtab.progress import Tell, part_of, silent
 from trimtab.reproduce import paper
 from trimtab.reproduce.material import Material
 from trimtab.reproduce.paper import Addition, PaperModel
-from trimtab.reproduce.results import Cell
+from trimtab.reproduce.results import Cell, Table
 from trimtab.tune.paper import PaperRule, text_perplexity
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trimtab.learn import Directions
     from trimtab.measure.quality import FactCheck
     from trimtab.prompts.pairs import PromptPair
+    from trimtab.reproduce.published import Measured, Published
     from trimtab.steering.steering import Steering
 
 Degenerate = Callable[[Sequence[str]], list[bool]]
@@ -63,6 +64,7 @@ class Setup:
         facts: Judges the truth of an answer; None leaves facts out.
         source: The instruction-tuned model of the transfer experiment, `engine` being its base.
         made: Makes a steering on the source by another way, to be moved beside the vectors; None leaves it out.
+        published: What the authors' own outputs give, to stand beside what is measured; None leaves it out.
         tell: Told how far the experiment is; `run` sets it.
     """
 
@@ -77,8 +79,14 @@ class Setup:
     facts: FactCheck | None = None
     source: Engine | None = None
     made: Callable[[Instruction], Steering] | None = None
+    published: Published | None = None
     tell: Tell = silent
     _stage: list[str] = field(default_factory=lambda: ["answering"])
+
+    def beside(self, experiment: str, measured: Measured) -> list[Table]:
+        """What was measured beside what was published, as a table; none where there is nothing."""
+        table = self.published.beside(experiment, measured) if self.published else None
+        return [table] if table else []
 
     def step(self, what: str) -> None:
         """Begins a stage, which all answers up to the next one belong to."""

@@ -12,7 +12,7 @@ from trimtab import nano
 from trimtab.engines import Model, as_engine
 from trimtab.errors import TrimtabError
 from trimtab.progress import Progress, shown
-from trimtab.reproduce import compositions, formats, keywords, lengths, material, paper, transfers
+from trimtab.reproduce import compositions, formats, keywords, lengths, material, paper, published, transfers
 from trimtab.reproduce.charts import Chart
 from trimtab.reproduce.paper import PaperModel
 from trimtab.reproduce.protocol import Setup, question_answer, repeats, unsurprising
@@ -63,6 +63,7 @@ def prepare(
     limit: int | None = None,
     perplexity_model: str = PERPLEXITY_MODEL,
     device: str | None = None,
+    beside: str | None = None,
     **changes: Any,
 ) -> Setup:
     """An experiment's setup.
@@ -75,6 +76,8 @@ def prepare(
         limit: At most so many test prompts of a kind; None for all.
         perplexity_model: Judges which answers are degenerate, for models that are not built in.
         device: Where to put it.
+        beside: The model of the paper whose published figures are shown beside what is measured, by its name in
+            `paper.MODELS`; None takes those of the model itself, where it is one of the paper's.
         **changes: Fields of `Setup` to set otherwise; None keeps the default.
 
     Raises:
@@ -82,6 +85,11 @@ def prepare(
     """
     engine, source = as_engine(model), None if source is None else as_engine(source)
     kept = {name: value for name, value in changes.items() if value is not None}
+    kept["published"] = (
+        published.of_name(beside)
+        if beside
+        else published.of_model(engine.identity.id, base=source is not None)
+    )
     if nano.is_built_in(engine.identity.id):
         values = {**_NANO, "facts": nano.facts, **kept}
         asked = material.of_nano(validation=values["validation"], limit=limit)

@@ -75,6 +75,13 @@ def run(setup: Setup) -> tuple[list[Table], list[Chart]]:
         by_group(names, [*(verdicts[False, way] for way in ways), verdicts[True, NO]]),
     )
     label = "share of answers that follow the instruction (loose)"
-    return [overall, detail], [
+    beside = setup.beside(
+        "transfer",
+        {
+            (f"{'with' if told else 'without'} text", way): (share(found), len(items))
+            for (told, way), found in verdicts.items()
+        },
+    )
+    return [overall, detail, *beside], [
         bars("overall", "Cross-model steering", label, overall, ["without text", "with text"])
     ]
