@@ -32,11 +32,35 @@ def command(
     ] = None,
     pairs: Annotated[int, typer.Option(min=2, help="Prompt pairs to learn from.")] = 64,
     validation: Annotated[int, typer.Option(min=1, help="Questions to choose block and strength on.")] = 12,
-    test: Annotated[int, typer.Option(min=1, help="Questions to measure on.")] = 32,
+    queries: Annotated[int, typer.Option("--queries", "--test", min=1, help="Questions to measure on.")] = 32,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 128,
+    candidates: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Settings of a method that are tried at most, drawn by the seed; 0 for all."
+        ),
+    ] = 0,
+    first: Annotated[
+        int, typer.Option(min=1, help="Validation questions on which all of them are tried.")
+    ] = 3,
+    keep: Annotated[int, typer.Option(min=1, help="Settings that are then tried on all of them.")] = 6,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Steps of what trains; 0 for those of trimtab learn.")
+    ] = 0,
+    facts: Annotated[
+        int, typer.Option(min=0, help="Closed-book questions of a real model; 0 for none.")
+    ] = 60,
+    scorer: Annotated[
+        str | None, typer.Option(help="Another model, whose perplexity is shown.", show_default="none")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses questions and phrasings.")] = 0,
-    work: Annotated[
-        Path, typer.Option(help="Folder for what was measured; a run that was interrupted goes on from it.")
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "--work",
+            help="Folder for what was measured; a run that was interrupted goes on from it.",
+        ),
     ] = Path("build/compare"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything anew.")] = False,
     markdown: Annotated[
@@ -55,6 +79,7 @@ def command(
     """Steer a model by every method there is, and measure all of them in the same way."""
     from benchmarks.compare import cells, table
     from benchmarks.compare.methods import UNSTEERED, installed, parse_methods
+    from benchmarks.compare.scoring import add_perplexity
     from benchmarks.compare.task import Settings, Task
     from trimtab.engines.transformers import TransformersEngine
     from trimtab.instructions.spelling import parse_instructions
@@ -64,21 +89,36 @@ def command(
     # In a file or a pipe no line is folded; a terminal folds the names of the methods where it must.
     output = Output(json, quiet)
     if not sys.stdout.isatty():
-        output.console.width = 120
+        output.console.width = 160
     wanted = parse_instructions(instructions)
     ready, missing = installed(parse_methods(methods))
     for title, packages in missing.items():
         output.note(f"left out: {title} (not installed: {', '.join(packages)}; `make bench` installs it)")
-    engine = Loading(device=device, dtype=dtype).open(output, model)
+    loading = Loading(device=device, dtype=dtype)
+    engine = loading.open(output, model)
     if not isinstance(engine, TransformersEngine):
         raise TrimtabError("the other libraries need a model of transformers")
-    settings = Settings(pairs, validation, test, max_new_tokens, batch_size=batch_size, seed=seed)
-    store = cells.Store(work, fresh=fresh)
+    identity = engine.identity
+    settings = Settings(
+        pairs,
+        validation,
+        queries,
+        max_new_tokens,
+        first,
+        keep,
+        candidates=candidates or None,
+        steps=steps or None,
+        questions=facts,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    store = cells.Store(out, fresh=fresh)
     plain: dict[tuple[str, ...], list[Response]] = {}
     found: dict[str, dict[str, cells.Cell]] = {}
     with output.progress() as tell:
         for instruction in wanted:
             task = Task(engine, instruction, settings, facts_of(engine), plain)
+            task.folder = cells.shared_folder(store, task)
             for name in UNSTEERED:
                 tell(f"{instruction.label}: {name}", 0)
                 found.setdefault(name, {})[instruction.label] = cells.unsteered_cell(store, task, name)
@@ -88,24 +128,36 @@ def command(
                 cell = cells.method_cell(store, task, method)
                 found.setdefault(method.title, {})[instruction.label] = cell
                 if not output.shows_progress:
-                    followed = cell.rows["steered"]["followed"]
+                    said = cell.refused or f"{cell.rows[cell.condition]['followed']:.2f}"
                     output.note(
-                        f"[{time.perf_counter() - start:4.0f} s] {instruction.label}: {method.title}: {followed:.2f} "
+                        f"[{time.perf_counter() - start:4.0f} s] {instruction.label}: {method.title}: {said} "
                         f"({time.perf_counter() - begun:.0f} s)"
                     )
+        if scorer is not None:
+            del engine, task
+            every = [cell for by_label in found.values() for cell in by_label.values()]
+            add_perplexity(every, scorer, lambda name: loading.open(output, name), out / "scores", tell)
     lines = [table.Line(title, by_label) for title, by_label in found.items()]
-    caption = table.caption(lines, settings, str(engine.identity))
-    output.print(table.terminal_table(lines))
+    caption = table.caption(lines, settings, str(identity), scorer)
+    better = table.better_than_ours(lines)
+    if better:
+        output.print(better)
+        output.print()
+    output.print(table.terminal_table(table.shares(lines)))
+    output.print()
+    output.print(table.terminal_table(table.costs(lines)))
     output.print()
     output.print(caption)
-    output.print(f"{time.perf_counter() - start:.0f} seconds. Every number and answer: {work}")
+    output.print(f"{time.perf_counter() - start:.0f} seconds. Every number and answer: {out}")
     if markdown is not None:
         page = markdown.read_text(encoding="utf-8") if markdown.is_file() else ""
-        write_text(markdown, table.put_into(page, table.markdown_table(lines) + "\n\n" + caption))
+        parts = [better, *map(table.markdown_table, (table.shares(lines), table.costs(lines))), caption]
+        write_text(markdown, table.put_into(page, "\n\n".join(filter(None, parts)), model))
     output.result(
         {
-            "model": engine.identity,
+            "model": identity,
             "settings": settings,
+            "scorer": scorer,
             "missing": missing,
             "lines": [line.to_dict() for line in lines],
         }

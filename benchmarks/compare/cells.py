@@ -12,19 +12,22 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import trimtab
+from benchmarks.compare.costs import costs_of
 from benchmarks.compare.methods import versions
-from benchmarks.compare.selection import choose
-from benchmarks.compare.task import Candidate, Method, NativeEngine, Task
+from benchmarks.compare.selection import Choice, choose
+from benchmarks.compare.task import Candidate, Method, Task
+
+import trimtab
 from trimtab.cli.output import to_json
+from trimtab.errors import TrimtabError
 from trimtab.files import write_text
 from trimtab.measure.responses import Response
-from trimtab.measure.rows import Row, judge
+from trimtab.measure.rows import Condition, judge
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,15 @@ class Cell:
     Attributes:
         method: The method's key, or `baseline` or `instructed`.
         instruction: The instruction's label.
-        rows: Measurements by condition: what `Row.to_dict` gives, and `strict`, the verdict on each answer.
+        rows: Measurements by condition, that of the method first: what `Row.to_dict` gives, and `answers`, each with
+            its question, its text and the strict verdict. Empty where the method refuses the instruction.
         chosen: The settings of the chosen candidate; None for the two unsteered rows.
         tried: How many candidates there were.
         improved: Whether the chosen one beat steering nothing on validation.
         same: Share of answers that another library's own code gives exactly as its vectors do as edits.
         seconds: `learn` and `choose`.
-        sample: The first test question, and its answer.
+        costs: The fields of `costs.Costs`; empty where the method refuses.
+        refused: Why it does.
     """
 
     method: str
@@ -51,7 +56,13 @@ class Cell:
     improved: bool = True
     same: float | None = None
     seconds: dict[str, float] | None = None
-    sample: tuple[str, str] = ("", "")
+    costs: dict[str, Any] = field(default_factory=dict)
+    refused: str | None = None
+
+    @property
+    def condition(self) -> str:
+        """What its method does to a prompt."""
+        return next(iter(self.rows))
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as JSON."""
@@ -82,64 +93,84 @@ class Store:
         return cell
 
 
+def shared_folder(store: Store, task: Task) -> Path:
+    """Where the methods keep what they share of a task: of the same code and settings only."""
+    return store.folder / "shared" / f"{_slug(task.instruction.label)}-{_key(task, None)[:12]}"
+
+
 def unsteered_cell(store: Store, task: Task, name: str) -> Cell:
     """The row `baseline` or `instructed`."""
 
     def measure() -> Cell:
         if name == "baseline":
-            responses = task.baseline("test")
+            candidate, responses = Candidate({}), task.baseline("test")
         else:
-            responses = task.answers("test", task.instructed("test"))
-        rows = {name: _row(judge(task.instruction, name, None, responses))}  # type: ignore[arg-type]
-        return Cell(name, task.instruction.label, rows, sample=_sample(responses))
+            candidate, responses = Candidate({}, prompt=task.told), task.told_answers("test")
+        rows = {name: _row(task, name, None, responses)}  # type: ignore[arg-type]
+        return Cell(name, task.instruction.label, rows, costs=asdict(costs_of(task, candidate)))
 
     return store.cell(task, name, _key(task, None), measure)
 
 
 def method_cell(store: Store, task: Task, method: Method) -> Cell:
-    """What a method measures: learned, chosen, then tried on the test questions bare and instructed."""
+    """What a method measures: learned, chosen, then tried on the test questions, and what it costs.
+
+    One that steers is tried on top of the instruction too.
+    """
     return store.cell(task, method.key, _key(task, method), partial(_measure, task, method))
 
 
 def _measure(task: Task, method: Method) -> Cell:
-    start = time.perf_counter()
-    candidates = method.candidates(task)
+    try:
+        return _measured(task, method)
+    except (
+        TrimtabError
+    ) as error:  # too few answers that pass, no constraint, a template without system prompts
+        return Cell(method.key, task.instruction.label, {}, refused=str(error))
+
+
+def _measured(task: Task, method: Method) -> Cell:
+    start, task.spent = time.perf_counter(), 0.0
+    candidates = task.some(method.candidates(task))
     learned = time.perf_counter()
-    choice = choose(task, candidates)
+    choice = choose(task, candidates) if method.chosen else Choice(candidates[0], 1, True, None)
     chosen = time.perf_counter()
-    responses = _test(task, choice.candidate)
-    half = len(responses) // 2
-    conditions = {"steered": responses[:half], "instructed+steered": responses[half:]}
     return Cell(
         method=method.key,
         instruction=task.instruction.label,
-        rows={
-            name: _row(judge(task.instruction, name, method.key, part))  # type: ignore[arg-type]
-            for name, part in conditions.items()
-        },
+        rows=_rows(task, method, choice.candidate),
         chosen=choice.candidate.settings,
         tried=choice.tried,
         improved=choice.improved,
         same=choice.same,
-        seconds={"learn": round(learned - start, 2), "choose": round(chosen - learned, 2)},
-        sample=_sample(responses),
+        seconds={"learn": round(learned - start + task.spent, 2), "choose": round(chosen - learned, 2)},
+        costs=asdict(costs_of(task, choice.candidate)),
     )
 
 
-def _test(task: Task, candidate: Candidate) -> list[Response]:
-    given = task.queries("test") + task.instructed("test")
-    if candidate.native is not None:
-        return task.answers("test", given, NativeEngine(task.engine, candidate.native))
-    return task.answers("test", given, steering=candidate.steering)
+def _rows(task: Task, method: Method, candidate: Candidate) -> dict[str, dict[str, Any]]:
+    queries = task.queries("test")
+    asked = [(query, candidate.given(query)) for query in queries]
+    conditions: list[Condition] = [method.condition]
+    if method.condition == "steered":
+        conditions.append("instructed+steered")
+        asked += [(query, task.told(query)) for query in queries]
+    responses = task.ask(candidate, asked)
+    return {
+        condition: _row(
+            task, condition, method.key, responses[number * len(queries) : (number + 1) * len(queries)]
+        )
+        for number, condition in enumerate(conditions)
+    }
 
 
-def _row(row: Row) -> dict[str, Any]:
-    return {**row.to_dict(), "strict": [int(passed) for passed in row.strict]}
-
-
-def _sample(responses: Iterable[Response]) -> tuple[str, str]:
-    first = next(iter(responses))
-    return first.query, first.text
+def _row(task: Task, condition: Condition, method: str | None, responses: list[Response]) -> dict[str, Any]:
+    row = judge(task.instruction, condition, method, responses)
+    answers = [
+        {"query": response.query, "text": response.text, "strict": strict}
+        for response, strict in zip(row.responses, row.strict, strict=True)
+    ]
+    return {**row.to_dict(), "answers": answers}
 
 
 def _read(path: Path, key: str) -> Cell | None:
@@ -148,8 +179,7 @@ def _read(path: Path, key: str) -> Cell | None:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["key"] != key:
             return None
-        values = document["cell"]
-        return Cell(**{**values, "sample": tuple(values["sample"])})
+        return Cell(**document["cell"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -177,7 +207,8 @@ def code_digest() -> str:
     package = Path(inspect.getfile(trimtab)).parent
     own = Path(__file__).parent
     files = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "cli"]
-    return _digest([*files, own / "task.py", own / "selection.py", own / "cells.py"])
+    measuring = ("task", "native", "shared", "selection", "costs", "cells")
+    return _digest([*files, *(own / f"{name}.py" for name in measuring)])
 
 
 def _digest(files: Iterable[Path]) -> str:

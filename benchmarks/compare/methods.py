@@ -13,7 +13,17 @@ from trimtab.errors import TrimtabError
 UNSTEERED = ("baseline", "instructed")
 """The two rows without a method: the bare question, and the instruction in words."""
 
-_ADAPTERS = ("paper", "mean_difference", "repeng", "steering_vectors", "distilled")
+_ADAPTERS = (
+    "prompting",
+    "paper",
+    "mean_difference",
+    "repeng",
+    "steering_vectors",
+    "psr",
+    "lora",
+    "constrained",
+    "distilled",
+)
 
 
 @cache

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.compare.task import Candidate, NativeEngine, Task
+from benchmarks.compare.native import NativeEngine
+from benchmarks.compare.task import Candidate, Task
+
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import judge
 from trimtab.tune.guard import Guard, Reference
@@ -27,7 +29,7 @@ class Choice:
         tried: How many there were.
         improved: Whether it is sound and scores better than steering nothing. If not, it is the least bad one.
         same: Of the validation questions, the share that the other library's own code answers exactly as the edits do;
-            None for a method without code of its own.
+            None for a method without code of its own, or without edits.
     """
 
     candidate: Candidate
@@ -46,25 +48,19 @@ def choose(task: Task, candidates: Sequence[Candidate]) -> Choice:
         raise ValueError("there are no candidates to choose from")
     settings, queries = task.settings, task.queries("validation")
     baseline = task.baseline("validation")
-    instructed = task.answers("validation", task.instructed("validation"))
+    instructed = task.told_answers("validation")
     plain = judge(task.instruction, "baseline", None, baseline)
     reference = Reference(plain, judge(task.instruction, "instructed", None, instructed), Guard())
     seen = [judge(task.instruction, "steered", None, []) for _ in candidates]
 
     def measure(numbers: Sequence[int], part: Sequence[str]) -> None:
-        rows = [query for _ in numbers for query in part]
-        responses = respond(
-            task.engine,
-            rows,
-            rows,
-            steering=[candidates[number].steering for number in numbers for _ in part],
-            facts=task.facts,
-            max_new_tokens=settings.max_new_tokens,
-            batch_size=settings.batch_size,
-        )
-        judged = judge(task.instruction, "steered", None, responses)
-        for place, number in enumerate(numbers):
-            seen[number] += judged.take(range(place * len(part), (place + 1) * len(part)))
+        # What edits or prompts do goes through the engine in one call; code of its own, one after the other.
+        together = [number for number in numbers if not _alone(candidates[number])]
+        groups = [together, *([number] for number in numbers if _alone(candidates[number]))]
+        for group in filter(None, groups):
+            judged = judge(task.instruction, "steered", None, _answers(task, candidates, group, part))
+            for place, number in enumerate(group):
+                seen[number] += judged.take(range(place * len(part), (place + 1) * len(part)))
 
     def rank(number: int) -> tuple[Any, ...]:
         return (*best_first(reference.measure(seen[number])), number)
@@ -86,8 +82,34 @@ def choose(task: Task, candidates: Sequence[Candidate]) -> Choice:
     )
 
 
+def _alone(candidate: Candidate) -> bool:
+    """Whether its own code is the only way to do what it does."""
+    return candidate.native is not None and candidate.steering is None
+
+
+def _answers(
+    task: Task, candidates: Sequence[Candidate], numbers: Sequence[int], queries: Sequence[str]
+) -> list[Response]:
+    """What candidates answer to questions, one after the other, by their edits where they have some."""
+    if _alone(candidates[numbers[0]]):
+        only = candidates[numbers[0]]
+        return task.ask(only, [(query, only.given(query)) for query in queries])
+    rows = [(candidates[number], query) for number in numbers for query in queries]
+    held = [task.constraint(query) if one.constrained else None for one, query in rows]
+    return respond(
+        task.engine,
+        [query for _, query in rows],
+        [one.given(query) for one, query in rows],
+        steering=[one.steering for one, _ in rows],
+        constraints=held if any(held) else None,
+        facts=task.facts,
+        max_new_tokens=task.settings.max_new_tokens,
+        batch_size=task.settings.batch_size,
+    )
+
+
 def _same(task: Task, candidate: Candidate, expected: Sequence[Response]) -> float | None:
-    if candidate.native is None:
+    if candidate.native is None or candidate.steering is None:
         return None
     texts = NativeEngine(task.engine, candidate.native).generate(
         [response.prompt for response in expected],

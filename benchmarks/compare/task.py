@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+import random
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmarks.compare.native import Native, NativeEngine
 
 from trimtab import learn, prompts
-from trimtab.engines.base import (
-    Capture,
-    Engine,
-    Generation,
-    Prompt,
-)
+from trimtab.constraint import Constraint
+from trimtab.engines.base import Prompt
 from trimtab.engines.transformers import TransformersEngine
+from trimtab.errors import SteeringError
 from trimtab.instructions import Instruction
+from trimtab.instructions.together import constraint_of
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond, respond_baseline
+from trimtab.measure.rows import Condition
 from trimtab.prompts.pairs import PromptPair
 from trimtab.steering.steering import Steering
 from trimtab.tune.vector import learn_directions
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Settings:
         max_new_tokens: Longest answer, in tokens.
         first: How many validation questions all candidates of a method are tried on.
         keep: How many of them are then tried on all.
+        candidates: How many candidates of a method are tried at most, drawn by the seed beside the first; None for all.
+        steps: Steps of every method that trains; None for those of `trimtab learn`.
+        questions: Closed-book questions of a real model; 0 for none.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Chooses questions and phrasings.
     """
@@ -45,24 +53,38 @@ class Settings:
     max_new_tokens: int = 128
     first: int = 3
     keep: int = 6
+    candidates: int | None = None
+    steps: int | None = None
+    questions: int = 0
     batch_size: int | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One setting of a method: where it acts and how strongly.
+    """One setting of a method: where it acts and how strongly, or what it says.
 
     Attributes:
         settings: What tells it from the others, plain JSON.
-        steering: What it does, as edits. The candidates of a method are searched as rows of the same batches.
+        steering: What it does, as edits; None where it does it in another way. Candidates without code of their own are
+            searched as rows of the same batches.
         native: For another library: a context in which *its own* code changes the model to the same effect. What was
-            chosen is then measured under it, and its answers are compared with those of the edits.
+            chosen is then measured under it, and its answers are compared with those of the edits, if it has any.
+        prompt: What the model is given for a question; None for the bare question.
+        constrained: Whether the answer is held to the instruction's constraint.
+        weights: How many numbers were learned and how many bytes they take in a file, where they are no edits.
     """
 
     settings: dict[str, Any]
-    steering: Steering
-    native: Callable[[], AbstractContextManager[Any]] | None = None
+    steering: Steering | None = None
+    native: Native | None = None
+    prompt: Callable[[str], Prompt] | None = None
+    constrained: bool = False
+    weights: tuple[int, int] | None = None
+
+    def given(self, query: str) -> Prompt:
+        """What the model is given for a question."""
+        return query if self.prompt is None else self.prompt(query)
 
 
 @dataclass(frozen=True)
@@ -76,6 +98,8 @@ class Method:
             earlier one is chosen.
         source: Whose method it is.
         packages: What has to be installed, by the names of the package index.
+        condition: What it does to a prompt. One that steers is measured on top of the instruction too.
+        chosen: Whether there is a choice to be made; if not, its one candidate is taken without trying it.
     """
 
     key: str
@@ -83,6 +107,8 @@ class Method:
     candidates: Callable[[Task], Sequence[Candidate]]
     source: str
     packages: tuple[str, ...] = ()
+    condition: Condition = "steered"
+    chosen: bool = True
 
 
 @dataclass
@@ -95,6 +121,8 @@ class Task:
         settings: How much of everything.
         facts: Judges the truth of an answer to a question; None leaves facts out.
         plain: Answers to bare questions, by questions; shared between tasks of one model.
+        folder: Where what several methods share is kept, such as lessons; None keeps nothing.
+        spent: Seconds that went into what was learned for another method, and is used again.
     """
 
     engine: TransformersEngine
@@ -102,6 +130,9 @@ class Task:
     settings: Settings
     facts: FactCheck | None = None
     plain: dict[tuple[str, ...], list[Response]] = field(default_factory=dict)
+    folder: Path | None = None
+    spent: float = 0.0
+    _told_answers: dict[str, list[Response]] = field(default_factory=dict)
 
     def queries(self, split: prompts.Split) -> list[str]:
         """The bare questions of a split."""
@@ -134,36 +165,71 @@ class Task:
         )
         return found.standing_for(self.instruction.label, self.instruction.to_dict())
 
-    def instructed(self, split: prompts.Split) -> list[str]:
-        """The questions of a split with the instruction in one of the split's phrasings."""
-        made = prompts.make_pairs(self.queries(split), self.instruction, split, self.settings.seed)
-        return [pair.instructed for pair in made]
+    def pairs_of(self, split: prompts.Split, queries: Sequence[str]) -> list[PromptPair]:
+        """Questions without and with the instruction, in phrasings of a split."""
+        return prompts.make_pairs(queries, self.instruction, split, self.settings.seed)
 
-    def answers(
-        self,
-        split: prompts.Split,
-        given: Sequence[str],
-        engine: Engine | None = None,
-        steering: Steering | None = None,
-    ) -> list[Response]:
-        """Generates and measures, for every method and condition in the same way.
+    @cached_property
+    def _told(self) -> dict[str, str]:
+        """What the instructed model is given for each question that it is measured or chosen on."""
+        splits: tuple[prompts.Split, ...] = ("validation", "test")
+        return {
+            pair.plain: pair.instructed
+            for split in splits
+            for pair in self.pairs_of(split, self.queries(split))
+        }
+
+    def told(self, query: str) -> str:
+        """A question with the instruction in words, as the instructed model is given it."""
+        if query not in self._told:
+            seed = zlib.crc32(query.encode())  # which phrasing: another for each question
+            self._told[query] = prompts.make_pairs([query], self.instruction, "test", seed)[0].instructed
+        return self._told[query]
+
+    def constraint(self, query: str) -> Constraint:
+        """What an answer to a question is held to.
+
+        Raises:
+            SteeringError: The instruction has no constraint.
+        """
+        found = constraint_of([self.instruction], query)
+        if found is None:
+            raise SteeringError(f"{self.instruction.label} has no constraint")
+        return found
+
+    def some(self, items: Sequence[Item]) -> list[Item]:
+        """Those of a method's candidates that are tried: all, or the first and others drawn by the seed."""
+        most = self.settings.candidates
+        if most is None or len(items) <= most:
+            return list(items)
+        drawn = random.Random(self.settings.seed).sample(range(1, len(items)), most - 1)
+        return [items[0], *(items[number] for number in sorted(drawn))]
+
+    def ask(self, candidate: Candidate, asked: Sequence[tuple[str, Prompt]]) -> list[Response]:
+        """What a candidate answers, measured for every method and condition in the same way.
 
         Args:
-            split: Whose bare questions `given` belongs to, in order, once or several times over.
-            given: The prompts.
-            engine: What generates; the plain model when None.
-            steering: Applied to every row.
+            candidate: The candidate; another library's steers by its own code.
+            asked: The bare questions, and what the model is given for each.
         """
-        queries = self.queries(split)
+        native = candidate.native
         return respond(
-            engine or self.engine,
-            queries * (len(given) // len(queries)),
-            given,
-            steering=steering,
+            self.engine if native is None else NativeEngine(self.engine, native),
+            [query for query, _ in asked],
+            [given for _, given in asked],
+            steering=candidate.steering if native is None else None,
+            constraints=[self.constraint(query) for query, _ in asked] if candidate.constrained else None,
             facts=self.facts,
             max_new_tokens=self.settings.max_new_tokens,
             batch_size=self.settings.batch_size,
         )
+
+    def told_answers(self, split: prompts.Split) -> list[Response]:
+        """The answers to the questions of a split with the instruction in words; generated once."""
+        if split not in self._told_answers:
+            asked = [(query, self.told(query)) for query in self.queries(split)]
+            self._told_answers[split] = self.ask(Candidate({}), asked)
+        return self._told_answers[split]
 
     def baseline(self, split: prompts.Split) -> list[Response]:
         """The answers to the bare questions of a split; generated once for all instructions."""
@@ -177,37 +243,3 @@ class Task:
                 batch_size=self.settings.batch_size,
             )
         return self.plain[queries]
-
-
-class NativeEngine(Engine):
-    """The plain engine, except that another library's code changes the model while it generates.
-
-    Scores stay those of the unchanged model, as they are for every method.
-
-    Args:
-        engine: The engine.
-        native: Entered for the time of each generation.
-    """
-
-    def __init__(self, engine: Engine, native: Callable[[], AbstractContextManager[Any]]) -> None:
-        self.engine = engine
-        self.native = native
-        self.identity = engine.identity
-
-    def generate(self, prompts: Sequence[Prompt], **options: Any) -> list[Generation]:
-        """As the engine, under the other library's code."""
-        with self.native():
-            return self.engine.generate(prompts, **options)
-
-    def stream(self, prompt: Prompt, **options: Any) -> Iterator[str]:
-        """As the engine, under the other library's code until the last piece is taken."""
-        with self.native():
-            yield from self.engine.stream(prompt, **options)
-
-    def capture(self, prompts: Sequence[Prompt], **options: Any) -> Capture:
-        """As the engine."""
-        return self.engine.capture(prompts, **options)
-
-    def score(self, prompts: Sequence[Prompt], responses: Sequence[Any], **options: Any) -> list[float]:
-        """As the engine."""
-        return self.engine.score(prompts, responses, **options)

@@ -14,10 +14,13 @@ import pytest
 import torch
 from benchmarks.compare import cells, table
 from benchmarks.compare.__main__ import main
-from benchmarks.compare.adapters import mean_difference, paper
+from benchmarks.compare.adapters import lora, mean_difference, paper, prompting, psr, repeng
+from benchmarks.compare.costs import costs_of
 from benchmarks.compare.methods import UNSTEERED, all_methods, installed, parse_methods
+from benchmarks.compare.native import NativeEngine
 from benchmarks.compare.selection import choose
-from benchmarks.compare.task import Candidate, Method, NativeEngine, Settings, Task
+from benchmarks.compare.shared import distilled
+from benchmarks.compare.task import Candidate, Method, Settings, Task
 from tests.tiny import hooks_of, tokens_of
 
 from trimtab import instructions, nano
@@ -48,20 +51,32 @@ def pushed(task: Task, size: float, **settings: Any) -> Candidate:
 
 def test_every_method_of_the_issue_is_there_in_order() -> None:
     assert list(all_methods()) == [
+        "wording",
+        "system",
+        "examples",
         "paper",
         "mean-difference",
         "repeng",
         "steering-vectors",
+        "psr",
+        "psr-lessons",
+        "lora",
+        "lora-baked",
+        "constrained",
         "vector",
         "loreft",
         "trimtab",
+        "trimtab-told",
+        "trimtab-constrained",
+        "trimtab+instruction",
+        "trimtab+constraint",
     ]
     assert not set(all_methods()) & set(UNSTEERED)
 
 
 def test_methods_are_named_once_each_and_must_exist() -> None:
     assert [method.key for method in parse_methods("trimtab, paper,trimtab")] == ["trimtab", "paper"]
-    with pytest.raises(TrimtabError, match=r"no method 'papper'; the methods are paper, "):
+    with pytest.raises(TrimtabError, match=r"no method 'papper'; the methods are wording, "):
         parse_methods("papper")
 
 
@@ -213,6 +228,128 @@ def test_numpy_is_left_as_it_was() -> None:
     assert hasattr(numpy, "float_") == had
 
 
+# --- rivals that are not directions -----------------------------------------------------------------------------------
+
+
+def test_ten_wordings_are_candidates_and_each_says_another(task: Task) -> None:
+    found = prompting.wordings(task)
+    assert len(found) == prompting.WORDINGS
+    query = task.queries("test")[0]
+    said = {one.given(query) for one in found}
+    assert len(said) == len(found)
+    assert all(str(one).startswith(f"{query} ") for one in said)
+
+
+def test_the_strongest_wording_is_the_one_that_follows(task: Task) -> None:
+    silent = Candidate({"wording": "none"})
+    choice = choose(task, [silent, *prompting.wordings(task)])
+    assert choice.candidate.prompt is not None
+    assert choice.improved
+
+
+def test_the_system_prompt_is_the_wording_of_the_instructed_row(task: Task) -> None:
+    [one] = prompting.system(task)
+    query = task.queries("test")[0]
+    system, user = one.given(query)
+    assert (system["role"], user) == ("system", {"role": "user", "content": query})
+    assert f"{query} {system['content']}" == task.told(query)
+
+
+def test_examples_are_turns_that_follow_with_the_question_behind_them(task: Task) -> None:
+    task.settings = replace(SMALL, max_new_tokens=48)
+    told, untold = prompting.examples(task)
+    query = task.queries("test")[0]
+    chat = told.given(query)
+    assert [one["role"] for one in chat] == ["user", "assistant"] * 3 + ["user"]
+    assert all(task.instruction.check(one["content"]) for one in chat if one["role"] == "assistant")
+    assert chat[-1]["content"] == task.told(query)
+    assert untold.given(query)[-1]["content"] == query
+    costs = costs_of(task, untold)
+    assert costs.prompt_tokens > 20
+    assert costs.bytes > 50
+    assert costs.parameters == 0
+
+
+def test_what_is_held_to_a_constraint_follows_and_its_grammar_is_what_is_kept(task: Task) -> None:
+    pytest.importorskip("llguidance")
+    [one] = all_methods()["constrained"].candidates(task)
+    asked = [(query, query) for query in task.queries("test")]
+    assert all(task.instruction.check(answer.text) for answer in task.ask(one, asked))
+    assert costs_of(task, one).bytes == len(task.constraint(asked[0][0]).grammar.encode())
+
+
+def test_an_instruction_without_a_constraint_is_refused_by_name(
+    engines: Callable[[str], Any], tmp_path: Path
+) -> None:
+    task = Task(engines("nano"), instructions.get("language", language="es"), SMALL)
+    cell = cells.method_cell(cells.Store(tmp_path), task, all_methods()["constrained"])
+    assert cell.rows == {}
+    assert cell.refused == 'language(language="es") has no constraint'
+
+
+def test_lessons_and_steerings_are_made_once_and_charged_to_all_who_use_them(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task.settings = replace(SMALL, pairs=12, steps=2, max_new_tokens=48)
+    task.folder = tmp_path
+    first = distilled(task)
+    assert task.spent == 0
+    monkeypatch.setattr("trimtab.learn.distill", None)  # it would fail if it were called again
+    assert distilled(task).digest() == first.digest()
+    assert task.spent > 0
+
+
+def test_psr_gives_rectified_edits_in_every_block_and_strengths(task: Task) -> None:
+    task.settings = replace(SMALL, pairs=12, steps=2, max_new_tokens=48)
+    found = psr.candidates(task)
+    assert [one.settings["strength"] for one in found] == [1.0, 0.5, 0.75, 1.25, 1.5]
+    assert found[0].steering is not None
+    assert [edit.block for edit in found[0].steering.edits] == list(range(task.engine.identity.blocks))
+    assert all(edit.rectified for edit in found[0].steering.edits)
+
+
+def test_a_lora_learns_acts_only_inside_and_leaves_the_model_as_it_was(task: Task) -> None:
+    pytest.importorskip("peft")
+    model = task.engine.model
+    before = [(name, type(module)) for name, module in model.named_modules()]
+    grads = [weight.requires_grad for weight in model.parameters()]
+    queries = task.queries("test")
+    plain = tokens_of(task.engine.generate(queries, max_new_tokens=16))
+    task.settings = replace(SMALL, pairs=12, steps=12, max_new_tokens=48)
+    one, *_ = lora.candidates(1.0, task)
+    assert one.weights is not None
+    assert one.weights[0] > 10_000
+    assert one.native is not None
+    acting = tokens_of(NativeEngine(task.engine, one.native).generate(queries, max_new_tokens=16))
+    assert acting != plain
+    assert tokens_of(task.engine.generate(queries, max_new_tokens=16)) == plain
+    assert [(name, type(module)) for name, module in model.named_modules()] == before
+    assert [weight.requires_grad for weight in model.parameters()] == grads
+
+
+def test_candidates_beyond_the_most_are_drawn_by_the_seed_and_the_first_stays(task: Task) -> None:
+    items = list(range(50))
+    assert task.some(items) == items
+    task.settings = replace(SMALL, candidates=5)
+    drawn = task.some(items)
+    assert (len(set(drawn)), drawn[0], drawn) == (5, 0, sorted(drawn))
+    assert task.some(items) == drawn
+    task.settings = replace(SMALL, candidates=5, seed=1)
+    assert task.some(items) != drawn
+
+
+def test_coefficients_of_repeng_are_in_units_of_the_residual_stream(task: Task) -> None:
+    assert repeng._norm(task) == 256.0
+
+
+def test_an_answer_that_changes_nothing_is_as_fast_as_plain_and_keeps_nothing(task: Task) -> None:
+    found = costs_of(task, Candidate({}))
+    assert (found.speed, found.bytes, found.parameters, found.prompt_tokens) == (1.0, 0, 0, 0)
+    pushed_costs = costs_of(task, pushed(task, 1.0))
+    assert pushed_costs.parameters == task.engine.identity.width + 1
+    assert pushed_costs.speed > 0
+
+
 # --- the cells -------------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +370,7 @@ def test_a_cell_is_measured_once_and_found_again(task: Task, tmp_path: Path) -> 
     assert cells.method_cell(store, task, method) == first
     assert len(calls) == 1
     assert set(first.rows) == {"steered", "instructed+steered"}
-    assert len(first.rows["steered"]["strict"]) == SMALL.test
+    assert len(first.rows["steered"]["answers"]) == SMALL.test
     assert (
         cells.method_cell(cells.Store(tmp_path / "deep" / "work", fresh=True), task, method).rows
         == first.rows
@@ -279,11 +416,13 @@ def test_the_unsteered_rows_are_the_two_conditions(task: Task, tmp_path: Path) -
 
 
 def cell(method: str, instruction: str, followed: float, **more: Any) -> cells.Cell:
-    quality = {"perplexity": 2.0, "repetition": 0.0, "facts": None if method == "ours" else 0.5}
+    quality = {"perplexity": 2.0, "repetition": 0.0, "facts": None if method == "trimtab" else 0.5}
     names = [method] if method in UNSTEERED else ["steered", "instructed+steered"]
-    rows = {name: {"followed": followed, "quality": quality, "strict": [1]} for name in names}
+    answers = [{"query": "q", "text": "t", "strict": number < followed * 4} for number in range(4)]
+    rows = {name: {"followed": followed, "quality": quality, "answers": answers} for name in names}
     seconds = None if method in UNSTEERED else {"learn": 1.25, "choose": 2.5}
-    return cells.Cell(method, instruction, rows, seconds=seconds, **more)
+    costs = {"facts": None, "prompt_tokens": 0.0, "parameters": 1000, "bytes": 4000, "speed": 0.5}
+    return cells.Cell(method, instruction, rows, seconds=seconds, costs=costs, **more)
 
 
 def lines() -> list[table.Line]:
@@ -291,13 +430,16 @@ def lines() -> list[table.Line]:
         table.Line("baseline", {"json": cell("baseline", "json", 0.0), "b": cell("baseline", "b", 0.5)}),
         table.Line(
             "ours",
-            {"json": cell("ours", "json", 1.0), "b": cell("ours", "b", 0.75, improved=False, same=0.5)},
+            {
+                "json": cell("trimtab", "json", 1.0),
+                "b": cell("trimtab", "b", 0.75, improved=False, same=0.5),
+            },
         ),
     ]
 
 
 def test_the_markdown_is_aligned_and_marks_what_was_no_better_than_nothing() -> None:
-    assert table.markdown_table(lines()).splitlines() == [
+    assert table.markdown_table(table.shares(lines())).splitlines() == [
         "| method   | json |     b | mean | instructed+steered | facts | perpl. | sec. |",
         "| -------- | ---: | ----: | ---: | -----------------: | ----: | -----: | ---: |",
         "| baseline | 0.00 |  0.50 | 0.25 |                  - |  0.50 |   2.00 |    - |",
@@ -309,17 +451,69 @@ def test_the_markdown_is_aligned_and_marks_what_was_no_better_than_nothing() -> 
     assert "°" not in table.caption(lines()[:1], SMALL, "nano")
 
 
+def test_what_following_costs_stands_beside_how_sure_the_share_is() -> None:
+    head, _, ours = table.costs(lines())
+    assert dict(zip(head, ours, strict=True)) == {
+        "method": "ours",
+        "followed": "0.88",
+        "interval": "0.53-0.98",
+        "repetition": "0.00",
+        "prompt tokens": "0",
+        "sec. to learn": "1",
+        "parameters": "1,000",
+        "bytes": "4,000",
+        "speed": "0.50",
+    }
+    scored = lines()
+    for one in scored[1].measured:
+        one.rows["steered"]["scorer_perplexity"] = 7.0
+    head, plain, ours = table.costs(scored)
+    column = head.index("other perpl.")
+    assert (plain[column], ours[column]) == ("-", "7.00")
+
+
+def test_a_method_that_refused_has_no_numbers_and_its_reason_below() -> None:
+    refused = cells.Cell("lora", "json", {}, refused="too few answers")
+    line = table.Line("the LoRA", {"json": refused, "b": cell("lora", "b", 1.0)})
+    assert table.shares([line])[1][1:4] == ["-", "1.00", "1.00"]
+    assert "the LoRA refused json: too few answers." in table.caption([line], SMALL, "nano")
+    nothing = table.Line("the LoRA", {"json": refused})
+    assert table.shares([nothing])[1][1:] == ["-"] * 6
+    assert table.costs([nothing])[1][1:] == ["-"] * 8
+
+
+def test_what_is_better_than_ours_is_said_first() -> None:
+    better, worse = cell("wording", "json", 1.0), cell("wording", "b", 1.0)
+    better.costs["speed"] = worse.costs["speed"] = 0.4
+    rival = table.Line("ten wordings", {"json": better, "b": worse})
+    held = table.Line("ours, told", {"json": cell("trimtab+instruction", "json", 1.0)})
+    partial_one = table.Line(
+        "partial", {"json": cell("x", "json", 1.0), "b": cells.Cell("x", "b", {}, refused="no")}
+    )
+    said = table.better_than_ours([*lines(), rival, held, partial_one])
+    assert "- followed (0.88): ten wordings 1.00" in said.splitlines()
+    assert "- speed (0.50): nothing" in said.splitlines()
+    assert "ours, told" not in said
+    assert "partial" not in said
+    assert table.better_than_ours(lines()[:1]) == ""
+
+
 def test_a_page_with_marks_gets_the_table_between_them() -> None:
     page = "# Title\n\n<!-- the table of benchmarks/compare -->\nold\n<!-- end of the table -->\n\nMore.\n"
     new = table.put_into(page, "| new |")
     assert new == page.replace("old", "| new |")
     assert table.put_into(new, "old") == page
     assert table.put_into("no marks here", "| new |") == table.put_into("", "| new |") == "| new |\n"
+    both = page + page.replace("compare -->", "compare: smollm2 -->")
+    assert table.put_into(both, "| new |", "smollm2") == page + page.replace(
+        "compare -->", "compare: smollm2 -->"
+    ).replace("old", "| new |")
 
 
 def test_the_page_of_the_documentation_has_the_marks() -> None:
     page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert table.put_into(page, "new") != "new\n"
+    assert table.put_into(page, "new", "smollm2") != "new\n"
 
 
 def test_a_terminal_sees_the_same_numbers() -> None:
@@ -327,7 +521,7 @@ def test_a_terminal_sees_the_same_numbers() -> None:
 
     console = Console(width=100)
     with console.capture() as captured:
-        console.print(table.terminal_table(lines()))
+        console.print(table.terminal_table(table.shares(lines())))
     *_, last = captured.get().rstrip().splitlines()
     assert last.split() == ["ours", "1.00", "0.75°", "0.88", "0.88", "-", "2.00", "4"]
 
@@ -354,8 +548,8 @@ def test_one_command_makes_one_table(tmp_path: Path, capsys: pytest.CaptureFixtu
         parse_methods("paper")[0].title,
     ]
     assert result["settings"]["pairs"] == 6
-    assert written.read_text(encoding="utf-8").startswith("| method ")
-    assert len(list((tmp_path / "work").iterdir())) == 3
+    assert written.read_text(encoding="utf-8").count("| method ") == 2
+    assert len(list((tmp_path / "work").glob("*.json"))) == 3
 
 
 @pytest.mark.parametrize(

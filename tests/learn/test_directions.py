@@ -110,7 +110,7 @@ def test_they_may_lie_beside_a_steering(directions: Directions, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format_version", 3, "install a newer trimtab"),
+        ("format_version", 4, "install a newer trimtab"),
         ("format", "trimtab-steering", "not a trimtab directions"),
         ("blocks", [0, 7], "different blocks from 0 to 2"),
         ("blocks", [2, 0], "ascending"),

@@ -134,6 +134,10 @@ def test_what_cannot_be_folded_is_refused() -> None:
     conditional = Edit(2, torch.ones(WIDTH), 1.0, when=when.Matches("rocket"))
     with pytest.raises(SteeringError, match=r"block 2 acts only if .*rocket.*steering.always\(\)"):
         row_of([([conditional], 1.0)])
+    below = edit(alpha=1.0, p=GATE, rectified=True)
+    for refusing in (lambda: row_of([([below], 1.0)]), lambda: digest_of([below])):
+        with pytest.raises(SteeringError, match=r"block 0 is rectified \(form psr\)"):
+            refusing()
     for strength in (1e39, float("nan"), float("inf")):
         for one in (edit(alpha=1.0), edit(p=GATE)):
             with pytest.raises(SteeringError, match="too large: in block 0"):

@@ -31,6 +31,7 @@ edits = st.builds(
     alpha=numbers,
     p=st.none() | vectors,
     tokens=st.sampled_from(SCOPES),
+    rectified=st.booleans(),
 )
 
 
@@ -43,7 +44,9 @@ def by_definition(hidden: torch.Tensor, rows: list[list[Edit]], generated: torch
                 where = "generated" if generated[row, token] else "prompt"
                 if edit.tokens in ("all", where):
                     gate = 0.0 if edit.p is None else float(edit.p.double() @ h)
-                    result[row, token] += (edit.alpha + gate) * edit.u.double()
+                    amount = edit.alpha + gate
+                    amount = max(0.0, amount) if edit.rectified else amount
+                    result[row, token] += amount * edit.u.double()
     return result.to(hidden.dtype)
 
 
@@ -179,6 +182,7 @@ def test_gradients_pass_through() -> None:
         Edit(0, torch.ones(WIDTH)),
         Edit(0, torch.ones(WIDTH), p=torch.zeros(WIDTH)),
         Edit.add(0, torch.ones(WIDTH), 5.0).scaled(0.0),
+        Edit(0, torch.ones(WIDTH), alpha=-1.0, rectified=True),
     ],
 )
 def test_nothing_is_known_as_nothing(edit: Edit) -> None:
@@ -194,6 +198,7 @@ def test_nothing_is_known_as_nothing(edit: Edit) -> None:
         Edit.add(0, torch.ones(WIDTH)),
         Edit(0, torch.ones(WIDTH), p=torch.ones(WIDTH)),
         Edit.ablate(0, torch.ones(WIDTH)),
+        Edit(0, torch.ones(WIDTH), alpha=-1.0, p=torch.ones(WIDTH), rectified=True),
     ],
 )
 def test_something_is_not_nothing(edit: Edit) -> None:

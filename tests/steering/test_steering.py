@@ -213,8 +213,8 @@ WRONG_DOCUMENTS = {
     "another format": (set_in("format", to="peft"), "format 'peft', expected 'trimtab-steering'"),
     "directions": (set_in("format", to="trimtab-directions"), "expected 'trimtab-steering'"),
     "newer": (
-        set_in("format_version", to=3),
-        "format version 3, this trimtab reads up to 2; install a newer",
+        set_in("format_version", to=4),
+        "format version 4, this trimtab reads up to 3; install a newer",
     ),
     "version word": (set_in("format_version", to="1"), "whole number"),
     "version zero": (set_in("format_version", to=0), "whole number"),
@@ -604,6 +604,7 @@ def test_the_card_tells_the_kinds_of_edit_apart() -> None:
         "moves the projection 0.5 of the way to 4.2": Edit.set_projection(0, vector(), 4.2).scaled(0.5),
         "changes nothing": Edit.add(0, vector(), 0.0),
         "adds (alpha + p.h) u": Edit(0, vector(), 1.0, vector() * 2),
+        "adds max(0, alpha + p.h) u": Edit(0, vector(), 1.0, vector() * 2, rectified=True),
     }
     for words, edit in kinds.items():
         assert words in Steering("x", (edit,), Record(MODEL)).describe()

@@ -289,6 +289,12 @@ def test_without_conditions_the_file_is_one_that_older_versions_read(tmp_path: P
     assert "condition" not in plain["edits"][0]
     conditional = json.loads((steering().when(RIVER).save(tmp_path / "when") / "steering.json").read_text())
     assert conditional["format_version"] == 2
+    rectified = Steering("s", (Edit(1, torch.ones(WIDTH), 1.0, rectified=True),), Record(IDENTITY))
+    written = json.loads((rectified.save(tmp_path / "rectified") / "steering.json").read_text())
+    assert written["format_version"] == 3
+    loaded = Steering.load(tmp_path / "rectified")
+    assert loaded.edits[0].rectified
+    assert loaded.digest() == rectified.digest() != steering().digest()
 
 
 def test_python_code_cannot_be_saved_and_says_so_in_one_line(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@
   Steering Vectors from Pretrained Language Models, 2022);
 - `loreft`: h <- h + (<w, h> + b - <r, h>) r, one row of LoReFT (Wu et al., ReFT, 2024).
 
-All three see the same pairs and steps, choose their blocks on the same validation questions, and get a short search of
+All see the same lessons and steps, choose their blocks on the same validation questions, and get a short search of
 strength by the same rule as every other method.
+
+Ours stands there several times: with the teacher that `trimtab learn` chooses; with lessons by the told model; with
+lessons under a constraint; held to the constraint while it answers; and told besides.
 """
 
 from __future__ import annotations
@@ -14,40 +17,76 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from benchmarks.compare.shared import distilled
 from benchmarks.compare.task import Candidate, Method, Task
-from trimtab import learn
+
+from trimtab.learn.distillation.teachers import Teacher
 from trimtab.learn.distillation.trainable import Form
 
 STRENGTHS = (1.0, 0.75, 1.5)
 
 
-def candidates(form: Form, task: Task) -> Sequence[Candidate]:
+def candidates(form: Form, teacher: Teacher | None, task: Task) -> Sequence[Candidate]:
     """What was distilled, as it is and a little weaker and stronger."""
-    distilled = learn.distill(
-        task.engine,
-        task.queries("learning"),
-        task.instruction,
-        validation=task.queries("validation"),
-        form=form,
-        max_new_tokens=task.settings.max_new_tokens,
-        seed=task.settings.seed,
-    )
-    blocks = list(distilled.steering.blocks)
-    return [
-        Candidate({"blocks": blocks, "strength": strength}, distilled.steering * strength)
-        for strength in STRENGTHS
-    ]
+    steering = distilled(task, form, teacher)
+    blocks = list(steering.blocks)
+    settings = {"blocks": blocks, "teacher": steering.record.settings["teacher"]}
+    return [Candidate({**settings, "strength": strength}, steering * strength) for strength in STRENGTHS]
+
+
+def constrained(task: Task) -> Sequence[Candidate]:
+    """Ours as it was learned, its answers held to the constraint."""
+    task.constraint(task.queries("test")[0])  # refuse before anything is learned
+    return [Candidate({}, distilled(task), constrained=True)]
+
+
+def told(task: Task) -> Sequence[Candidate]:
+    """Ours as it was learned, and the instruction in the prompt."""
+    return [Candidate({}, distilled(task), prompt=task.told)]
 
 
 METHODS = [
     Method(
-        "vector", "distilled vector, ungated", partial(candidates, "vector"), "after Subramani et al. 2022"
+        "vector",
+        "distilled vector, ungated",
+        partial(candidates, "vector", None),
+        "after Subramani et al. 2022",
     ),
-    Method("loreft", "distilled LoReFT row", partial(candidates, "loreft"), "after Wu et al. 2024"),
+    Method("loreft", "distilled LoReFT row", partial(candidates, "loreft", None), "after Wu et al. 2024"),
     Method(
         "trimtab",
         "trimtab: distilled gated edits",
-        partial(candidates, "gated"),
+        partial(candidates, "gated", None),
         "trimtab.learn.distillation.distill",
+    ),
+    Method(
+        "trimtab-told",
+        "trimtab, lessons by the told model",
+        partial(candidates, "gated", "told"),
+        "trimtab.learn.distillation.distill",
+    ),
+    Method(
+        "trimtab-constrained",
+        "trimtab, lessons under a constraint",
+        partial(candidates, "gated", "constrained"),
+        "trimtab.learn.distillation.distill",
+        ("llguidance",),
+    ),
+    Method(
+        "trimtab+instruction",
+        "trimtab and the instruction",
+        told,
+        "trimtab.learn.distillation.distill",
+        condition="instructed+steered",
+        chosen=False,
+    ),
+    Method(
+        "trimtab+constraint",
+        "trimtab and constrained decoding",
+        constrained,
+        "trimtab.learn.distillation.distill",
+        ("llguidance",),
+        condition="steered+constrained",
+        chosen=False,
     ),
 ]

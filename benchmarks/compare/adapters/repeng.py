@@ -6,7 +6,7 @@ coefficient. On offer, and chosen by the common rule:
 - its two stable methods, `pca_diff` (its default) and `pca_center`;
 - the pairs as they are, or, as in its notebooks, continued by the same beginnings of an answer on both sides;
 - all blocks it trains (all but the first), the middle ones (its README takes blocks 15 to 27 of 32), or one;
-- coefficients that double, up to the size of the residual stream.
+- coefficients that double, up to twice the size of the residual stream.
 
 What has to be worked round with version 0.4.0:
 
@@ -19,6 +19,7 @@ What has to be worked round with version 0.4.0:
 from __future__ import annotations
 
 import io
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -28,6 +29,7 @@ import torch
 
 from benchmarks.compare.task import Candidate, Method, Task
 from trimtab.engines.chat import format_prompt
+from trimtab.learn.distillation.training import scales_of
 from trimtab.prompts.pairs import digest
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
@@ -35,10 +37,10 @@ from trimtab.steering.steering import Record, Steering
 BEGINNINGS = 4
 """Beginnings of answers per pair."""
 
-ALONE = (64.0, 128.0, 256.0, 512.0)
-TOGETHER = (16.0, 32.0, 64.0, 128.0, 256.0)
-"""Coefficients for one block, and for several, whose effects add up, in units of the residual stream (the vectors have
-norm 1): the norm of nano's is between 130 and 530."""
+ALONE = (0.25, 0.5, 1.0, 2.0)
+TOGETHER = (0.0625, 0.125, 0.25, 0.5, 1.0)
+"""Coefficients for one block, and for several, whose effects add up, as multiples of the norm of the residual stream in
+the middle of the model, rounded to a power of two (256 of nano). The vectors have norm 1."""
 
 
 def library() -> Any:
@@ -61,6 +63,7 @@ def candidates(task: Task) -> Sequence[Candidate]:
     repeng = library()
     model, tokenizer = task.engine.model, task.engine.tokenizer
     sets = _block_sets(task.engine.identity.blocks)
+    unit = _norm(task)
     found = []
     for data, entries in _datasets(task).items():
         dataset = [repeng.DatasetEntry(positive, negative) for positive, negative in entries]
@@ -68,7 +71,8 @@ def candidates(task: Task) -> Sequence[Candidate]:
             with redirect_stderr(io.StringIO()):  # its progress bars
                 vector = repeng.ControlVector.train(model, tokenizer, dataset, method=method)
             for name, blocks in sets.items():
-                for coefficient in ALONE if len(blocks) == 1 else TOGETHER:
+                for share in ALONE if len(blocks) == 1 else TOGETHER:
+                    coefficient = share * unit
                     settings = {
                         "method": method,
                         "data": data,
@@ -84,6 +88,14 @@ def candidates(task: Task) -> Sequence[Candidate]:
                         )
                     )
     return found
+
+
+def _norm(task: Task) -> float:
+    """The norm of the residual stream in the middle block at the median token, rounded to a power of two."""
+    scales = scales_of(task.engine, [pair.plain for pair in task.pairs])
+    identity = task.engine.identity
+    norm = scales[identity.blocks // 2] * math.sqrt(identity.width)
+    return float(2 ** round(math.log2(norm)))
 
 
 def _block_sets(total: int) -> dict[str, list[int]]:

@@ -81,8 +81,10 @@ def command(
         ),
     ] = None,
     form: Annotated[
-        Literal["gated", "vector", "loreft"] | None,
-        typer.Option(help="distill: gated edits, or for comparison vectors or LoReFT.", show_default="gated"),
+        Literal["gated", "vector", "loreft", "psr"] | None,
+        typer.Option(
+            help="distill: gated edits, or for comparison vectors, LoReFT or PSR.", show_default="gated"
+        ),
     ] = None,
     teacher: Annotated[
         Literal["told", "told+constrained", "constrained", "rewritten", "steered"] | None,

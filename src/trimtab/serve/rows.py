@@ -93,12 +93,13 @@ def fold(edits: Sequence[Edit]) -> TableRow:
     """The row of one steering at strength 1.
 
     Raises:
-        SteeringError: An edit has a `when`, edits of one block differ in width, or a value leaves float32.
+        SteeringError: An edit has a `when` or is rectified, edits of one block differ in width, or a value leaves
+            float32.
     """
     added: dict[int, np.ndarray] = {}
     gated: dict[int, _Merged] = {}
     for edit in edits:
-        _refuse_undecided(edit)
+        _refuse(edit)
         if edit.is_nothing:
             continue
         phases = np.array([edit.tokens != "generated", edit.tokens != "prompt"], dtype=np.float64)
@@ -148,11 +149,11 @@ def digest_of(edits: Sequence[Edit]) -> str:
     The word in front keeps edits that a request brings along apart from steerings, whose digest is of their record too.
 
     Raises:
-        SteeringError: An edit has a `when`.
+        SteeringError: An edit has a `when` or is rectified.
     """
     each = []
     for edit in edits:
-        _refuse_undecided(edit)
+        _refuse(edit)
         content = hashlib.sha256(f"{edit.block} {edit.alpha!r} {edit.tokens} {edit.width}".encode())
         content.update(edit.u.numpy().tobytes())
         if edit.p is not None:
@@ -161,7 +162,12 @@ def digest_of(edits: Sequence[Edit]) -> str:
     return "edits:sha256:" + hashlib.sha256(b"".join(sorted(each))).hexdigest()
 
 
-def _refuse_undecided(edit: Edit) -> None:
+def _refuse(edit: Edit) -> None:
+    if edit.rectified:
+        raise SteeringError(
+            f"an edit of block {edit.block} is rectified (form psr), which the serving tables have no place for; steer "
+            "by the transformers engine, or learn gated edits"
+        )
     if edit.when is not None:
         raise SteeringError(
             f"an edit of block {edit.block} acts only if {edit.when.describe()}, which a server does not "

@@ -68,6 +68,8 @@ def describe_edit(edit: Edit) -> str:
     gate = 0.0 if edit.p is None else float(edit.p.double().norm())
     if edit.is_nothing:
         text = "changes nothing"
+    elif edit.rectified:
+        text = f"adds max(0, alpha + p.h) u with |u| {norm:.4g}, |p| {gate:.4g}, alpha {edit.alpha:.4g}"
     elif edit.p is None or gate == 0:
         text = f"adds a vector of norm {abs(edit.alpha) * norm:.4g}"
     elif abs(gate - 1) < 1e-4 and torch.allclose(

@@ -4,7 +4,8 @@
 
 `edits.0.u` and, where it is gated, `edits.0.p` are the vectors of the first. An edit that has a
 `when` names it, as its "condition", by its place among "conditions"; without any, both keys are left out, and the
-document is one of format version 1.
+document is one of format version 1. A rectified edit says `"rectified": true`, in format version 3; of others that
+key is left out.
 """
 
 from __future__ import annotations
@@ -35,10 +36,19 @@ def edits_document(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, An
             "tokens": edit.tokens,
             "gated": edit.p is not None,
         }
+        if edit.rectified:
+            values["rectified"] = True
         if edit.when is not None:
             values["condition"] = whens.index(edit.when)
         listed.append(values)
     return {"edits": listed}
+
+
+def version_of(edits: Sequence[Edit]) -> int:
+    """The oldest format version whose readers understand edits."""
+    if any(edit.rectified for edit in edits):
+        return 3
+    return 1 if all(edit.when is None for edit in edits) else 2
 
 
 def edits_tensors(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, Tensor]:
@@ -99,4 +109,5 @@ def read_edit(
         p=finite_vector(tensors, f"edits.{number}.p", (width,), where) if gated else None,
         tokens=tokens,
         when=when,
+        rectified=take(values, "rectified", bool, place) if "rectified" in values else False,
     )

@@ -5,7 +5,12 @@ An edit changes the output `h` of one decoder block to
     h  <-  h + (alpha + <p, h>) u
 
 which holds added vectors (p = 0), set projections (p = -u), ablations (p = -u, alpha = 0), learned gates and
-one-row LoReFT. Edits of one block are simultaneous: all read the same `h`, and their changes add up, so `k`
+one-row LoReFT. A *rectified* edit cuts the amount off below zero,
+
+    h  <-  h + max(0, alpha + <p, h>) u
+
+so that some tokens are left alone: a direction with a ReLU probe (PSR: G. Heyman, F. Vandeputte, Steer Like the LLM,
+ICML 2026). Edits of one block are simultaneous: all read the same `h`, and their changes add up, so `k`
 of them are one pair of matrix products, `H + (A + H P^T) U`. Nothing here knows a model.
 """
 
@@ -41,6 +46,7 @@ class Edit:
         alpha: The constant part of the coefficient of `u`.
         p: The gate, shape `[d]`, float32 on the CPU; None means zeros.
         tokens: Which tokens are changed.
+        rectified: Whether an amount `alpha + <p, h>` below zero counts as zero.
         when: For which prompts it acts; None for all. Whoever applies edits decides first (`Engine.decided`) and
             applies those without: a table refuses the others.
 
@@ -54,6 +60,7 @@ class Edit:
     p: Tensor | None = None
     tokens: TokenScope = "all"
     when: When | None = None
+    rectified: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 0:
@@ -108,7 +115,8 @@ class Edit:
     def is_nothing(self) -> bool:
         """Whether the edit changes no token of any prompt, so that an engine need not install it."""
         gated = self.p is not None and bool(self.p.any())
-        return not bool(self.u.any()) or (self.alpha == 0.0 and not gated)
+        closed = self.alpha == 0.0 or (self.rectified and self.alpha < 0.0)
+        return not bool(self.u.any()) or (closed and not gated)
 
     def scaled(self, strength: float) -> Edit:
         """The same edit, its change multiplied by `strength` (the change is linear in `u`)."""
@@ -118,22 +126,33 @@ class Edit:
         gate = "" if self.p is None else f", |p|={float(torch.linalg.vector_norm(self.p)):.3g}"
         norm = float(torch.linalg.vector_norm(self.u))
         what = f"block={self.block}, |u|={norm:.3g}, alpha={self.alpha:.3g}{gate}, tokens={self.tokens!r}"
+        what += ", rectified" if self.rectified else ""
         when = "" if self.when is None else f", when={self.when!r}"
         return f"Edit({what}{when})"
 
     def _content(self) -> tuple[object, ...]:
         """Equal for edits that do the same; what the rows of a batch share is stacked once."""
         gate = None if self.p is None else self.p.numpy().tobytes()
-        return self.block, self.tokens, self.alpha, self.u.numpy().tobytes(), gate
+        return self.block, self.tokens, self.alpha, self.rectified, self.u.numpy().tobytes(), gate
 
 
-def change(hidden: Tensor, u: Tensor, alpha: Tensor, p: Tensor | None, coefficients: Tensor) -> Tensor:
+def change(
+    hidden: Tensor,
+    u: Tensor,
+    alpha: Tensor,
+    p: Tensor | None,
+    coefficients: Tensor,
+    rectified: Tensor | None = None,
+) -> Tensor:
     """What `k` simultaneous edits add to `hidden`: `((A + H P^T) * C) U`.
 
     `hidden` is `[..., d]`, `u` and `p` `[k, d]`, `alpha` `[k]`. `coefficients`, how much of each edit each token gets,
-    are broadcastable to `[..., k]`; the change is then to `[..., d]`, in the dtype of `u`.
+    are broadcastable to `[..., k]`; the change is then to `[..., d]`, in the dtype of `u`. `rectified`, bool `[k]`,
+    says which amounts count as zero below it; None for none.
     """
     amount = alpha if p is None else torch.nn.functional.linear(hidden.to(p.dtype), p, alpha)
+    if rectified is not None:
+        amount = torch.where(rectified, amount.relu(), amount)
     return (amount * coefficients) @ u
 
 
@@ -168,7 +187,7 @@ class EditTable:
                         f"an edit of block {edit.block} acts only if {edit.when.describe()}; decide that first, "
                         "for each prompt (Engine.decided), and apply what is left"
                     )
-                (plain if edit.p is None else gated).put(row, edit)
+                (plain if edit.p is None and not edit.rectified else gated).put(row, edit)
         if len({(edit.block, edit.width) for edits in rows for edit in edits}) > 1:
             raise SteeringError("the edits of one table must belong to one block and have one width")
 
@@ -182,10 +201,12 @@ class EditTable:
         self._u: Tensor | None = None
         if gated.edits:
             self._u = torch.stack([edit.u for edit in gated.edits]).to(device, dtype)
-            gates = [edit.p for edit in gated.edits if edit.p is not None]
+            gates = [torch.zeros(edit.width) if edit.p is None else edit.p for edit in gated.edits]
             self._p = torch.stack(gates).to(device, dtype)
             self._alpha = torch.tensor([edit.alpha for edit in gated.edits], dtype=dtype, device=device)
             self._coefficients = gated.coefficients(self.rows).to(device, dtype)  # [2, rows, k]
+            below = torch.tensor([edit.rectified for edit in gated.edits], device=device)
+            self._rectified = below if bool(below.any()) else None
         self._scoped = any(edit.tokens != "all" for edit in plain.edits + gated.edits)
 
     @property
@@ -220,7 +241,7 @@ class EditTable:
             result = result + self._per_token(self._added, generated)
         if self._u is not None:
             coefficients = self._per_token(self._coefficients, generated)
-            result = result + change(state, self._u, self._alpha, self._p, coefficients)
+            result = result + change(state, self._u, self._alpha, self._p, coefficients, self._rectified)
         return result.to(hidden.dtype)
 
     def _per_token(self, table: Tensor, generated: Tensor | None) -> Tensor:

@@ -31,7 +31,7 @@ from trimtab.errors import SteeringError
 from trimtab.files import replacement
 from trimtab.steering.documents import canonical_digest, sha256
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The newest that is read. What needs nothing new is written as version 1, which every trimtab reads."""
 
 
@@ -74,8 +74,8 @@ def write_folder(
 
     The folder is made when it is missing. One that already holds a document of this project is written over (other
     files in it stay); one that holds anything else is left alone. Tensors are stored as contiguous float32. `version`:
-    the oldest format version whose readers understand the document: steerings with conditions have 2, so that
-    an older trimtab refuses them, where it would otherwise steer every prompt.
+    the oldest format version whose readers understand the document: steerings with conditions have 2, those with
+    rectified edits 3, so that an older trimtab refuses them, where it would otherwise do something else.
     """
     folder = Path(folder)
     # Clones: safetensors refuses tensors that share memory, as the u and p of one edit may.

@@ -11,7 +11,7 @@ from trimtab.errors import SteeringError
 from trimtab.files import write_text
 from trimtab.steering import hub
 from trimtab.steering.documents import take
-from trimtab.steering.edit_files import edits_document, edits_tensors, read_edits
+from trimtab.steering.edit_files import edits_document, edits_tensors, read_edits, version_of
 from trimtab.steering.folder import CARD, STEERING, read_folder, write_folder
 from trimtab.steering.model_card import model_card, write_card
 from trimtab.steering.record import ModelIdentity, Record
@@ -43,7 +43,7 @@ class Saved:
         if whens:
             document["conditions"] = [when_document(when) for when in whens]
         tensors = edits_tensors(edits, whens)
-        saved = write_folder(folder, STEERING, document, tensors, version=2 if whens else 1)
+        saved = write_folder(folder, STEERING, document, tensors, version=version_of(edits))
         if (saved / CARD).exists():
             write_card(steering, saved)
         return saved

@@ -162,7 +162,7 @@ def test_an_instruction_without_a_check_is_referred_to_what_needs_none() -> None
         ({"queries": []}, PromptError, "no queries to learn on"),
         ({"validation": []}, PromptError, "no validation queries"),
         ({"validation": QUERIES[:1]}, PromptError, "'what is the river' is among those to learn on and"),
-        ({"form": "cubic"}, SteeringError, "one of gated, vector, loreft, not 'cubic'"),
+        ({"form": "cubic"}, SteeringError, "one of gated, vector, loreft, psr, not 'cubic'"),
         ({"rank": 0}, SteeringError, "rank must be a whole number from 1 on"),
         ({"form": "vector", "rank": 2}, SteeringError, "one edit per block, not 2"),
         ({"phrasings": 0}, SteeringError, "phrasings of a distillation must be at least 1, not 0"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.tiny import BLOCKS, WIDTH, hooks_of, random_steering, tiny_engine
 
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, SteeringError
 from trimtab.learn.distillation.trainable import FORMS, TrainableEdits
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
@@ -90,6 +90,15 @@ def test_what_each_form_learns() -> None:
     assert loreft.size == len(loreft.edits()) == 4
     for edit in loreft.edits():
         assert float(edit.u.norm()) == pytest.approx(1.0, abs=1e-5)
+    assert len(made("psr").learned()) == 6  # and the probe's bias
+    assert all(edit.rectified for edit in made("psr").edits())
+    assert not any(edit.rectified for edit in vector + loreft.edits())
+
+
+def test_nothing_is_begun_with_rectified_edits(tiny_llama: Any) -> None:
+    edits = shaken(made("psr")).edits()
+    with pytest.raises(SteeringError, match="rectified edits"):
+        TrainableEdits.of(edits, SCALES)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gptj"])

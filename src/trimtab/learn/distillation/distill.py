@@ -113,7 +113,7 @@ def distill(
             are looked for in them and take the place of others; 512 of the model's own by default, () for none.
         blocks: The blocks to edit; chosen on validation by default.
         rank: Edits per block; chosen on validation by default.
-        form: `gated`, or for comparison `vector` or `loreft`.
+        form: `gated`, or for comparison `vector`, `loreft` or `psr`.
         tokens: Which tokens the edits act on.
         start: Edits to begin with; their blocks, rank and scope are kept. They also help the instructed model where it
             fails by itself.

@@ -1,12 +1,15 @@
 """Edits whose vectors are being learned.
 
-Three forms of one edit per block (or `rank` of them), all of them the house's formula `h + (alpha + <p, h>) u`:
+Four forms of one edit per block (or `rank` of them), three of them the house's formula `h + (alpha + <p, h>) u`:
 
 - `gated`: `u` and the gate `p` are learned, `alpha = 1`. It begins as an added vector, as `p` begins at 0.
 - `vector`: `u` alone is learned: a steering vector found by gradient descent (as in A. Subramani, N. Suresh,
   M. Peters: Extracting Latent Steering Vectors from Pretrained Language Models, 2022).
 - `loreft`: `h + R^T (W h + b - R h)` with one unit row R = r: `u = r`, `p = w - r`, `alpha = b` (Z. Wu et al.: ReFT:
   Representation Finetuning for Language Models, NeurIPS 2024, eq. 2). It begins with w = r: an added vector.
+- `psr`: `h + max(0, b + <w, h>) z`, a direction with a ReLU probe for each token: `u = z`, `p = w`, `alpha = b` (G.
+  Heyman, F. Vandeputte: Steer Like the LLM: Activation Steering that Mimics Prompting, ICML 2026, eqs. 7 and 8). It
+  begins with w = 0 and b = 1, an added vector, so that no probe is dead from the start.
 
 Everything is learned in units of the residual stream, so that one learning rate suits all models and blocks: with s
 the root mean square of a block's output per coordinate, `u = s a` and `p = g / s` for parameters a and g.
@@ -29,7 +32,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, SteeringError
 from trimtab.steering.blocks import DecoderBlocks
 from trimtab.steering.edits import Edit, TokenScope, change
 from trimtab.steering.held import blocks_of, held_identity
@@ -39,7 +42,7 @@ from trimtab.steering.reading import reading
 from trimtab.steering.record import Record
 from trimtab.steering.steering import Steering
 
-Form = Literal["gated", "vector", "loreft"]
+Form = Literal["gated", "vector", "loreft", "psr"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 
@@ -144,7 +147,12 @@ class TrainableEdits(nn.Module):
         Args:
             edits: What to begin with.
             scales: As above.
+
+        Raises:
+            SteeringError: An edit is rectified.
         """
+        if any(edit.rectified for edit in edits):
+            raise SteeringError("rectified edits (form psr) are nothing to start from; learn them anew")
         made = cls(scales, {})
         for block in sorted({edit.block for edit in edits}):
             made._scales[block] = scales[block]
@@ -180,7 +188,7 @@ class TrainableEdits(nn.Module):
     def _put(self, block: int, u: Tensor, p: Tensor, alpha: Tensor) -> None:
         self._u[str(block)] = nn.Parameter(u)
         self._p[str(block)] = nn.Parameter(p, requires_grad=self.form != "vector")
-        self._alpha[str(block)] = nn.Parameter(alpha, requires_grad=self.form == "loreft")
+        self._alpha[str(block)] = nn.Parameter(alpha, requires_grad=self.form in ("loreft", "psr"))
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -225,7 +233,8 @@ class TrainableEdits(nn.Module):
             u, p, alpha = (tensor.detach() for tensor in self.matrices(block, torch.device("cpu")))
             for row in range(len(u)):
                 gate = p[row] if bool(p[row].any()) else None
-                found.append(Edit(block, u[row], float(alpha[row]), gate, self._scopes[block][row]))
+                scope, rectified = self._scopes[block][row], self.form == "psr"
+                found.append(Edit(block, u[row], float(alpha[row]), gate, scope, rectified=rectified))
         return tuple(found)
 
     def on(
@@ -279,7 +288,9 @@ class TrainableEdits(nn.Module):
             generated: Bool, broadcastable to `[rows, tokens]`; needed if they are scoped.
         """
         u, p, alpha = self.matrices(block, hidden.device)
-        return change(hidden, u, alpha, p, self._coefficients(block, generated).to(hidden.device))
+        rectified = torch.ones_like(alpha, dtype=torch.bool) if self.form == "psr" else None
+        coefficients = self._coefficients(block, generated).to(hidden.device)
+        return change(hidden, u, alpha, p, coefficients, rectified)
 
     def _coefficients(self, block: int, generated: Tensor | None) -> Tensor:
         """`[rows, tokens, k]`, or `[1]` where every edit acts on every token."""

@@ -1,0 +1,177 @@
+"""LoRA of rank 4, trained on the same lessons as our edits, with the same steps, by the same loop.
+
+E. Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022; by peft, in every linear layer of the
+blocks, `alpha` twice the rank. Two ways to train it:
+
+- `lora`: the answers of the lessons alone count, as in supervised fine-tuning (cross entropy);
+- `lora-baked`: the teacher's distributions at their tokens count, and the answers do not (KL), as in prompt baking (A.
+  Bhargava et al.: Prompt Baking, 2024), which moves a prompt into weights.
+
+The lessons are those of `trimtab learn`, with prompts that hold the instruction already, or another one, among them. Of
+two learning rates the one is taken whose loss on the held-out lessons is lower. What is tried on validation questions
+is the strength of the adapter, as with all that is learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+import torch
+from benchmarks.compare.shared import lessons, schedule
+from benchmarks.compare.task import Candidate, Method, Task
+from torch import Tensor, nn
+
+from trimtab.engines.ranks import Ranks
+from trimtab.learn.distillation.training import Course
+
+RANK = 4
+RATES = (5e-4, 2e-3)
+STRENGTHS = (1.0, 0.75, 1.5)
+
+Weights = dict[str, Tensor]
+
+
+def candidates(answer_weight: float, task: Task) -> Sequence[Candidate]:
+    """The adapter as it is and a little weaker and stronger."""
+    material = lessons(task)
+    found: dict[float, tuple[float, Weights]] = {}
+    for rate in RATES:
+        with _inside(task.engine.model, task.settings.seed) as adapter:
+            course = Course(
+                task.engine,
+                cast("Any", adapter),  # what a course asks of its edits, an adapter has
+                material.lessons.lessons,
+                material.examples.lessons,
+                schedule(task, answer_weight=answer_weight, rate=rate),
+                Ranks(),
+            )
+            course.run()
+            found[rate] = course.best, {name: one.clone() for name, one in adapter.state_dict().items()}
+    rate = min(found, key=lambda one: found[one][0])
+    weights = found[rate][1]
+    numbers = sum(one.numel() for one in weights.values())
+    return [
+        Candidate(
+            {"rate": rate, "strength": strength},
+            native=partial(_acting, task.engine.model, weights, strength),
+            weights=(numbers, _bytes(weights)),
+        )
+        for strength in STRENGTHS
+    ]
+
+
+class Adapter(nn.Module):
+    """The low-rank matrices that peft put into a model, as what a course of training learns.
+
+    They act inside `on` only.
+
+    Args:
+        layers: peft's layers, by name.
+    """
+
+    form = "lora"
+    is_scoped = False
+
+    def __init__(self, layers: dict[str, Any]) -> None:
+        super().__init__()
+        self._layers = layers
+        self.matrices = nn.ParameterDict(
+            {
+                f"{name}.{side}".replace(".", "/"): getattr(layer, f"lora_{side}")["default"].weight
+                for name, layer in layers.items()
+                for side in ("A", "B")
+            }
+        )
+        self._act(False)
+
+    @property
+    def size(self) -> int:
+        """One: the rate is given, and does not follow from a number of edits."""
+        return 1
+
+    @property
+    def scopes(self) -> dict[int, list[str]]:
+        """Of no edit."""
+        return {}
+
+    def groups(self, rate: float, gate_rate: float) -> list[dict[str, Any]]:
+        """Parameter groups for an optimiser."""
+        return [{"params": list(self.matrices.values()), "lr": rate}]
+
+    def learned(self) -> list[nn.Parameter]:
+        """The parameters that are learned."""
+        return list(self.matrices.values())
+
+    @contextmanager
+    def on(self, model: object, *, generated: object = None) -> Iterator[None]:
+        """A context in which they act in every forward pass, with gradients."""
+        self._act(True)
+        try:
+            yield
+        finally:
+            self._act(False)
+
+    def strengthen(self, strength: float) -> None:
+        """Multiplies what they add."""
+        for layer in self._layers.values():
+            layer.scaling["default"] *= strength
+
+    def _act(self, acting: bool) -> None:
+        for layer in self._layers.values():
+            layer.enable_adapters(acting)
+        for matrix in self.matrices.values():
+            matrix.requires_grad_(acting)
+
+
+@contextmanager
+def _inside(model: Any, seed: int) -> Iterator[Adapter]:
+    """Puts an adapter that changes nothing yet into a model, and takes it out again."""
+    from peft import LoraConfig, get_peft_model
+    from peft.tuners.lora import LoraLayer
+
+    wanted = [weight for weight in model.parameters() if weight.requires_grad]
+    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        wrapped = get_peft_model(model, config)
+    try:
+        layers = {name: one for name, one in wrapped.named_modules() if isinstance(one, LoraLayer)}
+        yield Adapter(layers)
+    finally:
+        wrapped.unload()
+        for name in ("peft_config", "_hf_peft_config_loaded"):
+            if name in vars(model):
+                delattr(model, name)
+        for weight in wanted:
+            weight.requires_grad_(True)
+
+
+@contextmanager
+def _acting(model: Any, weights: Weights, strength: float) -> Iterator[None]:
+    """A model under an adapter that was learned."""
+    with _inside(model, 0) as adapter:
+        adapter.load_state_dict(weights)
+        adapter.strengthen(strength)
+        with adapter.on(model):
+            yield
+
+
+def _bytes(weights: Weights) -> int:
+    from safetensors.torch import save
+
+    return len(save({name: one.contiguous() for name, one in weights.items()}))
+
+
+METHODS = [
+    Method("lora", "LoRA of rank 4 (peft)", partial(candidates, 1.0), "Hu et al. 2022", ("peft",)),
+    Method(
+        "lora-baked",
+        "LoRA of rank 4, prompt baking",
+        partial(candidates, 0.0),
+        "after Bhargava et al. 2024",
+        ("peft",),
+    ),
+]
