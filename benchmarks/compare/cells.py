@@ -17,12 +17,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import trimtab
 from benchmarks.compare.costs import costs_of
 from benchmarks.compare.methods import versions
 from benchmarks.compare.selection import Choice, choose
 from benchmarks.compare.task import Candidate, Method, Task
-
-import trimtab
 from trimtab.cli.output import to_json
 from trimtab.errors import TrimtabError
 from trimtab.files import write_text

@@ -10,7 +10,6 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.compare.task import Candidate, Task
-
 from trimtab import nano
 from trimtab.engines.base import Prompt
 from trimtab.engines.chat import format_prompt, prompt_ids

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks.compare.cells import Cell
 from benchmarks.real.scoring import add_scores
-
 from trimtab.measure.quality import perplexity_of
 from trimtab.measure.statistics import rounded
 from trimtab.progress import Tell

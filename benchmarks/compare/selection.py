@@ -13,7 +13,6 @@ from typing import Any
 
 from benchmarks.compare.native import NativeEngine
 from benchmarks.compare.task import Candidate, Task
-
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import judge
 from trimtab.tune.guard import Guard, Reference

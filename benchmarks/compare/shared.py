@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from benchmarks.compare.task import Task
-
 from trimtab import learn, prompts
 from trimtab.engines.ranks import Ranks
 from trimtab.files import write_text

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.compare.cells import Cell
-from benchmarks.compare.task import Settings
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.compare.cells import Cell
+from benchmarks.compare.task import Settings
 from trimtab.measure.statistics import Interval, mean, wilson
 
 NOT_BETTER = "°"

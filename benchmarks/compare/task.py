@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.compare.native import Native, NativeEngine
-
 from trimtab import learn, prompts
 from trimtab.constraint import Constraint
 from trimtab.engines.base import Prompt

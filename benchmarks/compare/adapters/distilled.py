@@ -19,7 +19,6 @@ from functools import partial
 
 from benchmarks.compare.shared import distilled
 from benchmarks.compare.task import Candidate, Method, Task
-
 from trimtab.learn.distillation.teachers import Teacher
 from trimtab.learn.distillation.trainable import Form
 

@@ -20,10 +20,10 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from benchmarks.compare.shared import lessons, schedule
-from benchmarks.compare.task import Candidate, Method, Task
 from torch import Tensor, nn
 
+from benchmarks.compare.shared import lessons, schedule
+from benchmarks.compare.task import Candidate, Method, Task
 from trimtab.engines.ranks import Ranks
 from trimtab.learn.distillation.training import Course
 

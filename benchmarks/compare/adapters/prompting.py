@@ -15,7 +15,6 @@ from functools import partial
 from itertools import chain
 
 from benchmarks.compare.task import Candidate, Method, Task
-
 from trimtab.engines.base import Prompt
 from trimtab.errors import PromptError
 from trimtab.instructions.together import constraint_of

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 from benchmarks.compare.shared import distilled
 from benchmarks.compare.task import Candidate, Method, Task
-
 from trimtab.steering.steering import Steering
 
 STRENGTHS = (1.0, 0.5, 0.75, 1.25, 1.5)
