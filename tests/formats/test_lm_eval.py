@@ -110,13 +110,14 @@ def test_a_projection_is_found_whatever_the_norm_of_u(tmp_path: Path) -> None:
     ("edits", "words"),
     [
         ((Edit(1, D, alpha=1.0, p=D),), "adds a vector or sets a projection, and the edit of block 1"),
+        ((Edit(1, UNIT, alpha=2.0, p=-UNIT, rectified=True),), "adds max"),
         ((Edit.set_projection(1, D, 2.0).scaled(0.5),), "moves the projection 0.5 of the way"),
         ((Edit.set_projection(1, D, 2.0), Edit.add(1, D)), "has one action for each block"),
         ((Edit.add(1, D, tokens="prompt"),), "on prompt tokens only"),
         ((Edit(1, D, alpha=1.0, when=when.Matches("river")),), "acts on every prompt"),
         ((), "changes nothing"),
     ],
-    ids=["gate", "scaled", "two", "tokens", "when", "nothing"],
+    ids=["gate", "rectified", "scaled", "two", "tokens", "when", "nothing"],
 )
 def test_what_it_cannot_say_is_refused(edits: tuple[Edit, ...], words: str, tmp_path: Path) -> None:
     with pytest.raises(SteeringError, match=words):

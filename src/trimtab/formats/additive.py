@@ -77,7 +77,7 @@ def is_gated(edit: Edit) -> bool:
 
 def as_projection(edit: Edit) -> tuple[Tensor, float] | None:
     """The unit direction `[d]` and the target of an edit that sets a projection, whatever the norm of u; else None."""
-    if edit.p is None:
+    if edit.p is None or edit.rectified:
         return None
     u, p = edit.u.double(), edit.p.double()
     norm = float(u.norm())
