@@ -155,6 +155,10 @@ def test_names_that_could_be_something_else_are_refused(name: str, folder: Path)
             steering(gated=3),
             "has 3 gated edits in one block, and the tables take 2; start the server with gates=3",
         ),
+        (
+            Steering("psr", (Edit(1, torch.ones(WIDTH), 1.0, rectified=True),), Record(MODEL)),
+            r"block 1 is rectified \(form psr\), which the serving tables have no place for",
+        ),
         (steering(scale=1e5), "too large for the tables' float16; start the server with table_dtype=float32"),
     ],
 )

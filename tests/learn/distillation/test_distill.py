@@ -96,6 +96,15 @@ def test_blocks_and_rank_are_taken_as_given() -> None:
         distilled(engine, blocks=[7])
 
 
+def test_rectified_edits_are_learned_and_are_nothing_to_start_from() -> None:
+    engine = Scripted()
+    found = distilled(engine, form="psr", blocks=[0, 1], rank=1).steering
+    assert [(edit.block, edit.rectified) for edit in found.edits] == [(0, True), (1, True)]
+    assert found.record.settings["form"] == "psr"
+    with pytest.raises(SteeringError, match="rectified edits"):
+        distilled(engine, start=found)
+
+
 def test_several_instructions_become_one_steering() -> None:
     found = distilled(Scripted(), [NO_COMMAS, instructions.get("exclude", word="well")])
     assert found.steering.name == 'no_commas and exclude(word="well")'

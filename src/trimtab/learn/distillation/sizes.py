@@ -67,6 +67,10 @@ def sizes_to_try(
                 "a steering to start from keeps its blocks and ranks, and becomes gated edits: leave out blocks, rank "
                 "and form"
             )
+        if any(edit.rectified for edit in start.edits):
+            raise SteeringError(
+                f"the steering '{start.name}' has rectified edits (form psr): nothing to start from; learn it anew"
+            )
         if not start.edits or start.whens:
             raise SteeringError(
                 f"the steering '{start.name}' is nothing to start from: it has no edits, or does not always act"
