@@ -325,6 +325,7 @@ def test_a_lora_learns_acts_only_inside_and_leaves_the_model_as_it_was(task: Tas
     assert tokens_of(task.engine.generate(queries, max_new_tokens=16)) == plain
     assert [(name, type(module)) for name, module in model.named_modules()] == before
     assert [weight.requires_grad for weight in model.parameters()] == grads
+    assert not hasattr(model, "peft_config")
 
 
 def test_candidates_beyond_the_most_are_drawn_by_the_seed_and_the_first_stays(task: Task) -> None:

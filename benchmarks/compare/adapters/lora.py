@@ -37,9 +37,11 @@ Weights = dict[str, Tensor]
 def candidates(answer_weight: float, task: Task) -> Sequence[Candidate]:
     """The adapter as it is and a little weaker and stronger."""
     material = lessons(task)
+    model = task.engine.model
     found: dict[float, tuple[float, Weights]] = {}
     for rate in RATES:
-        with _inside(task.engine.model, task.settings.seed) as adapter:
+        adapter = Adapter(model, task.settings.seed)
+        with adapter.inside():
             course = Course(
                 task.engine,
                 cast("Any", adapter),  # what a course asks of its edits, an adapter has
@@ -49,14 +51,15 @@ def candidates(answer_weight: float, task: Task) -> Sequence[Candidate]:
                 Ranks(),
             )
             course.run()
-            found[rate] = course.best, {name: one.clone() for name, one in adapter.state_dict().items()}
+        found[rate] = course.best, {name: one.clone() for name, one in adapter.state_dict().items()}
     rate = min(found, key=lambda one: found[one][0])
     weights = found[rate][1]
+    adapter.load_state_dict(weights)
     numbers = sum(one.numel() for one in weights.values())
     return [
         Candidate(
             {"rate": rate, "strength": strength},
-            native=partial(_acting, task.engine.model, weights, strength),
+            native=partial(adapter.acting, strength),
             weights=(numbers, _bytes(weights)),
         )
         for strength in STRENGTHS
@@ -64,24 +67,26 @@ def candidates(answer_weight: float, task: Task) -> Sequence[Candidate]:
 
 
 class Adapter(nn.Module):
-    """The low-rank matrices that peft put into a model, as what a course of training learns.
+    """Low-rank matrices beside the linear layers of a model, as what a course of training learns.
 
-    They act inside `on` only.
+    The layers are made by peft. They take the places of the model's own inside `inside` only, and act in them inside
+    `on`; so a model is outside what it was, and no measurement of speed counts the making.
 
     Args:
-        layers: peft's layers, by name.
+        model: A causal language model of transformers.
+        seed: Draws the matrices that do not begin at zero.
     """
 
     form = "lora"
     is_scoped = False
 
-    def __init__(self, layers: dict[str, Any]) -> None:
+    def __init__(self, model: Any, seed: int) -> None:
         super().__init__()
-        self._layers = layers
+        self._places = _layers(model, seed)
         self.matrices = nn.ParameterDict(
             {
-                f"{name}.{side}".replace(".", "/"): getattr(layer, f"lora_{side}")["default"].weight
-                for name, layer in layers.items()
+                f"{number}/{side}": getattr(layer, f"lora_{side}")["default"].weight
+                for number, (_, _, layer, _) in enumerate(self._places)
                 for side in ("A", "B")
             }
         )
@@ -99,11 +104,22 @@ class Adapter(nn.Module):
 
     def groups(self, rate: float, gate_rate: float) -> list[dict[str, Any]]:
         """Parameter groups for an optimiser."""
-        return [{"params": list(self.matrices.values()), "lr": rate}]
+        return [{"params": self.learned(), "lr": rate}]
 
     def learned(self) -> list[nn.Parameter]:
         """The parameters that are learned."""
         return list(self.matrices.values())
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """A context in which the layers are the model's."""
+        for parent, name, layer, _ in self._places:
+            setattr(parent, name, layer)
+        try:
+            yield
+        finally:
+            for parent, name, _, own in self._places:
+                setattr(parent, name, own)
 
     @contextmanager
     def on(self, model: object, *, generated: object = None) -> Iterator[None]:
@@ -114,21 +130,27 @@ class Adapter(nn.Module):
         finally:
             self._act(False)
 
-    def strengthen(self, strength: float) -> None:
-        """Multiplies what they add."""
-        for layer in self._layers.values():
+    @contextmanager
+    def acting(self, strength: float) -> Iterator[None]:
+        """A context in which a model answers under what was learned, so many times as strong."""
+        for _, _, layer, _ in self._places:
             layer.scaling["default"] *= strength
+        try:
+            with self.inside(), self.on(None):
+                yield
+        finally:
+            for _, _, layer, _ in self._places:
+                layer.scaling["default"] /= strength
 
     def _act(self, acting: bool) -> None:
-        for layer in self._layers.values():
+        for _, _, layer, _ in self._places:
             layer.enable_adapters(acting)
         for matrix in self.matrices.values():
             matrix.requires_grad_(acting)
 
 
-@contextmanager
-def _inside(model: Any, seed: int) -> Iterator[Adapter]:
-    """Puts an adapter that changes nothing yet into a model, and takes it out again."""
+def _layers(model: Any, seed: int) -> list[tuple[Any, str, Any, Any]]:
+    """For each linear layer but the head: what holds it, its name there, peft's layer in its place, and itself."""
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora import LoraLayer
 
@@ -137,26 +159,18 @@ def _inside(model: Any, seed: int) -> Iterator[Adapter]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         wrapped = get_peft_model(model, config)
-    try:
-        layers = {name: one for name, one in wrapped.named_modules() if isinstance(one, LoraLayer)}
-        yield Adapter(layers)
-    finally:
-        wrapped.unload()
-        for name in ("peft_config", "_hf_peft_config_loaded"):
-            if name in vars(model):
-                delattr(model, name)
-        for weight in wanted:
-            weight.requires_grad_(True)
-
-
-@contextmanager
-def _acting(model: Any, weights: Weights, strength: float) -> Iterator[None]:
-    """A model under an adapter that was learned."""
-    with _inside(model, 0) as adapter:
-        adapter.load_state_dict(weights)
-        adapter.strengthen(strength)
-        with adapter.on(model):
-            yield
+    made = {name: one for name, one in model.named_modules() if isinstance(one, LoraLayer)}
+    places = []
+    for path, layer in made.items():
+        parent, _, name = path.rpartition(".")
+        places.append((model.get_submodule(parent), name, layer, layer.get_base_layer()))
+    wrapped.unload()
+    for name in ("peft_config", "_hf_peft_config_loaded"):
+        if name in vars(model):
+            delattr(model, name)
+    for weight in wanted:
+        weight.requires_grad_(True)
+    return places
 
 
 def _bytes(weights: Weights) -> int:
