@@ -7,9 +7,10 @@ blocks, `alpha` twice the rank. Two ways to train it:
 - `lora-baked`: the teacher's distributions at their tokens count, and the answers do not (KL), as in prompt baking (A.
   Bhargava et al.: Prompt Baking, 2024), which moves a prompt into weights.
 
-The lessons are those of `trimtab learn`, with prompts that hold the instruction already, or another one, among them. The
-learning rate is ten times the usual one, as there are fewer steps; of the weights those are kept whose loss on
-held-out lessons was lowest. What is tried on validation questions is the strength of the adapter, as with all that is learned.
+The lessons are those of `trimtab learn`, with prompts that hold the instruction already, or another one, among them.
+The learning rate is ten times the usual one, as there are fewer steps; of the weights those are kept whose loss on
+held-out lessons was lowest. What is tried on validation questions is the strength of the adapter, as with all that is
+learned.
 """
 
 from __future__ import annotations
