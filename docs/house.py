@@ -22,6 +22,7 @@ GROUPS = {  # what the floors have in common, drawn beside them
     "serve": ("vllm", "serve"),
     "ask and judge": ("following", "measure"),
     "run a model": ("engines",),
+    "write a model": ("baking",),
     "what to say and do": ("prompts", "nano", "formats", "steering", "instructions"),
     "ground": ("constraint", "files", "progress", "errors"),
 }

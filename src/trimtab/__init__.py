@@ -12,6 +12,7 @@ from trimtab._version import __version__
 
 if TYPE_CHECKING:
     from trimtab import (
+        baking,
         demo,
         engines,
         evaluate,
@@ -67,6 +68,7 @@ __all__ = [
     "ModelError",
     "PromptError",
     "SteeringError",
+    "baking",
     "demo",
     "edits",
     "engines",
@@ -114,6 +116,7 @@ _MODULES = {
     **{
         name: f"trimtab.{name}"
         for name in (
+            "baking",
             "demo",
             "engines",
             "evaluate",

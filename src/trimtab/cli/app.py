@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from trimtab._version import __version__
 from trimtab.cli import (
     architectures,
+    bake,
     check,
     compose,
     demo,
@@ -99,6 +100,7 @@ for module in (
     push,
     import_,
     export,
+    bake,
     transfer,
     reproduce,
     serve,
