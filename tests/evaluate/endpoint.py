@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Rule = Callable[[str, dict[str, Any]], "str | int"]
-"""From a request's prompt and body to the reply, or to the HTTP status it fails with."""
+Rule = Callable[[str, dict[str, Any]], "str | int | dict[str, Any]"]
+"""From a request's prompt and body to the reply, the choice with its likelihoods, or the HTTP status it fails with."""
 
 
 class Endpoint:
@@ -22,6 +22,7 @@ class Endpoint:
         self.prompts: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.refusal = "not today"
 
 
 def diligent(prompt: str, body: dict[str, Any]) -> str:
@@ -51,10 +52,12 @@ def serving(rule: Rule = diligent) -> Iterator[Endpoint]:
             endpoint.keys.append(self.headers.get("Authorization"))
             reply = rule(prompt, body) if self.path == "/v1/chat/completions" else 404
             if isinstance(reply, int):
-                status, document = reply, {"error": {"message": "not today", "type": "rule"}}
+                status, document = reply, {"error": {"message": endpoint.refusal, "type": "rule"}}
             else:
-                message = {"role": "assistant", "content": reply}
+                message = {"role": "assistant", "content": reply if isinstance(reply, str) else ""}
                 choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                if isinstance(reply, dict):
+                    choice |= reply
                 status, document = (
                     200,
                     {

@@ -12,6 +12,7 @@ from trimtab.errors import TrimtabError
 from trimtab.evaluate import judge_model as judging
 from trimtab.evaluate.cache import ContentCache
 from trimtab.evaluate.judge_model import Judge, Verdict, _verdicts
+from trimtab.measure.judges import client
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +150,7 @@ def test_an_endpoint_of_the_environment_needs_no_key_and_shares_nothing_with_ano
 
 
 def test_without_the_client_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "find_spec", lambda name: None)
+    monkeypatch.setattr(client, "find_spec", lambda name: None)
     with pytest.raises(TrimtabError, match=r"trimtab\[judge\]"):
         Judge("wise", base_url="http://localhost:1/v1")
 

@@ -91,12 +91,12 @@ def test_a_schema_is_never_fetched_from_elsewhere(load: Load) -> None:
 
 
 def test_mere_phrasings_have_no_check_and_say_so(load: Load) -> None:
-    load('[pirate.phrasings]\nlearning = ["Talk like a {pirate}."]\nvalidation = ["Arr."]\ntest = ["Ahoy."]')
-    pirate = instructions.get("pirate")
-    assert pirate.phrasings("learning") == ["Talk like a {pirate}."]
-    assert pirate.phrasings("test") == ["Ahoy."]
-    with pytest.raises(InstructionError, match="pirate has phrasings but no check"):
-        pirate.check("Ahoy!")
+    load('[sailor.phrasings]\nlearning = ["Talk like a {sailor}."]\nvalidation = ["Arr."]\ntest = ["Ahoy."]')
+    sailor = instructions.get("sailor")
+    assert sailor.phrasings("learning") == ["Talk like a {sailor}."]
+    assert sailor.phrasings("test") == ["Ahoy."]
+    with pytest.raises(InstructionError, match="sailor has phrasings but no check"):
+        sailor.check("Ahoy!")
 
 
 def test_a_file_may_be_loaded_again_and_another_needs_replace(load: Load, tmp_path: Path) -> None:
@@ -152,3 +152,31 @@ def test_mistakes_in_a_file_are_named(load: Load, text: str, message: str) -> No
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InstructionError, match=r"cannot read .*none\.toml: No such file"):
         load_file(tmp_path / "none.toml")
+
+
+def test_a_judge_in_the_place_of_a_check(load: Load) -> None:
+    load(
+        '[gentle]\nphrasings = ["Be gentle.", "Gently.", "Softly."]\njudge = "Is it gentle?"\n'
+        'follows = ["There, there."]\nfails = ["Go!"]'
+    )
+    gentle = instructions.get("gentle")
+    assert gentle.question == instructions.Question("Is it gentle?", ("There, there.",), ("Go!",))
+    assert not gentle.can_check
+    with pytest.raises(InstructionError, match="nobody to answer it"):
+        gentle.check("There.")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('judge = "Is it?"\nregex = "a"', r"\[odd\]: a judge takes the place of a check"),
+        ('follows = ["a"]', r"\[odd\]: follows holds examples for a judge"),
+        ('judge = "Is it?"\nfollows = ["a"]', r"\[odd\]: .*one side only"),
+        ("judge = 3", r"\[odd\]: judge must be a text"),
+        ('judge = " "', r"\[odd\]: a judge needs a question"),
+        ('judge = "Is it?"\nfollows = "a"\nfails = ["b"]', r"\[odd\]: follows must be a list of texts"),
+    ],
+)
+def test_a_judge_that_is_written_wrongly_is_one_line(load: Load, table: str, message: str) -> None:
+    with pytest.raises(InstructionError, match=message):
+        load(f'[odd]\nphrasings = ["Be odd."]\n{table}')

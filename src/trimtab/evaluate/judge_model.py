@@ -9,20 +9,16 @@ yes and no. (A. Stolfo et al., Improving Instruction-Following in Language Model
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trimtab.errors import TrimtabError
 from trimtab.evaluate.cache import ContentCache
+from trimtab.measure.judges.client import address, client
 from trimtab.progress import Progress, shown
-
-if TYPE_CHECKING:
-    import openai
 
 QUESTIONS = 5
 _ATTEMPTS = 3
@@ -109,14 +105,13 @@ class Judge:
         timeout: float = 120.0,
         temperature: float | None = 0.0,
     ) -> None:
-        # The client would read the variable by itself, but entries of the cache must know whose they are.
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+        base_url = address(base_url)
         self.model = model
         self.base_url = base_url
         self._cache = cache or ContentCache()
         self._workers = workers
         self._temperature = temperature
-        self._client = _client(base_url, api_key, timeout)
+        self._client = client(base_url, api_key, timeout)
 
     def score(
         self,
@@ -241,18 +236,3 @@ def _verdicts(text: str) -> dict[int, bool | None]:
             word = match[1].lower()
             found[int(number)] = {"yes": True, "no": False}.get(word)
     return found
-
-
-def _client(base_url: str | None, api_key: str | None, timeout: float) -> openai.OpenAI:
-    if find_spec("openai") is None:
-        raise TrimtabError(
-            "a judge needs the openai client, which is not installed; pip install 'trimtab[judge]'"
-        )
-    import openai
-
-    key = api_key or os.environ.get("OPENAI_API_KEY")
-    if key is None and base_url is None:
-        raise TrimtabError(
-            "a judge at OpenAI needs a key in OPENAI_API_KEY; or name an endpoint of your own as the judge's address"
-        )
-    return openai.OpenAI(base_url=base_url, api_key=key or "none", timeout=timeout)

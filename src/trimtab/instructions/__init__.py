@@ -8,7 +8,7 @@ from trimtab.errors import InstructionError
 from trimtab.instructions.base import Instruction
 from trimtab.instructions.demands import Demands
 from trimtab.instructions.files import load_file
-from trimtab.instructions.judgement import Check, Judgement
+from trimtab.instructions.judgement import Check, Judge, Judgement, Question
 from trimtab.instructions.kinds import InstructionType
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.phrasings import SPLITS, Phrasings, Split
@@ -27,11 +27,12 @@ from trimtab.instructions import (
     length,
     punctuation,
     startend,
+    tone,
     words,
 )
 
 # Importing a family registers its instructions.
-FAMILIES = (case, combination, content, form, keywords, language, length, punctuation, startend, words)
+FAMILIES = (case, combination, content, form, keywords, language, length, punctuation, startend, words, tone)
 
 __all__ = [
     "FAMILIES",
@@ -41,9 +42,11 @@ __all__ = [
     "Instruction",
     "InstructionError",
     "InstructionType",
+    "Judge",
     "Judgement",
     "Parameter",
     "Phrasings",
+    "Question",
     "Split",
     "catalogue",
     "constraint_of",

@@ -10,7 +10,7 @@ from trimtab.constraint import Constraint
 from trimtab.errors import InstructionError
 from trimtab.instructions import wording
 from trimtab.instructions.demands import Demands, clash
-from trimtab.instructions.judgement import Check, Judgement
+from trimtab.instructions.judgement import Check, Judge, Judgement, Question
 from trimtab.instructions.loose import variants
 from trimtab.instructions.phrasings import SPLITS, Split
 
@@ -28,10 +28,11 @@ class Instruction:
         params: Its parameters as a plain dictionary that JSON can hold, defaults filled in.
     """
 
-    __slots__ = ("_check", "_key", "params", "type")
+    __slots__ = ("_check", "_judge", "_key", "params", "type")
     type: InstructionType
     params: dict[str, Any]
     _check: Check | None
+    _judge: Judge | None
     _key: tuple[str, str]
 
     def __init__(self, kind: InstructionType, params: Mapping[str, Any]) -> None:
@@ -45,6 +46,9 @@ class Instruction:
         put(self, "params", dict(params))
         put(self, "_key", (kind.name, json.dumps(self.params, sort_keys=True)))
         put(self, "_check", kind._maker(**self.params))
+        put(self, "_judge", None)
+        if self._check is not None and kind.question is not None:
+            raise InstructionError(f"{kind.name} has a check and a judge's question; keep one of them")
 
     @property
     def name(self) -> str:
@@ -61,8 +65,32 @@ class Instruction:
 
     @property
     def can_check(self) -> bool:
-        """Whether there is a check; one given as mere phrasings has none."""
-        return self._check is not None
+        """Whether there is a check, or a judge in its place; one given as mere phrasings has neither."""
+        return self._check is not None or self._judge is not None
+
+    @property
+    def question(self) -> Question | None:
+        """What a judge is asked about a response, where no program can check it."""
+        return self.type.question
+
+    @property
+    def judge_in_place(self) -> Judge | None:
+        """The judge in the place of a check; None where there is a check, or nobody yet (see `judged_by`)."""
+        return self._judge
+
+    def judged_by(self, judge: Judge | None) -> Instruction:
+        """The same instruction with a judge in the place of a check; itself where it has no question for one.
+
+        It is equal to the one without. Copies and other processes do not get the judge.
+
+        Args:
+            judge: Who answers its question; None for nobody.
+        """
+        if self.question is None:
+            return self
+        judged = Instruction(self.type, self.params)
+        object.__setattr__(judged, "_judge", judge)
+        return judged
 
     def to_dict(self) -> dict[str, Any]:
         """``{"name": ..., "params": {...}}``, which `from_dict` reads back."""
@@ -102,6 +130,8 @@ class Instruction:
             InstructionError: If there is no check, or it needs a query first.
         """
         check = self._ready()
+        if self._judge is not None:
+            return self.check(response)
         return any(bool(text.strip() and check(text)) for text in dict.fromkeys(variants(response)))
 
     def judge(self, response: str) -> Judgement:
@@ -111,6 +141,8 @@ class Instruction:
             InstructionError: If there is no check, or it needs a query first.
         """
         verdict = self._verdict(response)
+        if self._judge is not None:
+            return Judgement(bool(verdict), bool(verdict), verdict is None, {"judge": self._judge.name})
         # The first of the eight readings is the response itself, so that loose follows from strict.
         loose = bool(verdict) or self.check_loose(response)
         notes = self.type._notes() if self.type._notes else {}
@@ -171,17 +203,25 @@ class Instruction:
         wanted = self.type._takes_query
         if wanted is None or wanted in self.params:
             return self
-        return self.type(**self.params, **{wanted: query})
+        return self.type(**self.params, **{wanted: query}).judged_by(self._judge)
 
     @property
     def _wants_query(self) -> bool:
         return self.type._takes_query is not None and self.type._takes_query not in self.params
 
     def _ready(self) -> Check:
+        judge, question = self._judge, self.question
+        if judge is not None and question is not None:
+            return lambda response: judge.passes(question, response)
+        if question is not None:
+            raise InstructionError(
+                f"{self.name} has no check but a question for a judge, and nobody to answer it; name one: "
+                "--judged-by self, or instruction.judged_by(judge)"
+            )
         if self._check is None:
             raise InstructionError(
                 f"{self.name} has phrasings but no check, so nothing can say whether a response satisfies it; "
-                "give it a regex, a json_schema or a decorated function"
+                "give it a regex, a json_schema, a decorated function, or a question for a judge"
             )
         if self._wants_query:
             raise InstructionError(

@@ -14,13 +14,15 @@ from trimtab.constraint import Constraint, intersection
 from trimtab.errors import InstructionError
 from trimtab.instructions.grammars.translation import found
 from trimtab.instructions.json_text import read_strictly
-from trimtab.instructions.judgement import Check
+from trimtab.instructions.judgement import Check, Question
 from trimtab.instructions.kinds import InstructionType
 from trimtab.instructions.phrasings import SPLITS, Phrasings
 from trimtab.instructions.registry import REGISTER
 from trimtab.instructions.text import plain
 
-_KEYS = ("summary", "family", "phrasings", "regex", "ignore_case", "json_schema", "constraint", "conflicts")
+_KEYS = tuple(
+    "summary family phrasings regex ignore_case json_schema judge follows fails constraint conflicts".split()
+)
 # What says the same in a schema to jsonschema and to llguidance.
 _SAME = frozenset(
     "$schema title description type properties required additionalProperties items enum const anyOf minItems maxItems "
@@ -35,7 +37,9 @@ def load_file(path: str | Path, *, replace: bool = False) -> tuple[InstructionTy
     into learning, validation and test; or a table with these three lists), and optionally a ``summary``, a
     ``family``, ``conflicts`` (names it cannot go with), and what its check asks for: a ``regex`` that occurs in
     the response (``ignore_case`` for any case), a ``json_schema`` (a table, or the path of a JSON file beside this
-    one) that the response satisfies as JSON, or both. Without either it has no check, and says so when asked.
+    one) that the response satisfies as JSON, or both. Or it has a ``judge`` in the place of a check: a question that a
+    judge answers with yes or no, best with contrast examples, two lists of responses that it ``follows`` and ``fails``.
+    Without any of these it has no check, and says so when asked.
 
     Its constraint follows from a ``regex`` (where that looks neither ahead nor behind) or a ``json_schema``, if there
     is one of the two; ``constraint``, a regular expression in Rust's syntax that whole responses match, takes its
@@ -103,8 +107,27 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
         conflicts={other: f"{name} says that it cannot go with {other}" for other in conflicts},
         constraint=lambda params: constraint,
         source=str(file.resolve()),
+        question=_question(where, table, has_check=bool(checks)),
         written=written,
     )
+
+
+def _question(where: str, table: Mapping[str, Any], *, has_check: bool) -> Question | None:
+    if "judge" not in table:
+        if lonely := [key for key in ("follows", "fails") if key in table]:
+            raise InstructionError(
+                f"{where}: {lonely[0]} holds examples for a judge; give its question: judge"
+            )
+        return None
+    if has_check:
+        raise InstructionError(
+            f"{where}: a judge takes the place of a check; leave out the judge, or the check"
+        )
+    examples = [tuple(_texts(where, key, table.get(key, []))) for key in ("follows", "fails")]
+    try:
+        return Question(_text(where, "judge", table["judge"]), *examples)
+    except InstructionError as error:
+        raise InstructionError(f"{where}: {error}") from None
 
 
 def _phrasings(where: str, value: Any) -> Phrasings:

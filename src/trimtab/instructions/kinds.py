@@ -12,7 +12,7 @@ from trimtab.constraint import Constraint
 from trimtab.errors import InstructionError
 from trimtab.instructions.base import Instruction
 from trimtab.instructions.demands import Demands
-from trimtab.instructions.judgement import Check
+from trimtab.instructions.judgement import Check, Question
 from trimtab.instructions.parameters import Parameter
 from trimtab.instructions.phrasings import Phrasings
 
@@ -39,6 +39,7 @@ class InstructionType:
         parameters: Its parameters, in order.
         cases: Phrasings by case; most types have the single case ``""``, others one per relation.
         example: Parameters for documentation.
+        question: What a judge is asked about a response, where there is no check; or None.
         source: The file it was read from, or None.
         written: What that file says of it, or None.
     """
@@ -63,6 +64,7 @@ class InstructionType:
         constraint: Constrain | None = None,
         rewrite: Rewrite | None = None,
         prefix_closed: bool | Callable[[dict[str, Any]], bool] = False,
+        question: Question | None = None,
         source: str | None = None,
         written: Mapping[str, Any] | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class InstructionType:
         self._constraint = constraint
         self._rewrite = rewrite
         self._prefix_closed = prefix_closed
+        self.question = question
         self.source = source
         self.written = written
         self.declared_conflicts = dict(conflicts or {})
@@ -105,6 +108,7 @@ class InstructionType:
             except (OSError, TypeError):  # made without a file
                 check = getattr(self._maker, "__qualname__", "")
         parts = [{case: vars(phrasings) for case, phrasings in self.cases.items()}, check]
+        parts += [] if self.question is None else [vars(self.question)]
         text = json.dumps(parts, sort_keys=True, default=str)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from typing import Any
 from trimtab.errors import InstructionError
 from trimtab.instructions.base import Instruction
 from trimtab.instructions.demands import Demands
+from trimtab.instructions.judgement import Question
 from trimtab.instructions.kinds import Constrain, InstructionType, Maker, Rewrite
 from trimtab.instructions.parameters import from_signature
 from trimtab.instructions.phrasings import Phrasings
@@ -110,13 +111,14 @@ def instruction(
     constraint: Constrain | None = None,
     rewrite: Rewrite | None = None,
     prefix_closed: bool | Callable[[dict[str, Any]], bool] = False,
+    judge: str | Question | None = None,
     replace: bool = False,
 ) -> Callable[[Maker], InstructionType]:
     """Turn a function into an instruction type and register it.
 
     The function takes the instruction's parameters (annotated; ``Annotated[int, Parameter(...)]`` to say more) and
-    returns its check, a function from a response to true or false. It may raise `InstructionError` for parameters
-    that are at odds with each other. Its docstring's first line is the summary.
+    returns its check, a function from a response to true or false, or None where a judge is asked instead. It may
+    raise `InstructionError` for parameters that are at odds with each other. Its docstring's first line is the summary.
 
     Args:
         name: Short name; the function's own by default.
@@ -136,6 +138,7 @@ def instruction(
         rewrite: Changes an answer (its first argument) so that it follows it, or returns None.
         prefix_closed: Whether every beginning of an answer that passes passes too (see `Instruction`), or a function
             of the parameters that says so.
+        judge: The question that a judge answers in the place of a check; as `Question` with contrast examples.
         replace: Replace a type of the same name instead of refusing.
 
     Raises:
@@ -170,6 +173,7 @@ def instruction(
             constraint=constraint,
             rewrite=rewrite,
             prefix_closed=prefix_closed,
+            question=Question(judge) if isinstance(judge, str) else judge,
         )
         return REGISTER.add(made, replace=replace)
 
