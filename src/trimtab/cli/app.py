@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from trimtab._version import __version__
 from trimtab.cli import (
+    agreement,
     architectures,
     bake,
     check,
@@ -90,6 +91,7 @@ for module in (
     demo,
     instructions,
     check,
+    agreement,
     learn,
     compose,
     tune,

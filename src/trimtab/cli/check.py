@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from trimtab.cli.judging import JudgedByOption, judge_of
+from trimtab.cli.models import EngineChoice, ModelOption
 from trimtab.cli.options import FileOption, ParamsOption, instruction_named
 from trimtab.cli.output import Output
 from trimtab.errors import InstructionError, TrimtabError
@@ -27,17 +29,28 @@ def command(
     ],
     params: ParamsOption = None,
     file: FileOption = None,
+    judged_by: JudgedByOption = None,
+    model: ModelOption = "nano",
     *,
+    loading: EngineChoice,
     output: Output,
 ) -> None:
-    """Judge responses by an instruction's strict and loose checks.
+    """Judge responses by an instruction's strict and loose checks, or by a judge where it has none.
 
     --json writes one line {"strict": ..., "loose": ...} for each response, with "undecided": true where neither can
     tell, such as the language of a word or two. A line may also hold the "query" that was answered, which repeat_prompt
     needs.
     """
     instruction = instruction_named(name, params)
-    judgements = [_judge(instruction, where, row) for where, row in _read_rows(responses)]
+    rows = _read_rows(responses)
+    if judged_by is not None and instruction.question is not None:
+        from trimtab.measure.judges import known
+
+        judge = judge_of(output, loading, judged_by, lambda: loading.open(output, model))
+        instruction = instruction.judged_by(judge)
+        with output.progress() as tell:
+            known([instruction], [row["response"] for _, row in rows], progress=tell)
+    judgements = [_judge(instruction, where, row) for where, row in rows]
     output.lines(_written(judgement) for judgement in judgements)
     output.print(_summary(instruction, judgements))
     if any("simple" in judgement.notes.values() for judgement in judgements):
@@ -71,14 +84,18 @@ def _judge(instruction: Instruction, where: str, row: dict[str, Any]) -> Judgeme
         raise InstructionError(f"{where}: {error}") if "query" in row else error from None
 
 
-def _written(judgement: Judgement) -> dict[str, bool]:
-    verdicts = {"strict": judgement.strict, "loose": judgement.loose}
-    return verdicts | {"undecided": True} if judgement.undecided else verdicts
+def _written(judgement: Judgement) -> dict[str, bool | str]:
+    verdicts: dict[str, bool | str] = {"strict": judgement.strict, "loose": judgement.loose}
+    if judgement.undecided:
+        verdicts["undecided"] = True
+    return verdicts | {"judge": judgement.notes["judge"]} if "judge" in judgement.notes else verdicts
 
 
 def _summary(instruction: Instruction, judgements: list[Judgement]) -> Table:
-    table = Table(title=instruction.label, title_justify="left")
-    table.add_column("check")
+    judge = instruction.judge_in_place
+    title = instruction.label if judge is None else f"{instruction.label}, judged by {judge.name}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("check" if judge is None else "judge")
     table.add_column("followed", justify="right")
     table.add_column("share", justify="right")
     count = len(judgements)
@@ -87,7 +104,7 @@ def _summary(instruction: Instruction, judgements: list[Judgement]) -> Table:
         followed = sum(getattr(judgement, kind) for judgement in judgements)
         table.add_row(kind, f"{followed} of {count}", f"{followed / count:.2f}" if count else "-")
     notes = {f"{what}: {by}" for judgement in judgements for what, by in judgement.notes.items()}
-    if notes:
+    if notes and judge is None:
         table.caption = "judged by " + ", ".join(sorted(notes))
         table.caption_justify = "left"
     return table

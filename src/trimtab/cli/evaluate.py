@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from trimtab.cli.judging import JudgedByOption, judge_of
 from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers, page_file
 from trimtab.cli.output import Output
@@ -99,6 +100,7 @@ def command(
             show_default=f"{_QUESTIONS}; 0 for nano",
         ),
     ] = None,
+    judged_by: JudgedByOption = None,
     judge: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Also have this model judge every answer, by five questions."),
@@ -180,6 +182,8 @@ def command(
     if steerings is not None:
         for one in steerings.steerings:
             one.check_model(engine.identity)
+    if judged_by is not None and any(one.question is not None for one in asked.instructions):
+        asked = asked.judged_by(judge_of(output, loading, judged_by, lambda: engine, kept))
     with output.progress() as tell:
         evaluation = evaluate_suite(
             engine,

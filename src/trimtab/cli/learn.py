@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from trimtab import instructions
+from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.learning import TRAINING, OutOption, SeedOption, learn_steering, one_voice
 from trimtab.cli.learning_vectors import learn_vector
 from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
@@ -52,6 +53,7 @@ def command(
     out: OutOption,
     params: ParamsOption = None,
     file: FileOption = None,
+    judged_by: JudgedByOption = None,
     model: ModelOption = "nano",
     method: Annotated[
         str,
@@ -214,6 +216,8 @@ def command(
         wanted = _instructions(name, params, way)
         start = time.perf_counter()
         engine = loading.open(output, model)
+        if judged_by is not None:
+            wanted = judged(wanted, lambda: judge_of(output, loading, judged_by, lambda: engine))
         if way.gives == "directions":
             is_settled = all(choice is not None and len(choice) == 1 for choice in grid.values())
             drawn = prompts.draw_queries(

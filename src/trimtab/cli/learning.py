@@ -182,6 +182,8 @@ def trials_table(distilled: Distilled) -> Table:
     title = (
         f"on {count} validation queries; instructed, the model follows {distilled.instructed_followed:.2f}"
     )
+    for label, judge in distilled.steering.record.settings.get("judges", {}).items():
+        title += f"\n{label}: judged by {judge}, not checked"
     table = Table(title=title, title_justify="left")
     headings = (
         "blocks",

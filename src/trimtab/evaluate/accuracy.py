@@ -50,7 +50,13 @@ class Answer:
             "response": self.response.text,
             "finished": self.response.finished,
             "instructions": [
-                {**one.to_dict(), "strict": strict, "loose": loose, **({"undecided": True} if open_ else {})}
+                {
+                    **one.to_dict(),
+                    "strict": strict,
+                    "loose": loose,
+                    **({"undecided": True} if open_ else {}),
+                    **({} if one.judge_in_place is None else {"judge": one.judge_in_place.name}),
+                }
                 for one, strict, loose, open_ in zip(
                     self.item.instructions,
                     self.strict,

@@ -89,7 +89,8 @@ def matched(suite: Suite, find: Find | None, there: Sequence[Steering]) -> tuple
             )
             raise TrimtabError(
                 f"no prompt of {suite.name} can be judged: each has an instruction without a check "
-                f"({', '.join(lacking)}); give these a check, or choose other instructions"
+                f"({', '.join(lacking)}); give these a check, name who judges tones (--judged-by), or choose other "
+                "instructions"
             )
     return replace(suite, items=tuple(items)), left_out
 

@@ -15,6 +15,7 @@ from trimtab.measure.statistics import rounded
 if TYPE_CHECKING:
     from trimtab.evaluate.suites import Suite
     from trimtab.measure.facts import Facts
+    from trimtab.measure.judges import Agreement
     from trimtab.steering.record import ModelIdentity
 
 PAIRS: tuple[tuple[Condition, Condition], ...] = (
@@ -70,6 +71,8 @@ class Evaluation:
         strengths: The strengths of the `steered` condition; the first is the one that tables show.
         left_out: Why items were left out, and how many.
         closed_book: Closed-book questions plain and under each steering, by what that is for; empty without any.
+        agreements: By the name of each judge in the place of a check, how far it agrees with a person; empty without
+            any. An instruction of which there are no labelled answers is not in it.
         settings: How it was done, for the report.
         new: How many answers were generated and not found in the cache.
         seconds: Time it took.
@@ -81,6 +84,7 @@ class Evaluation:
     strengths: tuple[float, ...] = (1.0,)
     left_out: dict[str, int] = field(default_factory=dict)
     closed_book: dict[str, Facts] = field(default_factory=dict)
+    agreements: dict[str, list[Agreement]] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     new: int = 0
     seconds: float = 0.0
@@ -220,6 +224,9 @@ class Evaluation:
             "comparisons": [comparison.to_dict() for comparison in self.comparisons()],
             "closed_book": {
                 label: facts.to_dict(answers=answers) for label, facts in self.closed_book.items()
+            },
+            "judges": {
+                name: [agreement.to_dict() for agreement in found] for name, found in self.agreements.items()
             },
             "settings": self.settings,
             "new_answers": self.new,

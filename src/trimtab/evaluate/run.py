@@ -18,6 +18,7 @@ from trimtab.evaluate.closed_book import closed_book
 from trimtab.evaluate.jobs import Job, Steerings, finding, jobs_of, matched
 from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.scoring import with_scores
+from trimtab.measure.judges import InstructionJudge, agreement, known, labelled
 from trimtab.measure.quality import FactCheck, repetition
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import CONDITIONS, Condition
@@ -26,6 +27,8 @@ from trimtab.progress import Progress, Tell, part_of, shown
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.evaluate.suites import Suite
+    from trimtab.instructions import Instruction
+    from trimtab.measure.judges import Agreement
     from trimtab.measure.scorer import Scorer
 
 SAVE_EVERY = 128
@@ -119,6 +122,7 @@ def evaluate_suite(
             if questions and steerings is not None
             else {}
         )
+        agreements = _asked_of_judges(asked, jobs, responses, tell)
     answers = [_answer(job, response, facts) for job, response in zip(jobs, responses, strict=True)]
     return Evaluation(
         suite=asked,
@@ -127,9 +131,33 @@ def evaluate_suite(
         strengths=order,
         left_out=left_out,
         closed_book=asked_besides,
+        agreements=agreements,
         new=new,
         seconds=time.perf_counter() - start,
     )
+
+
+def _asked_of_judges(
+    suite: Suite, jobs: Sequence[Job], responses: Sequence[Response], tell: Tell
+) -> dict[str, list[Agreement]]:
+    """Have judges read the answers, if there are any, and say by name how far they agree with a person."""
+    by_judge: dict[str, list[Instruction]] = {}
+    for one in suite.instructions:
+        if one.judge_in_place is not None:
+            by_judge.setdefault(one.judge_in_place.name, []).append(one)
+            texts = [
+                response.text
+                for job, response in zip(jobs, responses, strict=True)
+                if one in job.item.instructions
+            ]
+            known([one], list(dict.fromkeys(texts)), progress=tell)
+    found = {}
+    for name, judged in by_judge.items():
+        judge = judged[0].judge_in_place
+        if isinstance(judge, InstructionJudge):
+            tones = list(dict.fromkeys(one.name for one in judged))
+            found[name] = agreement(judge, labelled(), tones, progress=tell)
+    return found
 
 
 def _order(strengths: Sequence[float]) -> tuple[float, ...]:

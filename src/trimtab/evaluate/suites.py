@@ -17,7 +17,7 @@ from trimtab import nano, prompts
 from trimtab.errors import PromptError
 from trimtab.evaluate import suite_files
 from trimtab.evaluate.suite_files import Item
-from trimtab.instructions import Instruction
+from trimtab.instructions import Instruction, Judge
 from trimtab.instructions.spelling import resolve_all
 from trimtab.prompts.queries import dataset_rows
 
@@ -73,6 +73,14 @@ class Suite:
     def instructions(self) -> tuple[Instruction, ...]:
         """The instructions that occur, each once, in the order of the items."""
         return tuple(dict.fromkeys(one for item in self.items for one in item.instructions))
+
+    def judged_by(self, judge: Judge) -> Suite:
+        """The same suite, with a judge for its instructions without a check."""
+        made = {one: one.judged_by(judge) for one in self.instructions}
+        items = [
+            replace(one, instructions=tuple(made[each] for each in one.instructions)) for one in self.items
+        ]
+        return replace(self, items=tuple(items))
 
     def limited(self, n: int | None, seed: int = 0) -> Suite:
         """At most `n` of the items, drawn by `seed` and kept in their order.

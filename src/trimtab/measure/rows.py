@@ -25,6 +25,7 @@ from trimtab import prompts as prompt_data
 from trimtab.instructions.spelling import resolve
 from trimtab.instructions.together import constraint_of
 from trimtab.measure.bounds import Comparison, about_length, compare
+from trimtab.measure.judges.base import known
 from trimtab.measure.quality import (
     FactCheck,
     Quality,
@@ -83,8 +84,15 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What the row is about: the group, or the instruction with its parameters."""
-        return self.group or self.instruction.label
+        """What the row is about: the group, or the instruction with its parameters; and the judge, if any."""
+        about = self.group or self.instruction.label
+        return about if self.judge is None else f"{about} (judged by {self.judge})"
+
+    @property
+    def judge(self) -> str | None:
+        """The name of the judge by which the shares are; None where they are those of a check."""
+        judge = self.instruction.judge_in_place
+        return None if judge is None else judge.name
 
     @property
     def n(self) -> int:
@@ -167,6 +175,7 @@ class Row:
             "params": described["params"],
             "condition": self.condition,
             "method": self.method,
+            **({} if self.judge is None else {"judge": self.judge}),
             "n": self.n,
             "followed": round(self.followed, 4),
             "loose": round(self.followed_loose, 4),
@@ -275,7 +284,12 @@ def with_test(steering: Steering, rows: Iterable[Row]) -> Steering:
     """The steering with what it measured on test queries in its record, and its first answers beside unsteered ones."""
     rows = list(rows)
     figures: dict[str, dict[str, Any]] = {
-        row.condition: {"n": row.n, "followed": round(row.followed, 4), "quality": row.quality.to_dict()}
+        row.condition: {
+            "n": row.n,
+            "followed": round(row.followed, 4),
+            **({} if row.judge is None else {"judge": row.judge}),
+            "quality": row.quality.to_dict(),
+        }
         for row in rows
     }
     of = {row.condition: row for row in rows}
@@ -307,6 +321,7 @@ def judge(
 ) -> Row:
     """Judges responses by an instruction's check, with `method` how their steering was learned, if they have one."""
     instruction = resolve(instruction)
+    known([instruction], [response.text for response in responses])
     judgements = [instruction.for_query(response.query).judge(response.text) for response in responses]
     return Row(
         instruction=instruction,

@@ -96,7 +96,29 @@ def remarks_on(evaluation: Evaluation) -> list[str]:
             f"{free} of {items} prompts count not in the constrained conditions: an instruction of theirs has no "
             "constraint, or there is no bare query."
         )
-    return remarks + undecided_remark(evaluation.rows())
+    return remarks + judge_remarks(evaluation) + undecided_remark(evaluation.rows())
+
+
+def judge_remarks(evaluation: Evaluation) -> list[str]:
+    """By which judge instructions without a check were judged, and how far it agrees with a person; none without."""
+    by_judge: dict[str, list[str]] = {}
+    for one in evaluation.suite.instructions:
+        if one.judge_in_place is not None:
+            names = by_judge.setdefault(one.judge_in_place.name, [])
+            if one.name not in names:
+                names.append(one.name)
+    remarks = []
+    for judge, names in by_judge.items():
+        known = {one.tone: one for one in evaluation.agreements.get(judge, ())}
+        told = ", ".join(
+            f"{name} {known[name].agreed} of {known[name].n}" if name in known else f"{name} unknown"
+            for name in names
+        )
+        remarks.append(
+            f"Judged by {judge} and not checked, also in the shares of whole prompts: {', '.join(names)}. It agrees "
+            f"with a person on labelled answers: {told}."
+        )
+    return remarks
 
 
 def undecided_remark(rows: Sequence[Row]) -> list[str]:

@@ -187,6 +187,8 @@ def _measured(record: Record) -> Iterator[str]:
         "*followed* is the share of answers that pass the instruction's strict check; *instructed* is the model told "
         "in the prompt, *steered* the model with this steering and not told, *baseline* neither."
     )
+    if judges := record.judges:
+        yield f"\nNo program checks this: what follows was judged by {', '.join(judges)}, in the place of a check."
     for name, words in record.out_of_bounds.items():
         yield f"\n**Quality is out of bounds on {name}, beside plain answers: {', '.join(words)}.**"
     if measurements.get("improved") is False:

@@ -156,6 +156,19 @@ class Record:
                 found[name] = [str(one) for one in words]
         return found
 
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """By whom answers were judged, where no program checked them; empty where all figures are those of checks."""
+        found: list[str] = []
+        for measured in self.measurements.values():
+            if isinstance(measured, Mapping):
+                named = measured.get("judges")
+                found += named.values() if isinstance(named, Mapping) else []
+                found += [
+                    one["judge"] for one in measured.values() if isinstance(one, Mapping) and "judge" in one
+                ]
+        return tuple(dict.fromkeys(map(str, found)))
+
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from trimtab.errors import InstructionError, PromptError, SteeringError
+from trimtab.measure.judges.base import judges_of
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond, scored_by
 from trimtab.measure.rows import judge
@@ -223,6 +224,7 @@ class Trials(Generic[Key]):
                 **{name: measured[name] for name in wanted},
                 "baseline_followed": round(self.baseline.followed, 4),
                 "instructed_followed": round(self.instructed.followed, 4),
+                **judges_of([self.instructed.instruction]),
             },
             "improved": improved,
         }

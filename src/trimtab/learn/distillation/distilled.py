@@ -14,6 +14,7 @@ from trimtab.learn.distillation.material import Material
 from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.learn.distillation.sizes import Size
 from trimtab.learn.distillation.trainable import Form
+from trimtab.measure.judges.base import judges_of
 from trimtab.prompts.pairs import PromptPair, digest
 from trimtab.steering.steering import Record, Steering
 
@@ -130,12 +131,14 @@ def made_steering(
         "queries": counts[0],
         "lessons": {kind: material.lessons.count(kind) for kind in ("plain", "instructed", "other")},
         **material.settings(),
+        **judges_of(wanted),
         "schedule": asdict(schedule),
     }
     measured: dict[str, Any] = {"n": counts[1]}
     if chosen.followed is not None:
         measured["followed"] = round(chosen.followed, 4)
         measured["instructed_followed"] = round(material.told_followed, 4)
+        measured |= judges_of(wanted)
     if baseline_followed is not None:
         measured["baseline_followed"] = round(baseline_followed, 4)
     measured |= chosen.quality()

@@ -35,8 +35,9 @@ def check_learnable(instructions: Sequence[Instruction]) -> None:
     for one in instructions:
         if not one.can_check:
             raise SteeringError(
-                f"{one.label} has no check, so nothing can tell which answers follow it: give it one, or do what needs "
-                "none (learning: --method mean_difference; composing: --fit never)"
+                f"{one.label} has no check, so nothing can tell which answers follow it: "
+                f"{'give it one' if one.question is None else 'name who judges (--judged-by)'}, or do what needs none "
+                "(learning: --method mean_difference; composing: --fit never)"
             )
     check_compatible(instructions)
 

@@ -65,7 +65,8 @@ def _kept(
 def _plain(value: Any) -> Any:
     """As JSON; an instruction with what it is made of, since its file or its code may be edited."""
     if isinstance(value, Instruction):
-        return [value.to_dict(), value.type.definition()]
+        judge = value.judge_in_place
+        return [value.to_dict(), value.type.definition(), *([] if judge is None else [judge.name])]
     return value.to_dict() if hasattr(value, "to_dict") else dataclasses.asdict(value)
 
 

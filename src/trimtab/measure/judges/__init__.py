@@ -6,7 +6,7 @@ of a model's activations (`ProbeJudge`). It is no check: every figure that comes
 """
 
 from trimtab.measure.judges.agreement import Agreement, Labelled, agreement, labelled
-from trimtab.measure.judges.base import Calibration, InstructionJudge, Store, known
+from trimtab.measure.judges.base import Calibration, InstructionJudge, Store, judges_of, known
 from trimtab.measure.judges.endpoint import EndpointJudge
 from trimtab.measure.judges.model import ModelJudge
 from trimtab.measure.judges.probe import ProbeJudge
@@ -21,6 +21,7 @@ __all__ = [
     "ProbeJudge",
     "Store",
     "agreement",
+    "judges_of",
     "known",
     "labelled",
 ]

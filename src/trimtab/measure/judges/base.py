@@ -192,5 +192,11 @@ def known(
             one.judge_in_place.know(((one.question, text) for text in responses), progress=progress)
 
 
+def judges_of(instructions: Iterable[Instruction]) -> dict[str, Any]:
+    """For a record: ``{"judges": {label: name}}`` of those with a judge in the place of a check, if any."""
+    found = {one.label: one.judge_in_place.name for one in instructions if one.judge_in_place is not None}
+    return {"judges": found} if found else {}
+
+
 def _entry(own: Mapping[str, Any], place: tuple[str, str]) -> dict[str, Any]:
     return {**own, "kind": "instruction judge", "question": place[0], "response": place[1]}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 RIDGE = 0.05
 _STEPS = 100
+_FLAT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,36 @@ def fit(features: Tensor, labels: Tensor, ridge: float = RIDGE) -> Logistic:
     centre, scale = raw.mean(0), raw.std(0, correction=0)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     x, y = (raw - centre) / scale, labels.double() * 2 - 1
-    weights = torch.zeros(x.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
+    # The weights are a sum of examples, so that their axes are enough, of which there are no more than examples.
+    axes = torch.linalg.svd(x, full_matrices=False).Vh
+    found = _minimum(torch.cat([x @ axes.T, torch.ones(len(y), 1, dtype=torch.float64)], 1), y, ridge)
+    own = axes.T @ found[:-1] / scale
+    return Logistic(own, float(found[-1] - own @ centre))
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = (
-            torch.nn.functional.softplus(-y * (x @ weights + bias)).mean()
-            + ridge / 2 * weights.square().sum()
+
+def _minimum(x: Tensor, y: Tensor, ridge: float) -> Tensor:
+    """Newton's steps, each halved until it helps; the last weight is the bias, which is not held back."""
+    held = torch.full((x.shape[1],), ridge, dtype=torch.float64)
+    held[-1] = 0.0
+
+    def loss(weights: Tensor) -> float:
+        return float(
+            torch.nn.functional.softplus(-y * (x @ weights)).mean() + (held * weights.square()).sum() / 2
         )
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
 
-    with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-    own = weights.detach() / scale
-    return Logistic(own, float(bias.detach() - own @ centre))
+    weights = torch.zeros(x.shape[1], dtype=torch.float64)
+    now = loss(weights)
+    for _ in range(_STEPS):
+        wrong = torch.sigmoid(-y * (x @ weights))  # probability of the other side
+        slope = held * weights - x.T @ (y * wrong) / len(y)
+        if float(slope.abs().max()) < _FLAT:
+            break
+        curve = x.T @ (x * (wrong * (1 - wrong))[:, None]) / len(y) + torch.diag(held + _FLAT)
+        step = torch.linalg.solve(curve, slope)
+        while (then := loss(weights - step)) > now and float(step.abs().max()) > _FLAT:
+            step = step / 2
+        weights, now = weights - step, min(now, then)
+    return weights
 
 
 def left_out(features: Tensor, labels: Tensor, ridge: float = RIDGE) -> Tensor:

@@ -1,0 +1,264 @@
+"""Instructions without a check, through the commands: check, evaluate, learn, and agreement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.evaluate.endpoint import serving
+
+from trimtab import instructions
+from trimtab.engines.base import Engine
+from trimtab.instructions.registry import REGISTER
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
+
+Run = Callable[..., Any]
+JUDGE = '[{name}]\nphrasings = ["What is it ?", "Say it .", "Who ?"]\njudge = "{question}"\n{more}'
+
+
+@pytest.fixture(autouse=True)
+def no_key_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Path]:
+    """A file with an instruction `watery`, whose judge is asked without contrast examples."""
+    file = tmp_path / "own.toml"
+    file.write_text(JUDGE.format(name="watery", question="Is it of a river ?", more=""))
+    yield file
+    if "watery" in instructions.names():
+        REGISTER.remove("watery")
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"response": "the river ."}\n{"response": "the city ."}\n{"response": "name"}\n')
+    return file
+
+
+def says_river(prompt: str, body: dict[str, Any]) -> str:
+    text = prompt.split("Here is a text:")[1].split("Is it")[0]
+    return "Yes" if "river" in text else "I cannot say." if "name" in text else "No"
+
+
+def test_check_by_an_endpoint(run: Run, own: Path, answers: Path) -> None:
+    with serving(says_river) as endpoint:
+        options = ("check", "watery", "--file", own, "--responses", answers)
+        result = run(*options, "--judged-by", f"wise@{endpoint.url}", "--json", "-")
+        shown = run(*options, "--judged-by", f"wise@{endpoint.url}")
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"strict": True, "loose": True, "judge": "wise"},
+        {"strict": False, "loose": False, "judge": "wise"},
+        {"strict": False, "loose": False, "undecided": True, "judge": "wise"},
+    ]
+    assert "watery, judged by wise" in shown.stdout
+
+
+def test_check_by_the_model_itself_and_by_a_probe(
+    run: Run, own: Path, answers: Path, model_folder: Path
+) -> None:
+    own.write_text(
+        own.read_text()
+        + 'follows = ["the river .", "a river of it", "river , river", "one river ?"]\n'
+        + 'fails = ["the city .", "a city of it", "city , city", "one city ?"]\n'
+    )
+    options = (
+        "check",
+        "watery",
+        "--file",
+        own,
+        "--responses",
+        answers,
+        "--model",
+        model_folder,
+        "--json",
+        "-",
+    )
+    result = run(*options, "--judged-by", "probe", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["strict"] for one in told[:2]] == [True, False]
+    assert told[0]["judge"].startswith("probe on ")
+    # A random model does not answer questions: it is right about its examples, or refused.
+    result = run(*options, "--judged-by", "self", "--device", "cpu")
+    assert result.exit_code in (0, 2), result.output
+    assert "itself" in (result.stdout if result.exit_code == 0 else result.stderr)
+
+
+def test_an_instruction_without_a_judge_says_how_to_name_one(run: Run, answers: Path) -> None:
+    result = run("check", "formal", "--responses", answers)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: formal has no check but a question for a judge")
+    assert "--judged-by" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ("gpt-4o@openai", "OPENAI_API_KEY"),
+        ("@http://localhost:1/v1", "names no model"),
+        ("./not-there", "not-there"),
+    ],
+)
+def test_a_judge_that_cannot_be_is_one_line(run: Run, answers: Path, judge: str, message: str) -> None:
+    result = run("check", "formal", "--responses", answers, "--judged-by", judge)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_evaluate_names_the_judge_beside_every_figure(
+    run: Run, own: Path, engine: Engine, model_folder: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    params: dict[str, Any] = {"name": "watery", "params": {}}
+    edit = Edit.add(1, torch.linspace(-1, 1, engine.identity.width), 40.0)
+    Steering("watery", (edit,), Record(engine.identity, (params,))).save(tmp_path / "watery")
+    suite = tmp_path / "suite.jsonl"
+    rows = [
+        {"query": f"what is the {noun} ?", "instructions": ["watery"]} for noun in ("river", "city", "name")
+    ]
+    rows.append({"query": "who ?", "instructions": ["no_commas"]})
+    suite.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ("--file", own, "--model", model_folder, "--device", "cpu", "--suite", suite, "--no-cache")
+    with serving(says_river) as endpoint:
+        judge = ("--judged-by", f"wise@{endpoint.url}", "--max-new-tokens", 8)
+        result = run("evaluate", *options, *judge, "--json", "-")
+        shown = run("evaluate", *options, *judge, "-s", tmp_path / "watery", "--facts", 0)
+        asked = len(endpoint.prompts)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    by_label = {row["label"]: row for row in document["rows"]}
+    assert set(by_label) == {"watery (judged by wise)", "no_commas"}
+    assert by_label["watery (judged by wise)"]["judge"] == "wise"
+    assert "judge" not in by_label["no_commas"]
+    own_answers = [one for one in document["answers"] if one["instructions"][0]["name"] == "watery"]
+    assert {one["instructions"][0]["judge"] for one in own_answers} == {"wise"}
+    for one in own_answers:
+        assert one["instructions"][0]["strict"] == ("river" in one["response"])
+    assert asked
+    assert shown.exit_code == 0, shown.output
+    flat = " ".join(shown.stdout.split())
+    assert "(judged by wise)" in flat
+    assert "Judged by wise and not checked" in flat
+    assert "watery unknown" in flat  # nobody labelled answers of it
+    result = run("evaluate", *options, "--max-new-tokens", 8)
+    assert result.exit_code == 0, result.output
+    assert "3 prompts were left out: an instruction without a check" in " ".join(result.stdout.split())
+
+
+def test_evaluate_says_how_far_the_judge_agrees_with_a_person(
+    run: Run, model_folder: Path, tmp_path: Path
+) -> None:
+    arr = ("arr", "ahoy", "avast", "aye", "yo ho", "shiver", "blimey", "hoist", "blow me")
+
+    def rule(prompt: str, body: dict[str, Any]) -> str:
+        return "Yes" if any(word in prompt.lower().split("is the text")[0] for word in arr) else "No"
+
+    with serving(rule) as endpoint:
+        result = run(
+            *(
+                "evaluate",
+                "--suite",
+                "base",
+                "--limit",
+                1,
+                "-i",
+                "pirate",
+                "--model",
+                model_folder,
+                "--device",
+                "cpu",
+            ),
+            *("--judged-by", f"wise@{endpoint.url}", "--max-new-tokens", 4, "--no-cache", "--json", "-"),
+        )
+        compared = run("agreement", f"wise@{endpoint.url}", "-i", "pirate", "--json", "-")
+        table = run("agreement", f"wise@{endpoint.url}", "-i", "pirate")
+    assert result.exit_code == 0, result.output
+    ((found,),) = json.loads(result.stdout)["judges"].values()
+    assert (found["tone"], found["n"]) == ("pirate", 16)
+    assert found["agreed"] >= 14
+    assert compared.exit_code == 0, compared.output
+    document = json.loads(compared.stdout)
+    assert (document["judge"], document["n"], document["tones"]) == ("wise", 16, [found])
+    assert "wise and a person" in table.stdout
+
+
+def test_agreement_of_a_judge_that_says_yes_to_everything(run: Run) -> None:
+    with serving(lambda prompt, body: "Yes") as endpoint:
+        result = run("agreement", f"kind@{endpoint.url}", "-i", "formal,poetic", "--json", "-")
+        shown = run("agreement", f"kind@{endpoint.url}", "-i", "formal,poetic")
+    assert result.exit_code == 0, result.output
+    assert [one["believable"] for one in json.loads(result.stdout)["tones"]] == [False, False]
+    assert "the judge is refused for this tone" in shown.stdout
+
+
+def test_learn_keeps_the_told_answers_that_the_judge_passes(run: Run, tmp_path: Path) -> None:
+    """On nano, told to be poetic, which it is not: the judge passes the answers with an even number of letters."""
+    asked: list[str] = []
+
+    def rule(prompt: str, body: dict[str, Any]) -> str:
+        text = prompt.split("Here is a text:")[1].split("Is the text poetic")[0].strip()
+        if "Is the text poetic" not in prompt:
+            return "Yes"
+        asked.append(text)
+        examples = instructions.get("poetic").question
+        assert examples is not None
+        passes = text in examples.follows or (text not in examples.fails and len(text) % 2 == 0)
+        return "Yes" if passes else "No"
+
+    out = tmp_path / "poetic"
+    options = ("--pairs", 12, "--validation", 4, "--blocks", 1, "--rank", 1, "--steps", 2, "--out", out)
+    with serving(rule) as endpoint:
+        judge = ("--judged-by", f"wise@{endpoint.url}")
+        result = run("learn", "poetic", *options, *judge, "--teacher", "told", "--json", "-")
+        shown = run("inspect", out)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["instructions"] == [{"name": "poetic", "params": {}}]
+    assert document["settings"]["judges"] == {"poetic": "wise"}
+    assert document["measurements"]["validation"]["judges"] == {"poetic": "wise"}
+    assert 8 <= document["lessons"]["passed"] <= document["lessons"]["asked"]
+    assert document["lessons"]["answers"] > document["lessons"]["asked"]  # those that failed were asked again
+    assert len(asked) > 20
+    assert shown.exit_code == 0
+    assert "wise" in shown.stdout
+    result = run("learn", "poetic", *options)
+    assert result.exit_code == 2
+    assert "name who judges (--judged-by)" in result.stderr
+
+
+def test_a_search_for_a_vector_is_judged_too(run: Run, tmp_path: Path) -> None:
+    with serving(lambda prompt, body: "Yes" if len(prompt) % 2 else "No") as endpoint:
+        own = tmp_path / "own.toml"
+        own.write_text(JUDGE.format(name="watery", question="Is it wet ?", more=""))
+        try:
+            result = run(
+                *(
+                    "learn",
+                    "watery",
+                    "--file",
+                    own,
+                    "--method",
+                    "mean_difference",
+                    "--block",
+                    1,
+                    "--apply",
+                    "add",
+                ),
+                *("--pairs", 4, "--validation", 3, "--max-new-tokens", 16, "--out", tmp_path / "watery"),
+                *("--judged-by", f"wise@{endpoint.url}", "--json", "-"),
+            )
+        finally:
+            REGISTER.remove("watery")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["measurements"]["validation"]["judges"] == {"watery": "wise"}
