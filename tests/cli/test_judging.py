@@ -67,8 +67,8 @@ def test_check_by_the_model_itself_and_by_a_probe(
 ) -> None:
     own.write_text(
         own.read_text()
-        + 'follows = ["the river .", "a river of it", "river , river", "one river ?"]\n'
-        + 'fails = ["the city .", "a city of it", "city , city", "one city ?"]\n'
+        + 'follows = ["the river .", "river river", "river , river", "river river ?"]\n'
+        + 'fails = ["the city .", "city city", "city , city", "city city ?"]\n'
     )
     options = (
         "check",

@@ -110,6 +110,7 @@ NAMES_NONE = {"when", "reproduce", "serve", "architectures", "inspect", "doctor"
 NAMING = {
     "instructions": ["greeting"],
     "check": ["greeting", "--responses", "-"],
+    "agreement": ["self", "-i", "greeting"],
     "learn": ["greeting", "--out", "OUT"],
     "tune": ["greeting"],
     "follow": ["Hi!", "-i", "greeting"],

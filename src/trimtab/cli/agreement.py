@@ -59,9 +59,7 @@ def command(
             f"there are no labelled answers of {', '.join(wanted or ())}; give some: --answers FILE"
         )
     output.print(_table(judge.name, found))
-    output.print(
-        "contrast: share of the examples that it is calibrated on which it gets right, each left out in turn."
-    )
+    output.print("contrast: the share of its own examples that it gets right, each left out in turn.")
     if any(not one.believable for one in found):
         output.print("▼ too low for it to be asked: the judge is refused for this tone.")
     agreed, n = sum(one.agreed for one in found), sum(one.n for one in found)
@@ -77,15 +75,23 @@ def command(
 
 
 def _table(name: str, found: list[Agreement]) -> Table:
-    table = Table(title=f"{name} and a person", title_justify="left")
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 1, 0, 0), title=f"{name} and a person", title_justify="left"
+    )
     table.add_column("tone")
-    for heading in ("n", "agree", "95 %", "wrongly passed", "wrongly failed", "contrast"):
+    for heading in ("n", "agree", "95 %", "wrongly\npassed", "wrongly\nfailed", "contrast"):
         table.add_column(heading, justify="right")
     for one in found:
-        low, high = one.interval.low, one.interval.high
         right = "-" if one.right is None else f"{'' if one.believable else '▼'}{one.right:.2f}"
-        cells = (str(one.n), f"{one.share:.2f}", f"{low:.2f} to {high:.2f}")
-        table.add_row(Text(one.tone), *cells, str(one.wrongly_passed), str(one.wrongly_failed), right)
+        table.add_row(
+            Text(one.tone),
+            str(one.n),
+            f"{one.share:.2f}",
+            f"{one.interval.low:.2f} to {one.interval.high:.2f}",
+            str(one.wrongly_passed),
+            str(one.wrongly_failed),
+            right,
+        )
     agreed, n = sum(one.agreed for one in found), sum(one.n for one in found)
     table.add_section()
     table.add_row(Text("all", "bold"), str(n), f"{agreed / n:.2f}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from trimtab.cli.judging import JudgedByOption, judge_of
+from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice, ModelOption
 from trimtab.cli.options import FileOption, ParamsOption, instruction_named
 from trimtab.cli.output import Output
@@ -43,11 +44,11 @@ def command(
     """
     instruction = instruction_named(name, params)
     rows = _read_rows(responses)
-    if judged_by is not None and instruction.question is not None:
+    if judged_by is not None:
         from trimtab.measure.judges import known
 
-        judge = judge_of(output, loading, judged_by, lambda: loading.open(output, model))
-        instruction = instruction.judged_by(judge)
+        opened = partial(loading.open, output, model)
+        (instruction,) = judged([instruction], partial(judge_of, output, loading, judged_by, opened))
         with output.progress() as tell:
             known([instruction], [row["response"] for _, row in rows], progress=tell)
     judgements = [_judge(instruction, where, row) for where, row in rows]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from trimtab.cli.judging import JudgedByOption, judge_of
+from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers, page_file
 from trimtab.cli.output import Output
@@ -182,8 +182,10 @@ def command(
     if steerings is not None:
         for one in steerings.steerings:
             one.check_model(engine.identity)
-    if judged_by is not None and any(one.question is not None for one in asked.instructions):
-        asked = asked.judged_by(judge_of(output, loading, judged_by, lambda: engine, kept))
+    if judged_by is not None:
+        asked = asked.with_instructions(
+            judged(asked.instructions, lambda: judge_of(output, loading, judged_by, lambda: engine, kept))
+        )
     with output.progress() as tell:
         evaluation = evaluate_suite(
             engine,

@@ -68,11 +68,16 @@ def judge_of(
     return ModelJudge(lambda: own.open(output, judged_by), name=judged_by, key=model_key, store=store)
 
 
-def judged(
-    instructions: Sequence[Instruction], judge: Callable[[], InstructionJudge] | None
-) -> list[Instruction]:
-    """The same instructions; those without a check with the judge, which is made if there are any."""
-    if judge is None or all(one.question is None for one in instructions):
+def judged(instructions: Sequence[Instruction], judge: Callable[[], InstructionJudge]) -> list[Instruction]:
+    """The same instructions; those without a check with the judge, which is made if there are any.
+
+    Raises:
+        TrimtabError: The judge cannot answer the question of one of them; before any work that is to be judged.
+    """
+    asked = [one.question for one in instructions if one.question is not None]
+    if not asked:
         return list(instructions)
     made = judge()
+    for question in asked:
+        made.require(question)
     return [one.judged_by(made) for one in instructions]

@@ -8,7 +8,7 @@ measured on a question that nobody can ask.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from trimtab import nano, prompts
 from trimtab.errors import PromptError
 from trimtab.evaluate import suite_files
 from trimtab.evaluate.suite_files import Item
-from trimtab.instructions import Instruction, Judge
+from trimtab.instructions import Instruction
 from trimtab.instructions.spelling import resolve_all
 from trimtab.prompts.queries import dataset_rows
 
@@ -74,11 +74,12 @@ class Suite:
         """The instructions that occur, each once, in the order of the items."""
         return tuple(dict.fromkeys(one for item in self.items for one in item.instructions))
 
-    def judged_by(self, judge: Judge) -> Suite:
-        """The same suite, with a judge for its instructions without a check."""
-        made = {one: one.judged_by(judge) for one in self.instructions}
+    def with_instructions(self, instructions: Iterable[Instruction]) -> Suite:
+        """The same suite with these instructions in the place of equal ones: those that have a judge, say."""
+        made = {one: one for one in instructions}
         items = [
-            replace(one, instructions=tuple(made[each] for each in one.instructions)) for one in self.items
+            replace(item, instructions=tuple(made.get(one, one) for one in item.instructions))
+            for item in self.items
         ]
         return replace(self, items=tuple(items))
 
