@@ -171,3 +171,15 @@ def test_no_card_goes_stale_when_the_files_are_saved_alone(tmp_path: Path) -> No
     steering().save_pretrained(tmp_path)
     (3 * steering()).save(tmp_path)
     assert "adds a vector of norm 6" in (tmp_path / "README.md").read_text()
+
+
+def test_shares_that_are_a_judges_are_said_to_be() -> None:
+    measured = {
+        "validation": {"n": 4, "followed": 0.5, "judges": {"formal": "wise"}},
+        "test": {"steered": {"n": 4, "followed": 0.5, "judge": "wiser"}},
+    }
+    judged = steering(measurements=measured)
+    assert judged.record.judges == ("wise", "wiser")
+    assert "No program checks this: what follows was judged by wise, wiser" in model_card(judged, "me/formal")
+    assert steering().record.judges == ()
+    assert "No program" not in model_card(steering(), "me/json")
