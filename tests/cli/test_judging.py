@@ -21,7 +21,8 @@ JUDGE = '[{name}]\nphrasings = ["What is it ?", "Say it .", "Who ?"]\njudge = "{
 
 
 @pytest.fixture(autouse=True)
-def no_key_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 

@@ -366,6 +366,23 @@ class TestScore:
         assert second == pytest.approx(tiny_llama.score(["hi"], ["moon"])[0])
         assert math.isnan(tiny_llama.score(["hi"], [""])[0])
 
+    def test_single_tokens_after_one_prompt_are_read_off_one_pass(self, tiny_llama: Any) -> None:
+        steering = random_steering(tiny_llama, 1)
+        prompts, tokens = ["moon", "hi", "moon", "moon", "moon"], [[7], [7], [9], [9, 4], [5]]
+        steerings = [None, None, None, None, steering]
+        rows: list[int] = []
+        handle = tiny_llama.model.lm_head.register_forward_hook(lambda m, a, output: rows.append(len(output)))
+        try:
+            together = tiny_llama.score(prompts, tokens, steering=steerings)
+        finally:
+            handle.remove()
+        assert sum(rows) == 4
+        alone = [
+            tiny_llama.score([prompt], [own], steering=one)[0]
+            for prompt, own, one in zip(prompts, tokens, steerings, strict=True)
+        ]
+        assert together == pytest.approx(alone, rel=1e-5)
+
     def test_generated_edits_act_on_the_response_only(self, tiny_llama: Any) -> None:
         """The prompt's last token predicts the response's first, and it is not generated."""
         late = random_steering(tiny_llama, 1, "generated", 2.0)

@@ -48,7 +48,7 @@ def command(
         from trimtab.measure.judges import known
 
         opened = partial(loading.open, output, model)
-        (instruction,) = judged([instruction], partial(judge_of, output, loading, judged_by, opened))
+        (instruction,) = judged(output, [instruction], partial(judge_of, output, loading, judged_by, opened))
         with output.progress() as tell:
             known([instruction], [row["response"] for _, row in rows], progress=tell)
     judgements = [_judge(instruction, where, row) for where, row in rows]

@@ -184,7 +184,11 @@ def command(
             one.check_model(engine.identity)
     if judged_by is not None:
         asked = asked.with_instructions(
-            judged(asked.instructions, lambda: judge_of(output, loading, judged_by, lambda: engine, kept))
+            judged(
+                output,
+                asked.instructions,
+                lambda: judge_of(output, loading, judged_by, lambda: engine, kept),
+            )
         )
     with output.progress() as tell:
         evaluation = evaluate_suite(

@@ -41,16 +41,17 @@ def judge_of(
         judged_by: `self` or `probe`, of the command's model; `NAME@URL`, or `NAME@openai`; or a model by its name,
             folder or GGUF file.
         model: Gives the command's model.
-        store: Where what the judge said is kept.
+        store: Where what the judge said is kept; None for the user's cache.
 
     Raises:
         ModelError: There is no model of the name.
         TrimtabError: The client of endpoints is not installed, or there is no key.
         BadParameter: An endpoint has no name or no address.
     """
-    from trimtab.evaluate.cache import model_key
+    from trimtab.evaluate.cache import ContentCache, default_folder, model_key
     from trimtab.measure.judges import EndpointJudge, ModelJudge, ProbeJudge
 
+    store = store or ContentCache(default_folder())
     if judged_by == "probe":
         return ProbeJudge(model())
     if judged_by == "self":
@@ -68,7 +69,9 @@ def judge_of(
     return ModelJudge(lambda: own.open(output, judged_by), name=judged_by, key=model_key, store=store)
 
 
-def judged(instructions: Sequence[Instruction], judge: Callable[[], InstructionJudge]) -> list[Instruction]:
+def judged(
+    output: Output, instructions: Sequence[Instruction], judge: Callable[[], InstructionJudge]
+) -> list[Instruction]:
     """The same instructions; those without a check with the judge, which is made if there are any.
 
     Raises:
@@ -78,6 +81,7 @@ def judged(instructions: Sequence[Instruction], judge: Callable[[], InstructionJ
     if not asked:
         return list(instructions)
     made = judge()
-    for question in asked:
-        made.require(question)
+    with output.progress() as tell:
+        for question in asked:
+            made.require(question, progress=tell)
     return [one.judged_by(made) for one in instructions]

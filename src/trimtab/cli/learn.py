@@ -217,7 +217,7 @@ def command(
         start = time.perf_counter()
         engine = loading.open(output, model)
         if judged_by is not None:
-            wanted = judged(wanted, lambda: judge_of(output, loading, judged_by, lambda: engine))
+            wanted = judged(output, wanted, lambda: judge_of(output, loading, judged_by, lambda: engine))
         if way.gives == "directions":
             is_settled = all(choice is not None and len(choice) == 1 for choice in grid.values())
             drawn = prompts.draw_queries(

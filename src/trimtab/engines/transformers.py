@@ -258,12 +258,18 @@ class TransformersEngine(Engine):
         edits = self.edits_of_rows(steering, len(starts), prompts, batch_size=batch_size, raw=raw)
         rows = [start + answer for start, answer in zip(starts, answers, strict=True)]
         results = [math.nan] * len(rows)
-        scored = [row for row, answer in enumerate(answers) if answer]
+        # One pass tells of every single token after a prompt, such as yes and no.
+        alike: dict[Any, list[int]] = {}
+        for row, answer in enumerate(answers):
+            own = (tuple(starts[row]), *map(id, edits[row])) if len(answer) == 1 else row
+            if answer:
+                alike.setdefault(own, []).append(row)
+        scored = list(alike.values())
         extra = self._position_argument(self.model)
         keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
         def run(places: list[int]) -> list[float]:
-            batch = [scored[place] for place in places]
+            batch = [scored[place][0] for place in places]
             ids, mask = left_padded([rows[row] for row in batch], self._special.pad, self.device)
             last = max(len(answers[row]) for row in batch) + 1
             steered = Steered(
@@ -274,21 +280,22 @@ class TransformersEngine(Engine):
                 inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
                 logits = self.model(**inputs, **extra(mask), **kept).logits
                 losses = []
-                for row, index in enumerate(batch):
-                    length = len(answers[index])
-                    expected = ids[row, -length:].to(logits.device)
-                    predicted = logits[row, -length - 1 : -1].float()
-                    losses.append(torch.nn.functional.cross_entropy(predicted, expected))
+                for row, place in enumerate(places):
+                    for index in scored[place]:
+                        length = len(answers[index])
+                        expected = torch.tensor(answers[index], device=logits.device)
+                        predicted = logits[row, -length - 1 : -1].float()
+                        losses.append(torch.nn.functional.cross_entropy(predicted, expected))
                 return [float(loss) for loss in torch.stack(losses).cpu()]
 
         batches = self._batches(
-            [len(rows[row]) for row in scored],
+            [len(rows[same[0]]) for same in scored],
             batch_size,
             lambda tokens: tokens * (self._bytes.activations + 2 * self._bytes.logits),
         )
         for places, losses in run_batches(batches, run, progress=progress, stage="scoring"):
-            for place, loss in zip(places, losses, strict=True):
-                results[scored[place]] = loss
+            for row, loss in zip((row for place in places for row in scored[place]), losses, strict=True):
+                results[row] = loss
         return results
 
     @property

@@ -22,7 +22,7 @@ class Question:
         fails: As many to which no is right; at best the same content, said otherwise.
 
     Raises:
-        InstructionError: The question is blank, or there are examples of one side only.
+        InstructionError: The question or an example is blank, or there are examples of one side only.
     """
 
     text: str
@@ -34,6 +34,8 @@ class Question:
             raise InstructionError(
                 'a judge needs a question that yes or no answers, such as "Is the text formal?"'
             )
+        if not all(one.strip() for one in (*self.follows, *self.fails)):
+            raise InstructionError(f"{self.text!r} has a blank contrast example; leave it out")
         if bool(self.follows) != bool(self.fails):
             raise InstructionError(
                 f"{self.text!r} has contrast examples of one side only; give some that follow and some that fail"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab.engines import Model, as_engine
 from trimtab.engines.ranks import Ranks
 from trimtab.instructions.text import unclosed
+from trimtab.measure.judges.base import known
 from trimtab.measure.quality import (
     FactCheck,
     Quality,
@@ -242,7 +243,24 @@ def follows(text: str, query: str, wanted: Sequence[Instruction]) -> bool:
     One that opens a code fence and does not close it was cut off, though IFEval's check of JSON lets it pass; and one
     that is undecided passes no check.
     """
-    return all(one.for_query(query).check(text) for one in wanted) and not unclosed(text)
+    return all_follow([text], [query], wanted)[0]
+
+
+def all_follow(texts: Sequence[str], queries: Sequence[str], wanted: Sequence[Instruction]) -> list[bool]:
+    """The same of many answers. Judges, if there are any, read at once what passes all checks."""
+    checked = [one for one in wanted if one.judge_in_place is None]
+    judged = [one for one in wanted if one.judge_in_place is not None]
+    passed = [
+        all(one.for_query(query).check(text) for one in checked) and not unclosed(text)
+        for text, query in zip(texts, queries, strict=True)
+    ]
+    if not judged:
+        return passed
+    known(judged, [text for text, passes in zip(texts, passed, strict=True) if passes])
+    return [
+        passes and all(one.for_query(query).check(text) for one in judged)
+        for text, query, passes in zip(texts, queries, passed, strict=True)
+    ]
 
 
 def verdicts(
@@ -271,7 +289,7 @@ def verdicts(
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
-        for row, answer in zip(share, answers, strict=True):
-            mine[row] = follows(answer.text, queries[row], wanted)
+        passed = all_follow([one.text for one in answers], [queries[row] for row in share], wanted)
+        mine = dict(zip(share, passed, strict=True))
     found = ranks.merge(mine)
     return [found[row] for row in range(len(queries))]

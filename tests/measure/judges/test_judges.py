@@ -108,6 +108,8 @@ def test_an_instruction_with_a_judge_in_the_place_of_a_check() -> None:
 def test_questions_need_both_sides_and_a_type_one_way_to_tell() -> None:
     with pytest.raises(InstructionError, match="one side only"):
         Question("Is it?", follows=("a",))
+    with pytest.raises(InstructionError, match="blank contrast example"):
+        Question("Is it?", follows=("a", " "), fails=("b", "c"))
     with pytest.raises(InstructionError, match="needs a question"):
         Question("  ")
 

@@ -20,7 +20,7 @@ from trimtab.learn.distillation.teachers import end_token
 from trimtab.measure import facts as closed_book
 from trimtab.measure.bounds import Bounds, Comparison, about_length, compare
 from trimtab.measure.quality import FactCheck, Quality
-from trimtab.measure.responses import Response, follows, measured, quality_of
+from trimtab.measure.responses import Response, all_follow, measured, quality_of
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Prompt
@@ -165,10 +165,8 @@ class Examination:
         )
 
     def _share(self, responses: Sequence[Response]) -> float:
-        passed = [
-            follows(response.text, task.query, self._wanted)
-            for task, response in zip(self._tasks, responses, strict=True)
-        ]
+        texts, queries = [one.text for one in responses], [task.query for task in self._tasks]
+        passed = all_follow(texts, queries, self._wanted)
         return sum(passed) / len(passed)
 
 

@@ -19,6 +19,7 @@ from trimtab.learn.distillation.lessons import Found, Lessons, taught
 from trimtab.learn.distillation.tasks import Task, say, told
 from trimtab.learn.distillation.teachers import Teacher, Teaching
 from trimtab.measure.bounds import about_length
+from trimtab.measure.responses import all_follow
 from trimtab.progress import Tell, part_of, silent
 from trimtab.prompts.pairs import PromptPair
 from trimtab.prompts.queries import Split
@@ -171,6 +172,11 @@ class _Gathering:
             given = self.asking.greedily(asked, constraints=held, steering=steering)
         self.answers += len(tasks)
         self.cut += sum(not one.finished for one in given)
+        if any(one.judge_in_place is not None for one in teaching.instructions):
+            # Judges read them at once, and know them when they are asked for one after the other.
+            ended = [row for row, one in enumerate(given) if one.finished]
+            texts, queries = [given[row].text for row in ended], [tasks[row].query for row in ended]
+            all_follow(texts, queries, teaching.instructions)
         return [self._found(task, prompt, one) for task, prompt, one in zip(tasks, asked, given, strict=True)]
 
     def _found(self, task: Task, asked: Prompt, given: Generation) -> Found | None:

@@ -143,7 +143,7 @@ def agreement(
             raise PromptError(f"{tone} has no question for a judge: its check is a program")
         if not own:
             continue
-        calibration = judge.calibration(question)
+        calibration = judge.calibration(question, progress=progress)
         odds = judge.odds(question, [one.answer for one in own], progress=progress)
         said = [(None if odd is None else odd > 0, one.verdict) for odd, one in zip(odds, own, strict=True)]
         found.append(

@@ -109,25 +109,25 @@ class InstructionJudge(ABC):
         Raises:
             TrimtabError: It cannot be asked.
         """
-        calibration = self.calibration(question)
+        calibration = self.calibration(question, progress=progress)
         return [
             None if one is None else calibration.slope * one + calibration.offset
             for one in self._raw(question, responses, progress)
         ]
 
-    def calibration(self, question: Question) -> Calibration:
+    def calibration(self, question: Question, *, progress: Progress = False) -> Calibration:
         """How its odds are read for a question, found once; raises as `odds`."""
         if question not in self._calibrations:
-            self._calibrations[question] = self._calibrate(question)
+            self._calibrations[question] = self._calibrate(question, progress)
         return self._calibrations[question]
 
-    def require(self, question: Question) -> None:
+    def require(self, question: Question, *, progress: Progress = False) -> None:
         """Make sure that the judge can answer a question, as far as its contrast examples tell.
 
         Raises:
             TrimtabError: It cannot be asked, or cannot tell the contrast examples apart.
         """
-        calibration = self.calibration(question)
+        calibration = self.calibration(question, progress=progress)
         if not calibration.believable:
             raise TrimtabError(
                 f"the judge {self.name} cannot answer {question.text!r}: it is right about {calibration.right:.2f} of "
@@ -151,7 +151,7 @@ class InstructionJudge(ABC):
             by_question.setdefault(question, []).append(response)
         with shown(progress) as tell:
             for question, responses in by_question.items():
-                self.calibration(question)
+                self.calibration(question, progress=tell)
                 self._raw(question, responses, tell)
 
     def _raw(
@@ -177,11 +177,11 @@ class InstructionJudge(ABC):
                     self._store.put(_entry(own, (question.text, response)), odds)
         return [self._said[question.text, response] for response in responses]
 
-    def _calibrate(self, question: Question) -> Calibration:
+    def _calibrate(self, question: Question, progress: Progress = False) -> Calibration:
         labels = [True] * len(question.follows) + [False] * len(question.fails)
         if not labels:
             return Calibration()
-        given = self._raw(question, [*question.follows, *question.fails])
+        given = self._raw(question, [*question.follows, *question.fails], progress)
         told = [(odds, label) for odds, label in zip(given, labels, strict=True) if odds is not None]
         features = torch.tensor([[odds] for odds, _ in told], dtype=torch.float64).reshape(-1, 1)
         sides = torch.tensor([label for _, label in told], dtype=torch.bool)

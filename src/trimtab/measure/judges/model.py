@@ -51,6 +51,7 @@ class ModelJudge(InstructionJudge):
         self._source = model
         self._engine: Engine | None = None if callable(model) else as_engine(model)
         self._model_key = key
+        self._key: Mapping[str, Any] | None = None
         self._batch_size = batch_size
         super().__init__(name or self.engine.identity.id, store=store)
 
@@ -67,7 +68,9 @@ class ModelJudge(InstructionJudge):
 
     def key(self) -> Mapping[str, Any] | None:
         """The model and the prompt."""
-        return None if self._model_key is None else {"judge": self._model_key(self.engine), "prompt": PROMPT}
+        if self._key is None and self._model_key is not None:
+            self._key = {"judge": self._model_key(self.engine), "prompt": PROMPT}
+        return self._key
 
     def ask(
         self, question: Question, responses: Sequence[str], *, progress: Progress = False

@@ -55,13 +55,13 @@ class ProbeJudge(InstructionJudge):
             TrimtabError: There are too few contrast examples to learn from.
             PromptError: A response does not fit the model's context.
         """
-        self.calibration(question)
+        self.calibration(question, progress=progress)
         block, probe = self._probes[question]
         with shown(progress) as tell:
             read = self._read(responses, [block], part_of(tell, f"judging by {self.name}"))
         return [float(one) for one in probe.odds(read[:, 0])]
 
-    def _calibrate(self, question: Question) -> Calibration:
+    def _calibrate(self, question: Question, progress: Progress = False) -> Calibration:
         examples = [*question.follows, *question.fails]
         if min(len(question.follows), len(question.fails)) < FEWEST:
             raise TrimtabError(
@@ -71,7 +71,7 @@ class ProbeJudge(InstructionJudge):
         labels = torch.tensor([True] * len(question.follows) + [False] * len(question.fails))
         total = self._engine.identity.blocks
         blocks = sorted({min(total - 1, total * quarter // 4) for quarter in (1, 2, 3)})
-        read = self._read(examples, blocks, False)
+        read = self._read(examples, blocks, progress)
         sides = labels.double() * 2 - 1
         tried = []
         for place, block in enumerate(blocks):
