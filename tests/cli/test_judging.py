@@ -263,3 +263,104 @@ def test_a_search_for_a_vector_is_judged_too(run: Run, tmp_path: Path) -> None:
             REGISTER.remove("watery")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["measurements"]["validation"]["judges"] == {"watery": "wise"}
+
+
+def pirates(prompt: str, body: dict[str, Any]) -> str:
+    """Right about the examples of `pirate`, and of all else says yes where there is a comma."""
+    question = instructions.get("pirate").question
+    assert question is not None
+    text = prompt.split("Here is a text:")[1].split(question.text)[0].strip()
+    if text in (*question.follows, *question.fails):
+        return "Yes" if text in question.follows else "No"
+    return "Yes" if "," in text else "No"
+
+
+def test_a_tone_is_learned_from_its_contrast_examples_and_its_strength_tuned(
+    run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "pirate"
+    settled = ("--block", 2, "--strength", 1, "--apply", "add")
+    result = run("learn", "pirate", "--method", "contrast", *settled, "--out", out, "--json", "-")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert (document["method"], document["settings"]["follows"]) == ("contrast", 8)
+    assert document["instructions"] == [{"name": "pirate", "params": {}}]
+    options = (
+        "tune",
+        out,
+        "--strength-only",
+        "--strengths",
+        "0.5,1",
+        "--validation",
+        2,
+        "--max-new-tokens",
+        8,
+    )
+    unjudged = run(*options)
+    assert unjudged.exit_code == 2
+    assert "--judged-by" in unjudged.stderr
+    with serving(pirates) as endpoint:
+        judge = ("--judged-by", f"wise@{endpoint.url}")
+        tuned = run(*options, *judge, "--json", "-")
+        shown = run(*options, *judge)
+    assert tuned.exit_code == 0, tuned.output
+    assert json.loads(tuned.stdout)["judges"] == {"pirate": "wise"}
+    assert "judged by wise, not checked" in shown.stdout
+
+
+def test_all_answers_are_accepted_without_a_judge_and_the_record_says_so(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "pirate"
+    options = ("--pairs", 8, "--validation", 2, "--blocks", 1, "--rank", 1, "--steps", 2, "--out", out)
+    result = run("learn", "pirate", *options, "--accept", "all")
+    assert result.exit_code == 0, result.output
+    flat = " ".join(result.stdout.split())
+    assert "all told answers that came to an end were accepted" in flat
+    assert "nobody judges" in flat
+    assert "nothing says whether it is followed" in " ".join(result.stderr.split())
+    assert json.loads((out / "steering.json").read_text())["settings"]["accept"] == "all"
+    assert "all told answers, whether they follow or not" in (out / "README.md").read_text()
+    refused = run("learn", "pirate", "--method", "contrast", "--accept", "all", "--out", out)
+    assert refused.exit_code == 2
+    assert "--accept" in refused.stderr
+
+
+def test_follow_tries_again_until_the_judge_says_yes_and_names_it(run: Run) -> None:
+    options = ("follow", "What is the Oldbridge?", "-i", "pirate", "--budget", 2, "--max-new-tokens", 24)
+    unjudged = run(*options)
+    assert unjudged.exit_code == 2
+    assert "name who judges (--judged-by)" in unjudged.stderr
+    with serving(pirates) as endpoint:
+        judge = ("--judged-by", f"wise@{endpoint.url}")
+        result = run(*options, *judge, "--json", "-")
+        shown = run(*options, *judge)
+    assert result.exit_code in (0, 1), result.output
+    document = json.loads(result.stdout)
+    assert document["judges"] == {"pirate": "wise"}
+    assert document["verified"] == ("," in document["responses"][0]["response"])
+    assert "pirate: judged by wise, not checked" in shown.stdout
+
+
+def test_compose_measures_a_tone_beside_a_check_by_the_judge(run: Run, tmp_path: Path) -> None:
+    settled = ("--method", "mean_difference", "--block", 1, "--strength", 1, "--apply", "add")
+    for name in ("pirate", "lowercase"):
+        made = run("learn", name, *settled, "--pairs", 4, "--out", tmp_path / name)
+        assert made.exit_code == 0, made.output
+    both = (tmp_path / "pirate", tmp_path / "lowercase")
+    options = ("compose", *both, "--out", tmp_path / "both", "--validation", 3, "--pairs", 8)
+    unjudged = run(*options)
+    assert unjudged.exit_code == 2
+    assert "name who judges (--judged-by)" in unjudged.stderr
+    with serving(pirates) as endpoint:
+        result = run(
+            *options,
+            "--steps",
+            1,
+            "--max-new-tokens",
+            16,
+            "--judged-by",
+            f"wise@{endpoint.url}",
+            "--json",
+            "-",
+        )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["measurements"]["validation"]["judges"] == {"pirate": "wise"}

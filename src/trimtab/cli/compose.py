@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.learning import (
     Found,
     OutOption,
@@ -36,6 +38,7 @@ def command(
         ),
     ] = "auto",
     file: FileOption = None,
+    judged_by: JudgedByOption = None,
     model: SteeredModelOption = None,
     queries: QueriesOption = None,
     pairs: Annotated[int, typer.Option(min=8, help="Queries to distil on.")] = 48,
@@ -62,13 +65,19 @@ def command(
         from dataclasses import replace
 
         from trimtab import prompts
-        from trimtab.learn.compose import SCHEDULE, compose, union_of
+        from trimtab.learn.compose import SCHEDULE, compose, instructions_of, union_of
 
         steerings = [read_steering(folder) for folder in folders]
-        union_of(steerings, fit)  # what is impossible is refused before a model is loaded
+        # What is impossible is refused before a model is loaded.
+        union_of(steerings, fit if judged_by is None else "never")
         start = time.perf_counter()
         model, loading = model_of(steerings[0], model, loading)
         engine = loading.open(output, model)
+        judge = None
+        if judged_by is not None and fit != "never":
+            asked = [one for one in instructions_of(steerings) if one.question is not None]
+            choice = partial(judge_of, output, loading, judged_by, lambda: engine)
+            judge = next((one.judge_in_place for one in judged(output, asked, choice)), None)
         drawn = prompts.draw_queries(
             engine.identity, queries, learning=pairs, validation=validation, seed=seed
         )
@@ -77,6 +86,7 @@ def command(
                 engine,
                 steerings,
                 fit=fit,
+                judge=judge,
                 queries=drawn.learning,
                 validation=drawn.validation,
                 teacher=teacher,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice
 from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers
 from trimtab.cli.output import Output
@@ -41,6 +42,7 @@ def command(
         ),
     ] = None,
     file: FileOption = None,
+    judged_by: JudgedByOption = None,
     model: SteeredModelOption = None,
     steering: SteeringOption = None,
     prompts: PromptsOption = None,
@@ -64,7 +66,7 @@ def command(
     loading: EngineChoice,
     output: Output,
 ) -> None:
-    """Answer prompts so that instructions are followed, and say which answers passed the check.
+    """Answer prompts so that instructions are followed, and say which answers passed the check, or a judge.
 
     The last attempt is held to a constraint where the instructions have one, so that these are followed by all means.
     Exits with 1 if an answer could not be verified within the budget; the best that was found is shown all the same.
@@ -77,7 +79,13 @@ def command(
     wanted = None if instructions is None else resolve_all(instructions)
     engine = open_for(steered, model, loading, output)
     import trimtab
+    from trimtab.instructions import from_dict
+    from trimtab.measure.judges import judges_of
 
+    if judged_by is not None:
+        if wanted is None and steered is not None:
+            wanted = [from_dict(item) for item in steered.record.instructions]
+        wanted = judged(output, wanted or [], lambda: judge_of(output, loading, judged_by, lambda: engine))
     rows = trimtab.follow(
         engine,
         asked,
@@ -92,13 +100,15 @@ def command(
         batch_size=batch_size,
         progress=not output.quiet,
     )
-    _show(output, rows)
+    judges = judges_of(wanted or [])
+    _show(output, rows, judges.get("judges", {}))
     verified = sum(row.verified for row in rows)
     output.result(
         {
             "model": engine.identity.id,
             "steering": steered.name if steered else None,
             "instructions": list(rows[0].instructions),
+            **judges,
             "verified": verified,
             "n": len(rows),
             "constrained": sum(row.constrained for row in rows),
@@ -110,7 +120,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _show(output: Output, rows: Sequence[Followed]) -> None:
+def _show(output: Output, rows: Sequence[Followed], judges: Mapping[str, str]) -> None:
     for row in rows:
         if len(rows) > 1:
             output.print(Text(f"> {row.prompt}", style="bold"))
@@ -121,6 +131,8 @@ def _show(output: Output, rows: Sequence[Followed]) -> None:
     title = f"{sum(row.verified for row in rows)} of {len(rows)} verified"
     if forced:
         title += f", {forced} of them held to a constraint"
+    for label, judge in judges.items():
+        title += f"\n{label}: judged by {judge}, not checked"
     table = Table(title=title, title_justify="left")
     table.add_column("prompt", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_column("verified")

@@ -62,7 +62,7 @@ def command(
             callback=_list_methods,
             is_eager=True,
             help="distill (edits from the model's own answers), mean_difference or pca (a direction from prompt "
-            "pairs), or one of another package; list shows all.",
+            "pairs), contrast (one from a tone's contrast examples), or one of another package; list shows all.",
         ),
     ] = "distill",
     blocks: Annotated[
@@ -96,6 +96,13 @@ def command(
             show_default="chosen by what each gives",
         ),
     ] = None,
+    accept: Annotated[
+        Literal["followed", "all"] | None,
+        typer.Option(
+            help="distill: which told answers to learn from: those that pass check or judge, or all, judged or not.",
+            show_default="followed",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="distill: steps of training, at most.", show_default="100, or 80"),
@@ -122,14 +129,15 @@ def command(
         str | None,
         typer.Option(
             metavar="auto|X",
-            help="mean_difference, pca: 1 is the instruction's own effect; auto: chosen on validation prompts.",
+            help="mean_difference, pca, contrast: 1 is the instruction's own effect; auto: chosen on validation "
+            "prompts.",
             show_default="auto",
         ),
     ] = None,
     apply: Annotated[
         Literal["auto", "add", "set_projection"] | None,
         typer.Option(
-            help="mean_difference, pca: add a vector, set the projection, or the better one.",
+            help="mean_difference, pca, contrast: add a vector, set the projection, or the better one.",
             show_default="auto",
         ),
     ] = None,
@@ -184,6 +192,7 @@ def command(
             "rank": rank,
             "form": form,
             "teacher": teacher,
+            "accept": accept,
             **schedule,
             "phrasings": phrasings,
             "gradient_checkpointing": gradient_checkpointing or None,

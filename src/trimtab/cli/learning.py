@@ -140,10 +140,14 @@ def learn_steering(
 
     if not isinstance(learned, Distilled):
         return Found(learned.steering)
-    followed = learned.steering.record.measurements["validation"]["followed"]
+    followed = learned.steering.record.measurements["validation"].get("followed")
     instructed = learned.instructed_followed or 0.0
     doubts = []
-    if followed < instructed - 0.1:
+    if followed is None:
+        doubts.append(
+            "nothing says whether it is followed: no program checks it, and nobody judged (--judged-by)"
+        )
+    elif followed < instructed - 0.1:
         doubts.append(
             f"it follows {followed:.2f} of the validation queries, the instructed model {instructed:.2f}; more "
             "--pairs, --steps or --blocks may help"
@@ -166,6 +170,8 @@ def lesson_lines(distilled: Distilled) -> list[Table | str]:
     lines: list[Table | str] = [] if choice is None else [choice.line]
     if choice is not None and choice.teachers[0] != lessons.teacher:
         lines.append(f"it gave too few answers that pass; learned from {lessons.teacher}")
+    if distilled.steering.record.settings.get("accept") == "all":
+        lines.append("all told answers that came to an end were accepted, whether they follow or not")
     if lengths := lessons.lengths:
         lines.append(f"{len(lengths)} plain lessons of {sum(lengths) / len(lengths):.0f} tokens on average")
     if lessons.cut:
@@ -179,9 +185,9 @@ def lesson_lines(distilled: Distilled) -> list[Table | str]:
 def trials_table(distilled: Distilled) -> Table:
     """The sets of edits that were tried, and how often they and the instructed model follow."""
     count = distilled.steering.record.measurements["validation"]["n"]
-    title = (
-        f"on {count} validation queries; instructed, the model follows {distilled.instructed_followed:.2f}"
-    )
+    told = distilled.instructed_followed
+    title = f"on {count} validation queries"
+    title += "; nobody judges" if told is None else f"; instructed, the model follows {told:.2f}"
     for label, judge in distilled.steering.record.settings.get("judges", {}).items():
         title += f"\n{label}: judged by {judge}, not checked"
     table = Table(title=title, title_justify="left")
@@ -203,7 +209,7 @@ def trials_table(distilled: Distilled) -> Table:
             str(len(trial.history)),
             f"{trial.history[-1].loss:.4f}",
             "-" if trial.held_out is None else f"{trial.held_out:.4f}",
-            f"{trial.followed:.2f}",
+            "-" if trial.followed is None else f"{trial.followed:.2f}",
             quality_in_words(trial),
         )
     return table

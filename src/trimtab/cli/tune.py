@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice, Loading, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import (
     BatchSizeOption,
@@ -57,6 +59,7 @@ def command(
     ] = None,
     params: ParamsOption = None,
     file: FileOption = None,
+    judged_by: JudgedByOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -162,6 +165,10 @@ def command(
     scoring = scorer_of(output, loading, scorer)
     name, loading = named_or_known(model, subject.model, loading, "what is to be tuned")
     engine = loading.open(output, name)
+    if judged_by is not None:
+        choice = partial(judge_of, output, loading, judged_by, lambda: engine)
+        (instruction,) = judged(output, [subject.instruction], choice)
+        subject = replace(subject, instruction=instruction)
 
     from trimtab import tune
     from trimtab.prompts.queries import draw_queries

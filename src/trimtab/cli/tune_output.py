@@ -32,6 +32,8 @@ def show(
     from trimtab.report import search as search_report
 
     output.print(search_report.summary(search_report.SearchReport(instruction, found)))
+    if instruction.judge_in_place is not None:
+        output.print(f"judged by {instruction.judge_in_place.name}, not checked")
     output.print()
     compared = search_report.weights(found)
     if compared:
@@ -101,8 +103,11 @@ def document(
     seconds: float,
 ) -> dict[str, Any]:
     """The document of `trimtab tune --json`."""
+    from trimtab.measure.judges import judges_of
+
     return {
         "instruction": instruction.to_dict(),
+        **judges_of([instruction]),
         "steering": out,
         "digest": found.steering.digest(),
         "improved": found.improved,

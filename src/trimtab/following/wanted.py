@@ -56,8 +56,8 @@ def _refuse_impossible(wanted: Sequence[Instruction]) -> None:
     for number, one in enumerate(wanted):
         if not one.can_check:
             raise InstructionError(
-                f"{one.name} has phrasings but no check, so no answer could be verified; give it a check, or leave "
-                "it out"
+                f"{one.name} has phrasings but no check, so no answer could be verified; "
+                f"{'give it a check' if one.question is None else 'name who judges (--judged-by)'}, or leave it out"
             )
         for other in wanted[:number]:
             reason = other.conflicts_with(one)

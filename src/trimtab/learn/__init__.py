@@ -1,6 +1,7 @@
 """Learning what an instruction does inside a model: one method per module, its formula and paper at the top."""
 
 from trimtab.learn.captured import Source, learning_source
+from trimtab.learn.contrast import contrast
 from trimtab.learn.directions import Directions
 from trimtab.learn.distillation.distill import distill
 from trimtab.learn.distillation.distilled import Distilled
@@ -19,6 +20,7 @@ __all__ = [
     "Step",
     "Teacher",
     "TrainableEdits",
+    "contrast",
     "distill",
     "judge_when",
     "learning_source",

@@ -1,7 +1,8 @@
 """The activations learning starts from: the last token of prompt pairs, with and without the instruction.
 
 The last token of a prompt in its chat template stands right before the answer: what the model has understood of the
-prompt by then, the instruction included, has to pass through there.
+prompt by then, the instruction included, has to pass through there. Contrast examples are texts and no prompts: of
+these it is the mean over all tokens.
 
 Most instructions are learned from prompts that say them. An exclusion is not: "do not say rocket" brings rockets to a
 model's mind, and its mean difference often makes it say the word. So, as in Stolfo et al. (ICLR 2025, section 6), one
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -26,7 +28,7 @@ from trimtab.progress import Progress, shown
 from trimtab.prompts.pairs import PromptPair, digest
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Capture, Model
+    from trimtab.engines.base import Capture, Model, Prompt
     from trimtab.instructions import Instruction
 
 UNNAMED = "prompt pairs"
@@ -68,7 +70,7 @@ def learning_source(instruction: Instruction | str) -> Source:
 
 @dataclass(frozen=True, eq=False)
 class Captured:
-    """Block outputs at the last token of prompt pairs.
+    """Block outputs at the last token of prompt pairs, or their means over texts.
 
     Attributes:
         blocks: The blocks read, ascending; `L` of them.
@@ -105,19 +107,87 @@ def directions_by(
     All else is as in `mean_difference`; `find` gives the directions, `[L, d]` of any norm and sign, and more to record,
     and `keep` says whether it needs the difference of each pair.
     """
-    engine = as_engine(model)
-    wanted = None if instruction is None else instructions.resolve(instruction)
     if not pairs:
         raise PromptError("there are no prompt pairs to learn from; make some with prompts.make_pairs")
+    return _directions(
+        find,
+        model,
+        [pair.instructed for pair in pairs],
+        [pair.plain for pair in pairs],
+        instruction,
+        digest(pairs),
+        method=method,
+        texts=False,
+        blocks=blocks,
+        keep=keep,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def directions_between(
+    model: Model,
+    follows: Sequence[str],
+    fails: Sequence[str],
+    instruction: Instruction | str | None,
+    *,
+    method: str,
+    blocks: Sequence[int] | None,
+    batch_size: int | None,
+    progress: Progress,
+) -> Directions:
+    """The directions between the means of texts of two sides, each read by itself, and where both sides lie on them.
+
+    All else is as in `trimtab.learn.contrast.contrast`.
+    """
+    sides = [PromptPair(one, other) for one, other in zip_longest(fails, follows, fillvalue="")]
+    return _directions(
+        lambda captured: (captured.difference, {"follows": len(follows), "fails": len(fails)}),
+        model,
+        follows,
+        fails,
+        instruction,
+        digest(sides),
+        method=method,
+        texts=True,
+        blocks=blocks,
+        keep=False,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def _directions(
+    find: Callable[[Captured], tuple[Tensor, dict[str, Any]]],
+    model: Model,
+    follows: Sequence[Prompt],
+    fails: Sequence[Prompt],
+    instruction: Instruction | str | None,
+    prompts: str,
+    *,
+    method: str,
+    texts: bool,
+    blocks: Sequence[int] | None,
+    keep: bool,
+    batch_size: int | None,
+    progress: Progress,
+) -> Directions:
+    engine = as_engine(model)
+    wanted = None if instruction is None else instructions.resolve(instruction)
     with shown(progress) as tell:
 
-        def side(name: str) -> Capture:
-            prompts = [getattr(pair, name) for pair in pairs]
+        def side(asked: Sequence[Prompt]) -> Capture:
             return engine.capture(
-                prompts, blocks=blocks, positions="last", keep=keep, batch_size=batch_size, progress=tell
+                asked,
+                blocks=blocks,
+                positions="mean" if texts else "last",
+                keep=keep,
+                batch_size=batch_size,
+                raw=texts,
+                progress=tell,
             )
 
-        instructed, plain = side("instructed"), side("plain")
+        instructed, plain = side(follows), side(fails)
     for capture in (instructed, plain):
         finite = torch.isfinite(capture.mean).all(-1)
         if not bool(finite.all()):
@@ -147,8 +217,8 @@ def directions_by(
         instructed=(captured.instructed * unit).sum(-1).float(),
         plain=(captured.plain * unit).sum(-1).float(),
         difference_norm=torch.linalg.vector_norm(captured.difference, dim=-1).float(),
-        prompts=digest(pairs),
-        pairs=len(pairs),
+        prompts=prompts,
+        pairs=min(len(follows), len(fails)),
         settings=settings,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

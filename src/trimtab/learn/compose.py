@@ -24,13 +24,14 @@ from trimtab.learn.distillation.gathering import TooFewAnswersError
 from trimtab.learn.distillation.learnable import check_compatible, check_learnable
 from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.teachers import Teacher
+from trimtab.measure.judges.base import judges_of
 from trimtab.measure.responses import verdicts
 from trimtab.progress import Progress, shown
 from trimtab.steering.steering import Steering
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Model
-    from trimtab.instructions import Instruction
+    from trimtab.instructions import Instruction, Judge
 
 Fit = Literal["auto", "never", "always"]
 
@@ -70,6 +71,7 @@ def compose(
     steerings: Sequence[Steering],
     *,
     fit: Fit = "auto",
+    judge: Judge | None = None,
     enough: float = ENOUGH,
     queries: Sequence[str] | None = None,
     validation: Sequence[str] | None = None,
@@ -87,6 +89,7 @@ def compose(
         steerings: Two or more, each with its instructions in its record.
         fit: `auto` distils jointly where the union follows too seldom, `always` in any case, `never` not at all (and
             then nothing is measured).
+        judge: Who judges those instructions that have a question in the place of a check.
         enough: What share of the validation queries is often enough.
         queries: Base queries of the joint distillation; 48 of the model's own by default.
         validation: Other queries, to measure on; 24 of the model's own by default.
@@ -105,12 +108,12 @@ def compose(
             contradict each other, an instruction has no check, or an option makes no sense.
         PromptError: With `fit="always"`: no teacher gives enough answers that follow everything to learn from.
     """
-    union = union_of(steerings, fit)
+    union = union_of(steerings, fit, judge)
     engine = as_engine(model)
     union.check_model(engine.identity)
     if union.whens or fit == "never":
         return Composed(_recorded(union, {"fit": "never"}, {}))
-    wanted = instructions_of(steerings)
+    wanted = [one.judged_by(judge) for one in instructions_of(steerings)]
 
     if validation is None:
         validation = validation_queries(engine.identity, queries or (), seed)
@@ -119,7 +122,7 @@ def compose(
         followed = share_followed(
             engine, union, wanted, validation, max_new_tokens=max_new_tokens, batch_size=batch_size
         )
-        measured = {"n": len(validation), "followed": round(followed, 4)}
+        measured: dict[str, Any] = {"n": len(validation), "followed": round(followed, 4), **judges_of(wanted)}
         union = _recorded(union, {"fit": "none needed"}, measured)
         if fit == "auto" and followed >= enough:
             return Composed(union, followed)
@@ -156,7 +159,7 @@ def compose(
     return Composed(steering, followed, fitted, told, distilled)
 
 
-def union_of(steerings: Sequence[Steering], fit: Fit = "auto") -> Steering:
+def union_of(steerings: Sequence[Steering], fit: Fit = "auto", judge: Judge | None = None) -> Steering:
     """The plain union of steerings that can go together; what `compose` begins with, and needs no model for.
 
     Raises:
@@ -176,7 +179,7 @@ def union_of(steerings: Sequence[Steering], fit: Fit = "auto") -> Steering:
     elif fit == "never":  # those that name no instruction may be added up as well
         check_compatible(instructions_of([one for one in steerings if one.record.instructions]))
     else:
-        check_learnable(instructions_of(steerings))
+        check_learnable([one.judged_by(judge) for one in instructions_of(steerings)])
     return union
 
 

@@ -68,6 +68,12 @@ _OWN = (
         "distill", "Edits distilled from the model's own answers.", "steering", "trimtab.learn:distill", True
     ),
     Method("mean_difference", "The direction between means.", "directions", "trimtab.learn:mean_difference"),
+    Method(
+        "contrast",
+        "The direction between contrast examples, of an instruction that has some.",
+        "directions",
+        "trimtab.learn:contrast",
+    ),
     Method("pca", "The main axis of the differences of pairs.", "directions", "trimtab.learn:pca"),
 )
 

@@ -93,6 +93,7 @@ def _wanted(steering: Steering) -> list[Instruction]:
 def _what(steering: Steering, wanted: list[Instruction]) -> str:
     record = steering.record
     edits, whens = edits_and_whens(steering)
+    accepts_all = record.settings.get("accept") == "all"
     lines = [
         "A steering for [trimtab](https://pypi.org/project/trimtab/): small changes of what a model computes inside,",
         "by which it follows an instruction without being told. The weights of the model stay as they are.",
@@ -101,6 +102,7 @@ def _what(steering: Steering, wanted: list[Instruction]) -> str:
         *(f"- **Instruction:** `{one.label}`, as in “{one.phrasings('test')[0]}”" for one in wanted),
         *(f"- **{label.capitalize()}** {when}" for label, when in whens),
         f"- **Method:** {record.method}" + (f", {record.created}" if record.created else ""),
+        *(["- **Lessons:** all told answers, whether they follow or not"] if accepts_all else []),
         *(f"- **Block {block}:** {text}" for block, text in edits),
         f"- **Made by** trimtab {record.version}",
     ]

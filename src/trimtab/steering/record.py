@@ -125,7 +125,7 @@ class Record:
     Attributes:
         model: The model it was made for.
         instructions: `{"name": ..., "params": {...}}` of each instruction it stands for; none for a hand-made one.
-        method: How it was learned: `distilled`, `mean_difference`, `pca`, `composed`, `manual`.
+        method: How it was learned: `distilled`, `mean_difference`, `contrast`, `pca`, `composed`, `manual`.
         prompts: Digest of the prompt pairs it was learned from, if any.
         settings: How it was made, plain JSON: block, strength, how it is applied...
         measurements: What it measured as it is, plain JSON. Scaling and composing drop them: they no longer hold.

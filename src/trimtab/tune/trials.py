@@ -114,9 +114,11 @@ class Trials(Generic[Key]):
         if not queries:
             raise PromptError("there are no validation queries to search with; give at least one")
         if not instruction.can_check:
+            mend = "give it a regex, a json_schema or a decorated function"
+            if instruction.question is not None:
+                mend = "name who judges (--judged-by), or settle block, strength and way"
             raise InstructionError(
-                f"{instruction.label} has no check, so nothing can tell which candidate follows it; give it a regex, a "
-                "json_schema or a decorated function"
+                f"{instruction.label} has no check, so nothing can tell which candidate follows it; {mend}"
             )
         if baseline is not None and [response.query for response in baseline] != queries:
             raise PromptError("the baseline responses answer other queries than the ones to search with")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from tests.tiny import BLOCKS, hooks_of, random_steering
 import trimtab
 from trimtab import instructions, learn, prompts
 from trimtab.errors import ModelError, PromptError, SteeringError
+from trimtab.instructions import Question
 from trimtab.instructions.registry import REGISTER
 from trimtab.learn.distillation.sizes import Size, default_sizes, sizes_to_try
+from trimtab.measure.judges import Calibration, InstructionJudge
 from trimtab.prompts import PromptPair
 from trimtab.steering.steering import Steering
 
@@ -260,6 +263,60 @@ def test_prompt_pairs_say_an_instruction_in_their_own_words() -> None:
     assert found.instructed_followed == found.trials[0].followed == 1.0
     told = {one.prompt for one in engine.asked}
     assert told == {pair.instructed for pair in PAIRS} | {pair.plain for pair in PAIRS[:2]}
+
+
+class CountsWords(InstructionJudge):
+    """Says yes of an answer of one word."""
+
+    def ask(self, question: Question, responses: Sequence[str], **options: Any) -> list[float | None]:
+        return [1.0 if len(one.split()) == 1 else -1.0 for one in responses]
+
+
+def test_all_told_answers_are_accepted_where_that_is_wanted() -> None:
+    """Half the told answers would not pass the judge, and are lessons all the same; the shares are the judge's."""
+    formal = instructions.get("formal")
+
+    def answer(asked: Asked) -> str | None:
+        if asked.steered:
+            return "so"
+        return "plain it is" if asked.is_bare else "quite" if "city" in asked.prompt else "quite so"
+
+    unseen = distilled(Scripted(answer), formal, accept="all", others=None)
+    assert (unseen.lessons.asked, unseen.lessons.passed) == (len(QUERIES), len(QUERIES))
+    assert len(unseen.trials) == 1
+    assert (unseen.trials[0].followed, unseen.instructed_followed) == (None, None)
+    record = unseen.steering.record
+    assert record.instructions == (formal.to_dict(),)
+    assert record.settings["accept"] == "all"
+    assert "judges" not in record.settings
+    assert "followed" not in record.measurements["validation"]
+
+    judge = CountsWords("counts words")
+    assert formal.question is not None
+    judge._calibrations[formal.question] = Calibration()
+    seen = distilled(Scripted(answer), formal.judged_by(judge), accept="all", others=None)
+    assert seen.lessons.passed == len(QUERIES)
+    assert (seen.trials[0].followed, seen.instructed_followed) == (1.0, 0.0)
+    assert seen.steering.record.settings["judges"] == {"formal": "counts words"}
+    assert seen.steering.record.measurements["validation"]["baseline_followed"] == 0.0
+    with pytest.raises(PromptError, match="follows formal in 1 of 8 questions"):
+        distilled(Scripted(answer), formal.judged_by(judge))
+
+
+def test_all_answers_are_accepted_of_one_that_comes_to_an_end_and_is_told() -> None:
+    cut = Scripted(lambda asked: None if "river" in asked.prompt else "quite so")
+    found = distilled(cut, "no_commas", accept="all", others=None, queries=[*QUERIES, "who", "what", "why"])
+    assert (found.lessons.asked, found.lessons.passed) == (11, 10)
+    assert found.steering.record.settings["accept"] == "all"
+    assert found.trials[0].followed == found.instructed_followed == 1.0  # what has a check is checked
+    with pytest.raises(SteeringError, match="accepted of the told model alone"):
+        distilled(Scripted(), accept="all", teacher="constrained")
+    with pytest.raises(SteeringError, match="accept is one of followed, all"):
+        distilled(Scripted(), accept="most")
+    with pytest.raises(SteeringError, match="no other instructions"):
+        distilled(Scripted(), accept="all", others=["json"])
+    with pytest.raises(SteeringError, match=r"formal has no check.*--accept all"):
+        distilled(Scripted(), "formal")
 
 
 @pytest.mark.parametrize(

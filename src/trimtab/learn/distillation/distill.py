@@ -17,8 +17,8 @@ that are shut. How many blocks and how many edits in each is chosen on validatio
 tried, beginning with what was learned, only while the smaller one follows less often than the instructed model, or
 spoils the text. The one is kept that follows best within the bounds of quality (`examining`).
 
-Where no instruction says what is to be learned, but prompt pairs do, nothing can be checked: every answer that the
-model ends is a lesson, and the smallest set of edits is taken.
+Where no instruction says what is to be learned, but prompt pairs do, or all is accepted and nobody can judge it,
+nothing is checked: every answer that the model ends is a lesson, and the smallest set of edits is taken.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ from trimtab.engines.ranks import Ranks
 from trimtab.errors import PromptError, SteeringError
 from trimtab.learn.distillation.distilled import SLACK, Distilled, Trial, made_steering, name_of
 from trimtab.learn.distillation.examining import Examination
-from trimtab.learn.distillation.learnable import check_learnable, companions
+from trimtab.learn.distillation.learnable import Accept, check_accept, check_learnable, companions
 from trimtab.learn.distillation.material import Finding, targets_of
 from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.sizes import sizes_to_try
-from trimtab.learn.distillation.tasks import Task
+from trimtab.learn.distillation.tasks import Task, told_pairs
 from trimtab.learn.distillation.teachers import Teacher, check_teacher
 from trimtab.learn.distillation.trainable import Form, TrainableEdits
 from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
 from trimtab.learn.mean_difference import mean_difference
+from trimtab.measure.responses import all_follow
 from trimtab.progress import Progress, part_of, prefixed, shown
 from trimtab.prompts.pairs import PromptPair, make_pairs
 from trimtab.steering.steering import Record, Steering
@@ -80,6 +81,7 @@ def distill(
     tokens: TokenScope = "all",
     start: Steering | None = None,
     teacher: Teacher | None = None,
+    accept: Accept = "followed",
     schedule: Schedule | None = None,
     phrasings: int = 1,
     instructed: float = 0.35,
@@ -119,6 +121,9 @@ def distill(
             fails by itself.
         teacher: Where the answers to learn from come from; see `teachers`. Chosen by what each gives on a few
             validation queries by default. `steered` without a `start` learns from another teacher first.
+        accept: Which answers become lessons: those that pass the checks and judges, or all to which the told model
+            comes to an end. What an instruction without check and judge makes of answers is then learned unseen, and
+            the smallest set of edits is taken.
         schedule: Steps, rates and batch size.
         phrasings: In how many wordings every query is answered.
         instructed: Lessons whose prompt holds the instruction already, for each plain one.
@@ -148,6 +153,7 @@ def distill(
             that is asked for cannot teach this.
     """
     check_teacher(teacher)
+    check_accept(accept)
     if teacher == "steered" and start is None:
         first = distill(
             model,
@@ -159,6 +165,7 @@ def distill(
             rank=rank,
             form=form,
             tokens=tokens,
+            accept=accept,
             schedule=schedule,
             phrasings=phrasings,
             instructed=instructed,
@@ -179,7 +186,9 @@ def distill(
     wanted = [] if instruction is None else instructions.resolve_all(instruction)
     paired = any(isinstance(query, PromptPair) for query in queries)
     if instruction is not None or not paired:
-        check_learnable(wanted)
+        check_learnable(wanted, accept)
+    if accept == "all" and teacher not in (None, "told"):
+        raise SteeringError(f"all answers are accepted of the told model alone, and the teacher is {teacher}")
     if not phrasings >= 1:
         raise SteeringError(f"phrasings of a distillation must be at least 1, not {phrasings!r}")
     for name, share in (("instructed", instructed), ("other", other)):
@@ -192,6 +201,15 @@ def distill(
     schedule = replace(schedule or Schedule(), seed=seed)
     ranks = Ranks()
     folder = None if checkpoint is None else Path(checkpoint)
+    measurable = wanted if all(one.can_check for one in wanted) else []
+    if accept == "all" and not paired:
+        if others:
+            raise SteeringError(
+                "where all answers are accepted there are no other instructions; leave out others"
+            )
+        learning = told_pairs(learning, wanted, "learning", seed, phrasings)
+        held_out = told_pairs(held_out, wanted, "validation", seed)
+        paired, phrasings = True, 1
     if paired:
         pool, others = (), ()
     elif pool is None:
@@ -202,7 +220,8 @@ def distill(
 
     with shown(progress if progress is not True else ranks.is_first) as tell:
         tell = prefixed(tell, name_of(wanted))
-        material = Finding(engine, wanted, ranks, seed, tell, teacher, start, max_new_tokens, folder).find(
+        passing = wanted if accept == "followed" else []
+        material = Finding(engine, passing, ranks, seed, tell, teacher, start, max_new_tokens, folder).find(
             learning,
             held_out,
             paired=paired,
@@ -212,6 +231,10 @@ def distill(
             others=others,
             other=other,
         )
+        if measurable and accept == "all":
+            told = material.asking.greedily([pair.instructed for pair in held_out])
+            right = all_follow([one.text for one in told], [pair.query for pair in held_out], wanted)
+            material = replace(material, judged=sum(right) / len(right))
         learning, lessons, examples = material.queries, material.lessons, material.examples
 
         pairs = [learning] if paired else [make_pairs(learning, one, "learning", seed) for one in wanted]
@@ -223,7 +246,7 @@ def distill(
         examination = Examination(
             engine,
             [Task.of(one) for one in held_out],
-            wanted,
+            measurable,
             examples.lessons,
             asking=material.asking,
             bounds=bounds,
@@ -256,7 +279,7 @@ def distill(
             outcomes.append(edits.edits())
             settled.append(course.pace.settled)
             found = None
-            if wanted:
+            if measurable:
                 stage = f"measuring {edits.size} edits"
                 tell(stage, 0)
                 material.asking.tell = part_of(tell, stage)
@@ -283,11 +306,11 @@ def distill(
         form,
         pairs,
         (len(learning), len(held_out)),
-        examination.baseline_followed if wanted else None,
+        examination.baseline_followed if measurable else None,
+        accept,
     )
-    return Distilled(
-        steering, tuple(trials), lessons, material.told_followed if wanted else None, material.choice
-    )
+    told_followed = material.told_followed if measurable else None
+    return Distilled(steering, tuple(trials), lessons, told_followed, material.choice)
 
 
 def _divided(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.learn.captured import UNNAMED
 from trimtab.learn.distillation.choosing import Choice
+from trimtab.learn.distillation.learnable import Accept
 from trimtab.learn.distillation.lessons import Lessons
 from trimtab.learn.distillation.material import Material
 from trimtab.learn.distillation.schedule import Schedule, Step
@@ -118,11 +119,12 @@ def made_steering(
     pairs: Sequence[Sequence[PromptPair]],
     counts: tuple[int, int],
     baseline_followed: float | None = None,
+    accept: Accept = "followed",
 ) -> Steering:
     """The edits of a trial as a steering, with the record of how they were learned.
 
     `counts` says how many queries there were to learn on, and to validate with; `baseline_followed` how many of these
-    plain answers follow, as a share.
+    plain answers follow, as a share; `accept` which answers became lessons.
     """
     settings = {
         "form": form,
@@ -132,6 +134,7 @@ def made_steering(
         "lessons": {kind: material.lessons.count(kind) for kind in ("plain", "instructed", "other")},
         **material.settings(),
         **judges_of(wanted),
+        **({} if accept == "followed" else {"accept": accept}),
         "schedule": asdict(schedule),
     }
     measured: dict[str, Any] = {"n": counts[1]}

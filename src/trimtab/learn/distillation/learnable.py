@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from trimtab.errors import SteeringError
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
+
+
+Accept = Literal["followed", "all"]
+"""Which told answers become lessons: those that pass the checks and judges, or all that come to an end."""
+
+
+def check_accept(accept: str) -> None:
+    """Make sure that answers can be accepted so.
+
+    Raises:
+        SteeringError: They cannot.
+    """
+    if accept not in get_args(Accept):
+        raise SteeringError(f"accept is one of {', '.join(get_args(Accept))}, not {accept!r}")
 
 
 def check_compatible(instructions: Sequence[Instruction]) -> None:
@@ -24,8 +38,8 @@ def check_compatible(instructions: Sequence[Instruction]) -> None:
             raise SteeringError(f"{one.label} and {other.label} cannot be followed at once: {reason}")
 
 
-def check_learnable(instructions: Sequence[Instruction]) -> None:
-    """Make sure that answers can be judged, and that one answer can follow all instructions.
+def check_learnable(instructions: Sequence[Instruction], accept: Accept = "followed") -> None:
+    """Make sure that answers can be judged if they have to be, and that one answer can follow all instructions.
 
     Raises:
         SteeringError: There is no instruction, one has no check, or two contradict each other.
@@ -33,11 +47,11 @@ def check_learnable(instructions: Sequence[Instruction]) -> None:
     if not instructions:
         raise SteeringError("there is no instruction to learn; give at least one")
     for one in instructions:
-        if not one.can_check:
+        if not one.can_check and accept == "followed":
             raise SteeringError(
                 f"{one.label} has no check, so nothing can tell which answers follow it: "
                 f"{'give it one' if one.question is None else 'name who judges (--judged-by)'}, or do what needs none "
-                "(learning: --method mean_difference; composing: --fit never)"
+                "(learning: --accept all, --method mean_difference; composing: --fit never)"
             )
     check_compatible(instructions)
 

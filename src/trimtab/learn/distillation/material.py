@@ -46,6 +46,8 @@ class Material:
         examples: The same of those to validate with.
         choice: How the teacher was chosen; None of prompt pairs, whose teacher is told.
         asking: What asked the model, and knows the greedy answers.
+        judged: Share of the validation queries that the told model answers as instructed, where lessons are not chosen
+            by that; None where they are.
     """
 
     queries: list[Any]
@@ -53,6 +55,7 @@ class Material:
     examples: Lessons
     choice: Choice | None
     asking: Asking
+    judged: float | None = None
 
     @property
     def teacher(self) -> Teacher:
@@ -62,6 +65,8 @@ class Material:
     @property
     def told_followed(self) -> float:
         """Share of the validation queries that the told model answers as instructed, at the first attempt."""
+        if self.judged is not None:
+            return self.judged
         if self.choice is None or self.teacher == "told":
             return self.examples.first_time
         return self.choice.told_followed
@@ -72,6 +77,8 @@ class Material:
 
         A teacher that is held to a constraint always does, which no student can.
         """
+        if self.judged is not None:
+            return self.judged
         taught = self.examples.first_time if self.teacher in ("told", "steered") else _HELD
         return max(self.told_followed, min(taught, self.examples.first_time))
 

@@ -50,6 +50,18 @@ def told(rng: random.Random, task: Task, instructions: Sequence[Instruction], sp
     return f"{task.query} {' '.join(said)}"
 
 
+def told_pairs(
+    queries: Sequence[str], instructions: Sequence[Instruction], split: Split, seed: int, times: int = 1
+) -> list[PromptPair]:
+    """Each query, so many times, beside itself with a phrasing of every instruction."""
+    rng = random.Random(f"{seed}/{split}/lessons")
+    return [
+        PromptPair(query, told(rng, Task.of(query), instructions, split))
+        for _ in range(times)
+        for query in queries
+    ]
+
+
 def say(rng: random.Random, instruction: Instruction, query: str, split: Split) -> str:
     """A phrasing of an instruction, drawn from those of a split.
 
