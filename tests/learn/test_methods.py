@@ -26,11 +26,11 @@ PCA = methods.Method("pca", "Another of that name.", "directions", sideways)
 
 
 def test_what_this_project_has_is_the_public_functions() -> None:
-    assert [one.name for one in methods.methods()] == ["distill", "mean_difference", "pca"]
+    assert [one.name for one in methods.methods()] == ["distill", "mean_difference", "contrast", "pca"]
     for one in methods.methods():
         assert one._callable() is getattr(learn, one.name)
         assert one.summary.endswith(".")
-    assert [one.gradients for one in methods.methods()] == [True, False, False]
+    assert [one.gradients for one in methods.methods()] == [True, False, False, False]
     assert methods.get("distill").takes("schedule")
     assert not methods.get("pca").takes("schedule")
 
@@ -57,13 +57,13 @@ def test_what_is_no_method_is_left_out_with_a_warning(
 ) -> None:
     offer(monkeypatch, value)
     with pytest.warns(UserWarning, match=f"plug-in 'p0' .* failed: .*{words}"):
-        assert len(methods.methods()) == 3
+        assert len(methods.methods()) == 4
 
 
 def test_a_name_that_is_not_there_is_refused() -> None:
     with pytest.raises(TrimtabError, match="no method 'destill'; did you mean distill"):
         methods.get("destill")
-    with pytest.raises(TrimtabError, match="there are distill, mean_difference, pca"):
+    with pytest.raises(TrimtabError, match="there are distill, mean_difference, contrast, pca"):
         methods.get("x")
     with pytest.raises(TrimtabError, match="no method 'distill' that gives directions"):
         methods.get("distill", "directions")
