@@ -120,7 +120,7 @@ NAMING = {
     "compose": ["STEERING", "STEERING", "--out", "OUT", "-m", "nano"],
     "transfer": ["STEERING", "--model", "nano"],
     "push": ["STEERING", "someone/shout"],
-    "import": ["OWN.gguf", "--format", "llama.cpp", "--instruction", "greeting", "--out", "OUT"],
+    "import": ["OWN.gguf", "--format", "gguf", "--instruction", "greeting", "--out", "OUT"],
 }
 
 
