@@ -553,6 +553,37 @@ def test_one_command_makes_one_table(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(list((tmp_path / "work").glob("*.json"))) == 3
 
 
+def test_rivals_of_every_kind_run_in_one_command_that_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("llguidance")
+    few = "--pairs 12 --validation 2 --queries 2 --max-new-tokens 48 --steps 2 --candidates 2"
+    arguments = ["-i", "lowercase", *few.split()]
+    arguments += ["--out", str(tmp_path / "out"), "--json", "-", "--methods"]
+    named = "wording,system,examples,constrained,psr,trimtab,trimtab+instruction,trimtab+constraint"
+    assert main([*arguments, named]) == 0
+    first = json.loads(capsys.readouterr().out)
+    cells_of = {line["cells"][0]["method"]: line["cells"][0] for line in first["lines"]}
+    assert set(cells_of) == {*UNSTEERED, *named.split(",")}
+    assert (
+        "user and assistant only" in cells_of["system"]["refused"]
+    )  # nano's template takes no system message
+    assert list(cells_of["wording"]["rows"]) == ["instructed"]
+    assert list(cells_of["constrained"]["rows"]) == ["constrained"]
+    assert list(cells_of["psr"]["rows"]) == ["steered", "instructed+steered"]
+    assert cells_of["constrained"]["rows"]["constrained"]["followed"] == 1.0
+    ours, told = cells_of["trimtab"], cells_of["trimtab+instruction"]
+    assert ours["costs"]["parameters"] == told["costs"]["parameters"] > 0
+    assert told["costs"]["prompt_tokens"] > ours["costs"]["prompt_tokens"] == 0
+
+    def again(*arguments: object) -> None:
+        raise AssertionError("a cell is measured again")
+
+    monkeypatch.setattr(cells, "_measure", again)
+    assert main([*arguments, named]) == 0
+    assert json.loads(capsys.readouterr().out)["lines"] == first["lines"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
