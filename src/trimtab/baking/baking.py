@@ -115,6 +115,10 @@ def _edits_to_bake(steering: Steering) -> list[Edit]:
     edits = [edit for edit in steering.edits if not edit.is_nothing]
     if not edits:
         raise SteeringError(f"'{steering.name}' changes nothing: there is nothing to bake")
+    if any(edit.rectified for edit in edits):
+        raise SteeringError(
+            f"'{steering.name}' has rectified edits (form psr), which no way to bake can hold; learn gated edits"
+        )
     return edits
 
 
