@@ -364,3 +364,16 @@ def test_compose_measures_a_tone_beside_a_check_by_the_judge(run: Run, tmp_path:
         )
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["measurements"]["validation"]["judges"] == {"pirate": "wise"}
+
+
+def test_the_demonstration_shows_a_tone_by_the_judges_name(run: Run, tmp_path: Path) -> None:
+    sizes = ("--pairs", 10, "--steps", 1, "--validation", 2, "--test", 2, "--max-new-tokens", 48)
+    with serving(pirates) as endpoint:
+        result = run(
+            *("demo", "-i", "pirate", *sizes, "--no-mean-difference", "--out", tmp_path / "demo"),
+            *("--judged-by", f"wise@{endpoint.url}", "--json", "-"),
+        )
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    assert {row["label"] for row in rows} == {"pirate (judged by wise)"}
+    assert {row["judge"] for row in rows} == {"wise"}

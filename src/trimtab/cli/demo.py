@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
 from trimtab.cli.options import BatchSizeOption, FileOption
 from trimtab.cli.output import Output
@@ -36,6 +37,7 @@ def command(
         ),
     ] = None,
     file: FileOption = None,
+    judged_by: JudgedByOption = None,
     pairs: Annotated[
         int | None, typer.Option(min=2, help="Questions to learn on.", show_default="by model")
     ] = None,
@@ -99,6 +101,8 @@ def command(
     scoring = scorer_of(output, loading, scorer)
     output.note(f"loading {model}")
     engine = loading.open(output, model)
+    if judged_by is not None and chosen is not None:
+        chosen = judged(output, chosen, lambda: judge_of(output, loading, judged_by, lambda: engine))
     if loading.engine == "vllm":
         output.note(
             "vllm gives no gradients to distill with, so only the mean difference is shown; "

@@ -15,6 +15,7 @@ from trimtab.files import write_text
 from trimtab.instructions import Instruction
 from trimtab.learn.distillation.choosing import Choice
 from trimtab.learn.distillation.lessons import Lesson, Lessons
+from trimtab.measure.judges.base import InstructionJudge
 
 Kept = TypeVar("Kept")
 
@@ -66,7 +67,10 @@ def _plain(value: Any) -> Any:
     """As JSON; an instruction with what it is made of, since its file or its code may be edited."""
     if isinstance(value, Instruction):
         judge = value.judge_in_place
-        return [value.to_dict(), value.type.definition(), *([] if judge is None else [judge.name])]
+        own: list[Any] = [] if judge is None else [judge.name]
+        if isinstance(judge, InstructionJudge):
+            own.append(judge.key())
+        return [value.to_dict(), value.type.definition(), *own]
     return value.to_dict() if hasattr(value, "to_dict") else dataclasses.asdict(value)
 
 
