@@ -375,5 +375,6 @@ def test_the_demonstration_shows_a_tone_by_the_judges_name(run: Run, tmp_path: P
         )
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)["rows"]
-    assert {row["label"] for row in rows} == {"pirate (judged by wise)"}
+    assert {row["instruction"] for row in rows} == {"pirate"}
     assert {row["judge"] for row in rows} == {"wise"}
+    assert "pirate (judged by wise)" in (tmp_path / "demo" / "report.html").read_text()

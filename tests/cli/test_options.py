@@ -120,6 +120,7 @@ NAMING = {
     "compose": ["STEERING", "STEERING", "--out", "OUT", "-m", "nano"],
     "transfer": ["STEERING", "--model", "nano"],
     "push": ["STEERING", "someone/shout"],
+    "bake": ["STEERING", "--out", "OUT", "-m", "nano"],
     "import": ["OWN.gguf", "--format", "gguf", "--instruction", "greeting", "--out", "OUT"],
 }
 
