@@ -9,11 +9,18 @@ import numpy as np
 from tests.tiny import TEMPLATE, tiny_model, tiny_tokenizer
 
 
-def tiny_gguf(path: Path, *, quantised: bool = True, template: str | None = TEMPLATE) -> Path:
-    """Writes a tiny Llama with its tokenizer: its matrices in Q8_0, the rest in float32; or all in float32."""
+def tiny_gguf(
+    path: Path,
+    *,
+    quantised: bool = True,
+    template: str | None = TEMPLATE,
+    kind: str = "Q8_0",
+    add_bos: bool | None = None,
+) -> Path:
+    """Writes a tiny Llama with its tokenizer: matrices in blocks of a kind or not, the rest in float32."""
     import gguf
 
-    model = tiny_model("llama", intermediate_size=64)  # blocks of Q8_0 are 32 wide
+    model = tiny_model("llama", intermediate_size=64)  # blocks are 32 wide
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny llama")
@@ -27,8 +34,10 @@ def tiny_gguf(path: Path, *, quantised: bool = True, template: str | None = TEMP
     writer.add_rope_freq_base(10000.0)
     writer.add_vocab_size(config.vocab_size)
     _add_tokenizer(writer, config.vocab_size, template)
+    if add_bos is not None:
+        writer.add_add_bos_token(add_bos)
     for name, weight in model.state_dict().items():
-        _add_tensor(writer, config, name, weight.numpy(), quantised)
+        _add_tensor(writer, config, name, weight.numpy(), kind if quantised else None)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -76,7 +85,7 @@ _NAMES = {
 }
 
 
-def _add_tensor(writer: Any, config: Any, name: str, values: Any, quantised: bool) -> None:
+def _add_tensor(writer: Any, config: Any, name: str, values: Any, kind: str | None) -> None:
     import gguf
 
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(
@@ -89,8 +98,8 @@ def _add_tensor(writer: Any, config: Any, name: str, values: Any, quantised: boo
     prefix = ".".join(short.split(".")[:2]) + "." if short.startswith("blk.") else ""
     short = f"{prefix}{_NAMES[short.removeprefix(prefix)]}.weight"
     values = np.ascontiguousarray(values)
-    if quantised and values.ndim == 2:
-        kind = gguf.GGMLQuantizationType.Q8_0
-        writer.add_tensor(short, gguf.quants.quantize(values, kind), raw_dtype=kind)
+    if kind is not None and values.ndim == 2:
+        blocks = gguf.GGMLQuantizationType[kind]
+        writer.add_tensor(short, gguf.quants.quantize(values, blocks), raw_dtype=blocks)
     else:
         writer.add_tensor(short, values)

@@ -14,7 +14,7 @@ from tests.tiny_gguf import tiny_gguf
 
 import trimtab
 from trimtab.engines import names
-from trimtab.engines.chat import format_prompt
+from trimtab.engines.chat import format_prompt, prompt_ids
 from trimtab.errors import ModelError
 
 
@@ -32,6 +32,24 @@ def test_the_weights_are_those_of_the_file(tmp_path: Path, quantised: bool) -> N
             assert torch.allclose(found[name], weight, atol=float(weight.detach().abs().max()) / 100)
         else:
             assert torch.equal(found[name], weight)
+
+
+@pytest.mark.parametrize("kind", ["Q5_0", "Q5_1"])
+def test_kinds_of_blocks_that_transformers_leaves_out(tmp_path: Path, kind: str) -> None:
+    # The file of Gemma 3 270M, Q4_K_M by name, holds Q5_0, as its width is no multiple of 256.
+    path = tiny_gguf(tmp_path / "tiny.gguf", kind=kind)
+    found = dict(trimtab.load(path, dtype="float32", device="cpu").model.named_parameters())
+    for name, weight in tiny_model("llama", intermediate_size=64).named_parameters():
+        assert torch.allclose(found[name], weight, atol=float(weight.detach().abs().max()) / 12), name
+
+
+def test_a_prompt_begins_as_the_file_says(tmp_path: Path) -> None:
+    # Without the token that a text begins with, Gemma writes nonsense.
+    for add_bos, first in ((True, [1]), (False, []), (None, [])):
+        path = tiny_gguf(tmp_path / f"{add_bos}.gguf", template=None, add_bos=add_bos)
+        ids = list(prompt_ids(trimtab.load(path, device="cpu").tokenizer, "hi"))
+        assert [token for token in ids if token == 1] == first
+        assert ids[: len(first)] == first
 
 
 def test_every_name_leads_to_the_file(file: Path) -> None:

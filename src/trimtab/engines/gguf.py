@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trimtab.engines.names import Source
 from trimtab.errors import ModelError
@@ -48,6 +49,19 @@ def saved_dtype(source: Source, revision: str | None = None) -> torch.dtype:
     return GgufHeader.from_file(path).dtype or torch.bfloat16
 
 
+def settle_tokenizer(tokenizer: Any, source: Source, revision: str | None = None) -> None:
+    """Lets prompts begin with the token that the file says they begin with; transformers leaves that out."""
+    from transformers.integrations.gguf.reader import read_gguf_metadata
+    from transformers.utils import cached_file
+
+    metadata, _ = read_gguf_metadata(cached_file(source.place, source.gguf_file, revision=revision))
+    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [
+        tokenizer.bos_token_id
+    ]
+    if metadata.get("tokenizer.ggml.add_bos_token") is True and not begins:
+        tokenizer.add_bos_token = True
+
+
 def settle(model: Any, dtype: torch.dtype) -> None:
     """Makes what transformers read an ordinary model of that dtype, which can be saved as one."""
     for config in (model.config, model.config.get_text_config()):
@@ -74,6 +88,38 @@ def read_once() -> Iterator[None]:
         yield
     finally:
         patched.GGUFReader, patched.get_tensor_name_map = reader, names
+
+
+@contextmanager
+def all_types() -> Iterator[None]:
+    """While a model is loaded, every kind of block is read that the gguf package can take weights out of.
+
+    transformers has its own arithmetic for the usual kinds only. Files name one kind and hold others besides: in a
+    model whose width is no multiple of 256, `Q4_K_M` has Q5_0.
+    """
+    import gguf
+    from gguf.quants import dequantize
+    from transformers.integrations.gguf import dequant
+
+    def taken_out(kind: gguf.GGMLQuantizationType, blocks: Tensor, dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(dequantize(blocks.numpy(), kind)).to(dtype)
+
+    values = {"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"}
+    added = [
+        kind
+        for kind in gguf.GGMLQuantizationType
+        if kind.name not in values and kind not in dequant.GGML_BLOCK
+    ]
+    for kind in added:
+        dequant.GGML_BLOCK[int(kind)] = gguf.GGML_QUANT_SIZES[kind]
+        dequant.GGML_NAME[int(kind)] = kind.name
+        dequant._DEQUANT[int(kind)] = partial(taken_out, kind)
+    try:
+        yield
+    finally:
+        for kind in added:
+            for table in (dequant.GGML_BLOCK, dequant.GGML_NAME, dequant._DEQUANT):
+                del table[int(kind)]
 
 
 @contextmanager

@@ -187,6 +187,7 @@ def load_transformers(
         with (
             quiet_bars() if source.built_in or not sys.stderr.isatty() else nullcontext(),
             nullcontext() if source.gguf_file is None else gguf.read_once(),
+            nullcontext() if source.gguf_file is None else gguf.all_types(),
         ):
             model, tokenizer = _from_pretrained(source, reading, weights, wanted, target, runs_on)
         if target is not None and getattr(model, "hf_quantizer", None) is None:
@@ -266,6 +267,7 @@ def _from_pretrained(
         saved = gguf.saved_dtype(source, revision) if of_gguf else precision.saved_dtype(config)
         dtype = precision.dtype_on_cpu(saved, int(config.get_text_config().hidden_size))
     if of_gguf:
+        gguf.settle_tokenizer(tokenizer, source, revision)
         # The config is given, or the file is read again for it.
         model = kind.from_pretrained(source.place, **options, **weights, **gguf.options(), config=config)
         gguf.settle(model, dtype if isinstance(dtype, torch.dtype) else gguf.saved_dtype(source, revision))
