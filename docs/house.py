@@ -23,7 +23,7 @@ GROUPS = {  # what the floors have in common, drawn beside them
     "ask and judge": ("following", "measure"),
     "run a model": ("engines",),
     "write a model": ("baking",),
-    "what to say and do": ("prompts", "nano", "formats", "steering", "instructions"),
+    "what to say and do": ("prompts", "nano", "formats", "steering", "instructions", "thoughts"),
     "ground": ("constraint", "files", "progress", "errors"),
 }
 FRAME = """\

@@ -72,6 +72,13 @@ def tiny_tokenizer(template: str | None = TEMPLATE) -> Any:
     )
 
 
+def thinking_tokenizer() -> Any:
+    """The same with a template that opens a thought, and marks as tokens of their own but for the closing one."""
+    tokenizer = tiny_tokenizer(TEMPLATE.replace("<answer>", "<answer><think>\n"))
+    tokenizer.add_tokens(["<think>", "<tool_call>", "</tool_call>"])
+    return tokenizer
+
+
 def tiny_model(architecture: str, **changes: Any) -> Any:
     """A random model of an architecture, always the same."""
     import transformers
@@ -170,3 +177,35 @@ def outputs_of(engine: Any, prompt: Any, steering: Any = None) -> list[torch.Ten
             for handle in handles:
                 handle.remove()
     return outputs
+
+
+def thinking(engine: Any) -> Any:
+    """An engine over the same model for which every response begins with a thought.
+
+    What closes it, and what is around a tool call, is spelt by several tokens: half of all tokens spell "x", the other
+    half "y", whatever they are, so that the marks come soon in what a random model writes.
+    """
+    from trimtab.thoughts import ThoughtFormat
+    from trimtab.thoughts.reader import Reader
+
+    form = ThoughtFormat(
+        "spelt",
+        begins="thought",
+        kinds={"thought": "thought", "answer": "answer", "call": "call"},
+        rules=(
+            ("thought", "xy", "answer"),
+            ("thought", "yyy", "answer"),
+            ("thought", "xxx", "answer"),
+            ("answer", "xxyx", "call"),
+            ("call", "xy", "answer"),
+        ),
+    )
+    made = TransformersEngine(engine.model, engine.tokenizer, model_id=engine.identity.id, thoughts=form)
+    made.thoughts.__dict__["pieces"] = spelt(len(engine.tokenizer))
+    assert isinstance(made.thoughts, Reader)
+    return made
+
+
+def spelt(size: int) -> list[bytes]:
+    """What the tokens of a vocabulary spell in `thinking`."""
+    return [b"xy"[token * 7 // 3 % 2 :][:1] for token in range(size)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from trimtab.errors import ModelError
+from trimtab.thoughts.spelling import token_bytes
 
 _SAMPLE = 'What a "constraint" sees: {bytes, [1, 2.5]}.\nNot tokens; été, 数.'
 
@@ -62,39 +62,8 @@ class _Tokens:
         self.eos_token_id = ends[0]
         self.bos_token_id = tokenizer.bos_token_id
         self.special_token_ids = sorted({*tokenizer.all_special_ids, *ends})
-        names: list[Any] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-        added = {int(token) for token in getattr(tokenizer, "added_tokens_decoder", {})}
-        spell = _speller([str(name) for token, name in enumerate(names) if token not in added])
-        self.tokens = [
-            name.encode() if token in added or token in self.special_token_ids else spell(name)
-            for token, name in enumerate(str(name) for name in names)
-        ]
+        self.tokens = token_bytes(tokenizer, frozenset(self.special_token_ids))
         self.tokens += [b""] * (width - len(self.tokens))
 
     def __call__(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _speller(names: Sequence[str]) -> Any:
-    """How the names of a vocabulary's tokens spell bytes."""
-    if all(len(name) == 1 and ord(name) < 256 for name in names):  # one token for each byte (ByT5)
-        return lambda name: name.encode("latin-1")
-    table = _byte_level()
-    marks = "".join(names)
-    if "\u2581" not in marks and all(letter in table for letter in marks):
-        return lambda name: bytes(table[letter] for letter in name)
-
-    def pieces(name: str) -> bytes:  # of sentencepiece
-        if re.fullmatch("<0x[0-9A-F]{2}>", name):
-            return bytes([int(name[3:5], 16)])
-        return name.replace("\u2581", " ").encode()
-
-    return pieces
-
-
-def _byte_level() -> dict[str, int]:
-    """The letters that stand for bytes in vocabularies like GPT-2's, where each byte has one that can be shown."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    letters = {chr(byte): byte for byte in shown}
-    return letters | {chr(256 + place): byte for place, byte in enumerate(hidden)}
