@@ -98,7 +98,7 @@ class Blocks:
         ]
         self.tables = [
             (
-                normal(2 * slots, self.width, scale=1e-3),
+                normal(3 * slots, self.width, scale=1e-3),
                 normal(slots, gates, self.width, scale=self.width**-0.5),
                 normal(slots, gates, self.width, scale=1e-3),
             )
@@ -107,9 +107,9 @@ class Blocks:
         self.input, self.stream = normal(2, batch, self.width)
         # Requests come to their slots in any order, and every token is one that its model wrote.
         order = torch.randperm(batch, generator=torch.Generator().manual_seed(0)) + 1
-        self.steered = (2 * order + 1).int().to(device)
+        self.steered = (3 * order + 2).int().to(device)
         self.strength = {
-            kind: torch.zeros(2 * slots, gates, device=device).index_fill_(
+            kind: torch.zeros(3 * slots, gates, device=device).index_fill_(
                 1, torch.arange(used or 0, device=device), 1.0
             )
             for kind, used in KINDS.items()

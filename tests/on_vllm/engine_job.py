@@ -15,14 +15,28 @@ from tests.tiny import PROMPTS, random_steering
 
 import trimtab
 from trimtab.engines.transformers import TransformersEngine
+from trimtab.thoughts import ThoughtFormat
 
+# In which half of what a random model writes is a mark.
+BYTES = ThoughtFormat(
+    "bytes",
+    begins="thought",
+    kinds={"thought": "thought", "answer": "answer", "call": "call"},
+    rules=tuple(
+        (("thought", chr(byte), "answer"), ("answer", chr(byte), "call"), ("call", chr(byte), "answer"))[
+            byte % 3
+        ]
+        for byte in range(1, 128)
+    ),
+)
 LONG = "Tell me about the river and the city, in three sentences. " * 3
 ASKED = [*PROMPTS, LONG, "hi", LONG]
 
 
 def compare(engine: trimtab.VllmEngine, plain: TransformersEngine) -> dict[str, Any]:
     """What differs in what the engines read, write and score."""
-    rows = [None, *(random_steering(plain, seed, scope) for seed, scope in enumerate(("all", "prompt")))] * 2
+    scopes = ("all", "prompt", "answer", "generated", "answer")
+    rows = [None, *(random_steering(plain, seed, scope) for seed, scope in enumerate(scopes))]
     numbers = torch.Generator().manual_seed(0)
     shape = (plain.identity.blocks, 2, plain.identity.width)
     found: dict[str, Any] = {"identity": engine.identity == plain.identity, "read": {}}
@@ -46,11 +60,12 @@ def compare(engine: trimtab.VllmEngine, plain: TransformersEngine) -> dict[str, 
     settings: dict[str, Any] = {"steering": rows, "max_new_tokens": 16}
     written, expected = engine.generate(ASKED, **settings), plain.generate(ASKED, **settings)
     found["written"] = [one == two for one, two in zip(written, expected, strict=True)]
+    found["told apart"] = any(one.thought and one.text for one in expected)
     answers = [one.token_ids for one in expected]
     scores = zip(
         engine.score(ASKED, answers, steering=rows), plain.score(ASKED, answers, steering=rows), strict=True
     )
-    found["scores"] = max(abs(one - two) for one, two in scores)
+    found["scores"] = max(abs(one - two) for one, two in scores if one == one or two == two)  # nan is not
     [streamed] = ["".join(engine.stream(LONG, steering=rows[1], max_new_tokens=16))]
     found["streamed"] = streamed == plain.generate([LONG], steering=rows[1], max_new_tokens=16)[0].text
     return found
@@ -58,8 +73,8 @@ def compare(engine: trimtab.VllmEngine, plain: TransformersEngine) -> dict[str, 
 
 def main(model: str, options: str, result: str) -> None:
     """Runs both."""
-    with trimtab.load(model, engine="vllm", **json.loads(options)) as engine:
-        found = compare(engine, trimtab.load(model, device="cpu"))
+    with trimtab.load(model, engine="vllm", thoughts=BYTES, **json.loads(options)) as engine:
+        found = compare(engine, trimtab.load(model, device="cpu", thoughts=BYTES))
     Path(result).write_text(json.dumps(found), encoding="utf-8")
 
 

@@ -60,5 +60,6 @@ def test_it_is_the_same_engine(
     assert found["identity"]
     assert max(found["read"].values()) < 1e-3
     assert all(found["written"])
+    assert found["told apart"]
     assert found["scores"] < 1e-3
     assert found["streamed"]

@@ -159,7 +159,10 @@ MISTAKES = [
     (edit_with(block=-1), "edit 0: an edit's block is a number from 0 on, not -1"),
     (edit_with(block=True), "not True"),
     (edit_with(block="1"), "not '1'"),
-    (edit_with(tokens="some"), "edit 0: an edit's tokens are one of all, prompt, generated, not 'some'"),
+    (
+        edit_with(tokens="some"),
+        "edit 0: an edit's tokens are one of all, prompt, generated, answer, not 'some'",
+    ),
     (edit_with(tokens=["all"]), "tokens are one of"),
     (edit_with(alpha="1"), "alpha of edit 0 must be a number"),
     (edit_with(alpha=float("inf")), "alpha of edit 0 must be a finite number"),

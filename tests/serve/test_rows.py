@@ -76,8 +76,8 @@ def test_a_row_does_what_its_scaled_edits_do(parts: Parts, seed: int) -> None:
     row = row_of(parts)
     for block in range(3):
         scaled = [one.scaled(strength) for some, strength in parts for one in some if one.block == block]
-        for phase in range(2):
-            expected = apply_edits(hidden[None], scaled, torch.full((1, 4), phase == 1))[0]
+        for phase in range(3):
+            expected = apply_edits(hidden[None], scaled, torch.full((1, 4), phase))[0]
             torch.testing.assert_close(served(row, block, hidden, phase), expected, rtol=1e-4, atol=1e-3)
 
 
@@ -86,9 +86,9 @@ def test_rows_are_not_changed_by_combining() -> None:
     before = [(row.added[0].clone(), row.gates[0].strength.clone()) for row in rows]
     for _ in range(2):
         combined = combine([(rows[0], 3.0), (rows[1], 0.5)])
-        assert torch.equal(combined.added[0], torch.stack([edit().u * 4] * 2))
-        assert combined.gates[0].strength.tolist() == [[3.5], [3.5]]
-        assert combine([(rows[1], 0.5)]).added[0].tolist() == [edit().u.tolist()] * 2
+        assert torch.equal(combined.added[0], torch.stack([edit().u * 4] * 3))
+        assert combined.gates[0].strength.tolist() == [[3.5], [3.5], [3.5]]
+        assert combine([(rows[1], 0.5)]).added[0].tolist() == [edit().u.tolist()] * 3
     for row, (added, strength) in zip(rows, before, strict=True):
         assert torch.equal(row.added[0], added)
         assert torch.equal(row.gates[0].strength, strength)
@@ -96,20 +96,28 @@ def test_rows_are_not_changed_by_combining() -> None:
 
 def test_constant_parts_of_gated_edits_are_folded_too() -> None:
     row = row_of([([edit(alpha=2.0, p=GATE), edit(alpha=1.0)], 0.5)])
-    assert row.added[0].tolist() == [(edit().u * 1.5).tolist()] * 2
+    assert row.added[0].tolist() == [(edit().u * 1.5).tolist()] * 3
     assert row.widest == 1
 
 
 def test_scopes_become_zeros() -> None:
     row = row_of([([edit(alpha=1.0, tokens="prompt"), edit(p=GATE, tokens="generated")], 3.0)])
-    assert row.added[0].tolist() == [(edit().u * 3).tolist(), [0.0] * WIDTH]
-    assert row.gates[0].strength.tolist() == [[0.0], [3.0]]
+    assert row.added[0].tolist() == [(edit().u * 3).tolist(), [0.0] * WIDTH, [0.0] * WIDTH]
+    assert row.gates[0].strength.tolist() == [[0.0], [3.0], [3.0]]
+
+
+def test_answers_are_told_from_what_is_written_before() -> None:
+    row = row_of([([edit(alpha=1.0, tokens="answer"), edit(p=GATE, tokens="answer")], 3.0)])
+    assert row.added[0].tolist() == [[0.0] * WIDTH, [0.0] * WIDTH, (edit().u * 3).tolist()]
+    assert row.gates[0].strength.tolist() == [[0.0], [0.0], [3.0]]
+    assert row.is_for_answers
+    assert not row_of([([edit(alpha=1.0), edit(p=GATE, tokens="generated")], 1.0)]).is_for_answers
 
 
 def test_equal_gated_edits_are_one_also_across_steerings_and_scopes() -> None:
     same = [edit(p=GATE.clone(), tokens=tokens) for tokens in ("all", "prompt", "all")]
     row = row_of([(same[:2], 1.0), (same[2:], 0.5)])
-    assert row.gates[0].strength.tolist() == [[2.5], [1.5]]
+    assert row.gates[0].strength.tolist() == [[2.5], [1.5], [1.5]]
     assert row_of([([same[0]], 1.0), ([edit(p=GATE * 2)], 1.0)]).widest == 2
 
 

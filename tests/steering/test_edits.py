@@ -41,8 +41,9 @@ def by_definition(hidden: torch.Tensor, rows: list[list[Edit]], generated: torch
         for token in range(hidden.shape[1]):
             h = hidden[row, token].double()
             for edit in its_edits:
-                where = "generated" if generated[row, token] else "prompt"
-                if edit.tokens in ("all", where):
+                phase = int(generated[row, token]) * (2 if generated.dtype == torch.bool else 1)
+                acts = {"all": True, "prompt": phase == 0, "generated": phase > 0, "answer": phase == 2}
+                if acts[edit.tokens]:
                     gate = 0.0 if edit.p is None else float(edit.p.double() @ h)
                     amount = edit.alpha + gate
                     amount = max(0.0, amount) if edit.rectified else amount
@@ -58,7 +59,8 @@ def batches(draw: Any) -> tuple[torch.Tensor, list[list[Edit]], torch.Tensor]:
     seed = draw(st.integers(0, 2**16))
     random = torch.Generator().manual_seed(seed)
     hidden = torch.randn(len(rows), tokens, WIDTH, generator=random)
-    return hidden, rows, torch.rand(len(rows), tokens, generator=random) < 0.5
+    phases = torch.randint(3, (len(rows), tokens), generator=random)
+    return hidden, rows, phases if draw(st.booleans()) else phases > 0
 
 
 @settings(deadline=None)

@@ -126,6 +126,10 @@ def _answer(
             "tokens": len(generation.token_ids),
             "followed": _followed(prompts[number], generation.text, wanted),
         }
+        if generation.thought is not None:
+            row["thought"] = generation.thought
+        if generation.calls:
+            row["calls"] = list(generation.calls)
         if constraints[number] is not None:
             row["taken"] = generation.taken
         if condition == "steered" and steering is not None and steering.whens:

@@ -142,7 +142,8 @@ def command(
         ),
     ] = None,
     tokens: Annotated[
-        Literal["all", "prompt", "generated"], typer.Option(help="Which tokens are changed.")
+        Literal["all", "prompt", "generated", "answer"],
+        typer.Option(help="Which tokens are changed; answer: those that the model writes after its thought."),
     ] = "all",
     queries: QueriesOption = None,
     pairs: Annotated[int, typer.Option(min=2, help="Queries to learn from.")] = 64,

@@ -89,6 +89,15 @@ class Loading:
             rich_help_panel=_PANEL,
         ),
     ] = None
+    thoughts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="How the model marks its thoughts: think, harmony, ...; plain: not at all.",
+            show_default="the format that it is known by",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     trust_remote_code: Annotated[
         bool,
         typer.Option(
@@ -125,6 +134,7 @@ class Loading:
             "device_map": spread,
             "quantization": self.quantization,
             "template_options": template_options_of(self.template_options),
+            "thoughts": self.thoughts,
         }
         with nullcontext() if output.shows_progress else quiet_bars():
             engine: Engine = trimtab.load(

@@ -64,6 +64,14 @@ def command(
             metavar="JSON", help="Variables of the model's chat template: '{\"enable_thinking\": false}'."
         ),
     ] = None,
+    thoughts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="How the model marks its thoughts, for steerings of the answer alone: think, harmony, ...",
+            show_default="the format that it is known by",
+        ),
+    ] = None,
     upload: Annotated[
         bool | None,
         typer.Option(
@@ -78,6 +86,7 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Serve a model over HTTP on vLLM; every request chooses its steering."""
+    from trimtab.thoughts import find
     from trimtab.vllm.server.launch import plan
 
     launch = plan(
@@ -91,6 +100,7 @@ def command(
         limit_mib=limit_mib,
         table_dtype=table_dtype,
         template_options=template_options_of(template_options),
+        thoughts=None if thoughts is None else find(thoughts).to_dict(),
         upload=upload,
         gguf_file=gguf_file,
         options=options or [],

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trimtab.engines.constraining import Constraints, Matchers
     from trimtab.steering.edits import Edit
     from trimtab.steering.steering import ModelIdentity, Steering
+    from trimtab.thoughts import Reader
 
 Positions = Literal["last", "all", "mean"] | int
 """Which tokens of the formatted prompt are read: the last, all, their mean, or one counted from either end."""
@@ -53,12 +54,17 @@ class Generation:
     """One response.
 
     Attributes:
-        text: The response without special tokens; of one that the prompt began, the rest.
-        token_ids: Its tokens, without the end token and without padding.
+        text: The answer without special tokens; of one that the prompt began, the rest. What the model thinks before,
+            and the tools it calls, are apart (`trimtab.thoughts`).
+        token_ids: All tokens that were generated, without the end token and without padding.
         prompt_index: Which of the prompts given it answers.
         finished: Whether the model ended it; False if it ran into `max_new_tokens`.
         taken: Where it was held to a constraint, the probability that this took away from the model's tokens, at
             temperature 1: the mean over its tokens, the end token included. 0 where nothing had to be forbidden.
+        thought: What the model thought before it answered; empty where it thought nothing between the marks, None
+            where it wrote no marks. Of a thought that was not closed, there is no answer.
+        calls: The tool calls, as they were written.
+        begins: How many of `token_ids` come before the answer: its thought, and marks. All where there is no answer.
     """
 
     text: str
@@ -66,6 +72,14 @@ class Generation:
     prompt_index: int
     finished: bool
     taken: float | None = None
+    thought: str | None = None
+    calls: tuple[str, ...] = ()
+    begins: int = 0
+
+    @property
+    def answer_ids(self) -> tuple[int, ...]:
+        """The tokens from where the answer begins."""
+        return self.token_ids[self.begins :]
 
 
 class Engine(ABC):
@@ -73,6 +87,8 @@ class Engine(ABC):
 
     identity: ModelIdentity
     """Which model this is; a steering is checked against it before it is used."""
+    thoughts: Reader | None = None
+    """What tells the model's answers from its thoughts; None in an engine that does not."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to end
         """Ends what runs the model beside this process, if anything does; it is of no use then."""
@@ -141,7 +157,8 @@ class Engine(ABC):
             steering: One for all prompts, one (or None) per prompt, or None. One with a `when` acts on the prompts
                 for which it holds; see `decided`.
             constraints: What answers are held to: one for all prompts, one (or None) per prompt, or None. It holds for
-                the whole answer that a reader sees, with the beginning that a prompt may give it. Not with beams.
+                the whole answer that a reader sees, with the beginning that a prompt may give it. Not with beams. A
+                thought that the prompt opens is closed, and none is written: constrained answers begin at once.
             max_new_tokens: The longest response, in tokens.
             do_sample: Sample instead of taking the most likely token (or beam).
             temperature: For sampling; None leaves it to the model's own generation settings, as below.
@@ -179,7 +196,7 @@ class Engine(ABC):
         seed: int | None = None,
         raw: bool = False,
     ) -> Iterator[str]:
-        """Answers one prompt in pieces of text that together are what `generate` gives.
+        """Answers one prompt in pieces of text that together are the text that `generate` gives, without the thought.
 
         The model is unchanged between the pieces, so that it can be used elsewhere, or the rest be left.
 
@@ -201,7 +218,9 @@ class Engine(ABC):
 
         Args:
             prompts: See `Prompt`.
-            responses: One per prompt, as text or as token ids. Text is tokenised on its own, as it was generated.
+            responses: One per prompt, as text or as token ids. Text is tokenised on its own, as it was generated; it is
+                an answer, in front of which a thought that the prompt opened is closed. Of token ids with a thought,
+                the likelihood is that of the answer behind it.
             steering: As in `generate`; the tokens of the response count as generated.
             batch_size: Prompts per forward pass; None chooses by length and memory.
             raw: Whether the prompts are texts that go in as they are, without the chat template.
@@ -209,7 +228,7 @@ class Engine(ABC):
 
         Returns:
             The mean negative log-likelihood in nats per token of each response; its exponential is the
-            perplexity. An empty response has none: nan.
+            perplexity. A response without an answer has none: nan.
 
         Raises:
             PromptError: If the numbers of prompts and responses differ, or one is too long.

@@ -23,6 +23,7 @@ from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
 from trimtab.steering.edits import Edit
 from trimtab.steering.hooks import Steered
+from trimtab.thoughts import Reader
 
 _STRETCH = 16
 # Generation settings of a model that count from the start of a call: with one of them, a response is one stretch.
@@ -140,10 +141,21 @@ def left_padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -
 
 
 class Writer:
-    """Runs one batch of prompts on a causal language model of transformers; `device` is where that takes its inputs."""
+    """Runs one batch of prompts on a causal language model of transformers; `device` is where that takes its inputs.
 
-    def __init__(self, model: Any, place: DecoderBlocks, tokens: SpecialTokens, device: torch.device) -> None:
+    `thoughts` tells its answers from what it thinks, for edits of the answer alone.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        place: DecoderBlocks,
+        tokens: SpecialTokens,
+        device: torch.device,
+        thoughts: Reader | None = None,
+    ) -> None:
         self._model = model
+        self._thoughts = thoughts
         self._place = place
         self._tokens = tokens
         self._device = device
@@ -173,7 +185,7 @@ class Writer:
             and settings.num_beams == 1
             and len(prompts) * per_prompt > 1
         )
-        steered = Steered(self._place, edits, [len(row) for row in prompts])
+        steered = self._steered(edits, [len(row) for row in prompts])
         first = min(limit, _STRETCH) if stretched else limit
         out = self._generate(ids, mask, None, steered, settings, first, held)
         texts: list[list[int]] = out.sequences[:, width:].tolist()
@@ -202,7 +214,7 @@ class Writer:
                 if held is not None:
                     held.keep(going)
                 lengths = [len(prompts[row // per_prompt]) for row in alive]
-                steered = Steered(self._place, [edits[row // per_prompt] for row in alive], lengths)
+                steered = self._steered([edits[row // per_prompt] for row in alive], lengths)
             written = ids.shape[1]
             mask = torch.nn.functional.pad(mask, (0, written - mask.shape[1]), value=1)
             more_tokens = min(limit + width - written, _STRETCH)
@@ -223,7 +235,7 @@ class Writer:
     ) -> Iterator[int]:
         """The tokens of one response as they come, the end token left out; the model is free in between."""
         ids, mask = left_padded([prompt], self._tokens.pad, self._device)
-        steered = Steered(self._place, [edits], [len(prompt)])
+        steered = self._steered([edits], [len(prompt)])
         if not self._in_stretches:
             with lock, random():
                 out = self._generate(ids, mask, None, steered, settings, settings.max_new_tokens, held)
@@ -239,6 +251,9 @@ class Writer:
             if token in self._tokens.ends:
                 return
             yield token
+
+    def _steered(self, edits: Sequence[Sequence[Edit]], lengths: Sequence[int]) -> Steered:
+        return Steered(self._place, edits, lengths, thoughts=self._thoughts, writer=self._model)
 
     def _written(self, texts: list[list[int]], per_prompt: int, held: Held | None) -> list[list[Written]]:
         written = [self._tokens.cut(text) for text in texts]

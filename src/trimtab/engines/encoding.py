@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from trimtab.engines.base import Positions, Prompt, prompt_list
+from trimtab.engines.base import Generation, Positions, Prompt, prompt_list
 from trimtab.engines.chat import prompt_ids
 from trimtab.errors import PromptError
+from trimtab.thoughts import Reader
+from trimtab.thoughts.marks import Node
 
 
 class Encoding:
     """The tokens of prompts and responses, for a model that is called `model` in messages.
 
-    `limit` is the most tokens that its context holds; None where it says nothing.
+    `limit` is the most tokens that its context holds; None where it says nothing. `thoughts` tells its answers from
+    what it thinks.
     """
 
-    def __init__(self, tokenizer: Any, model: str, limit: int | None) -> None:
+    def __init__(self, tokenizer: Any, model: str, limit: int | None, thoughts: Reader) -> None:
         self.tokenizer = tokenizer
+        self.thoughts = thoughts
         self._model = model
         self._limit = limit
 
@@ -40,46 +45,108 @@ class Encoding:
                 f"{limit}; shorten the prompt or lower max_new_tokens"
             )
 
+    def answering(self, row: Sequence[int]) -> list[int]:
+        """A prompt behind which the answer begins at once: what it leaves open of a thought is closed."""
+        return [*row, *self.thoughts.lead(row)]
+
+    def begun(self, rows: Sequence[list[int]], which: Sequence[bool], new_tokens: int) -> list[list[int]]:
+        """Prompts; behind the ones meant, the answer begins at once. Refused if one is then too long."""
+        begun = [self.answering(row) if meant else row for row, meant in zip(rows, which, strict=True)]
+        if any(which):
+            self.check([len(row) + new_tokens for row in begun], f"with {new_tokens} new tokens")
+        return begun
+
     def responses(
         self, prompts: Sequence[Prompt], responses: Sequence[str | Sequence[int]], *, raw: bool = False
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """The token ids of prompts and of a response to each; text is tokenised on its own, as it was generated."""
+    ) -> list[Scored]:
+        """Prompts with a response to each; text is tokenised on its own, as it was generated."""
         starts = self.prompts(prompts, raw=raw)
         if isinstance(responses, str) or len(responses) != len(starts):
             raise PromptError(
                 f"there are {len(responses)} responses to {len(starts)} prompts; give one for each"
             )
-        answers = [
-            list(self.tokenizer(response, add_special_tokens=False)["input_ids"])
-            if isinstance(response, str)
-            else list(response)
-            for response in responses
-        ]
-        lengths = [len(start) + len(answer) for start, answer in zip(starts, answers, strict=True)]
-        self.check(lengths, "with its response")
-        return starts, answers
+        rows = [self._scored(start, response) for start, response in zip(starts, responses, strict=True)]
+        self.check([len(row.start) + len(row.response) for row in rows], "with its response")
+        return rows
 
-    def text(self, ids: Sequence[int]) -> str:
-        """The text of token ids, without special tokens."""
-        # Cleaning up spaces would change text before the newest token, and what a check sees.
-        return str(
-            self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _scored(self, start: list[int], response: str | Sequence[int]) -> Scored:
+        if not isinstance(response, str):
+            tokens = list(response)
+            return Scored(start, tokens, self.thoughts.of_answer(self.thoughts.after(start), tokens))
+        tokens = list(self.tokenizer(response, add_special_tokens=False)["input_ids"])
+        lead = self.thoughts.lead(start) if tokens else []
+        return Scored(start, lead + tokens, [False] * len(lead) + [True] * len(tokens))
+
+    def generation(
+        self,
+        row: Sequence[int],
+        number: int,
+        written: Sequence[int],
+        finished: bool,
+        taken: float | None = None,
+    ) -> Generation:
+        """What was written behind a prompt, taken apart; `number` is the prompt's."""
+        node = self._behind(row)
+        parts = self.thoughts.parts(written, node)
+        return Generation(
+            parts.answer,
+            tuple(written),
+            number,
+            finished,
+            taken,
+            parts.thought,
+            parts.calls,
+            self.thoughts.begins(node, written),
         )
 
-    def pieces(self, tokens: Iterator[int]) -> Iterator[str]:
-        """The text of tokens as they come, in pieces that together are the text of all."""
-        ids: list[int] = []
-        shown = ""
-        for token in tokens:
-            ids.append(token)
-            text = self.text(ids)
+    def pieces(self, row: Sequence[int], tokens: Iterator[int]) -> Iterator[str]:
+        """The text of an answer as its tokens come, in pieces that together are all of it."""
+        shown = text = ""
+        for text in self.thoughts.answers(self._behind(row), tokens):
             # The first bytes of a character that is not complete decode to a replacement character.
             if text.startswith(shown) and len(text) > len(shown) and not text.endswith("\ufffd"):
                 yield text[len(shown) :]
                 shown = text
-        rest = self.text(ids)[len(shown) :]
-        if rest:
-            yield rest
+        if len(text) > len(shown):
+            yield text[len(shown) :]
+
+    def _behind(self, row: Sequence[int]) -> Node:
+        return self.thoughts.marks.begin if self.thoughts.is_trivial else self.thoughts.after(row)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A response whose likelihood is wanted.
+
+    Attributes:
+        start: The tokens of the prompt.
+        response: Those behind it: of the response, and of what closes a thought that the prompt opened.
+        counted: For each of these, whether it counts: those of the answer do.
+    """
+
+    start: list[int]
+    response: list[int]
+    counted: list[bool]
+
+    @property
+    def tokens(self) -> list[int]:
+        """All of them."""
+        return self.start + self.response
+
+    @property
+    def is_one_token(self) -> bool:
+        """Whether the last token alone counts."""
+        return self.counted[-1:] == [True] and sum(self.counted) == 1
+
+    @property
+    def before_last(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens of the prompt, and those of the response but its last one."""
+        return tuple(self.start), tuple(self.response[:-1])
+
+    def mean(self, losses: Sequence[float]) -> float:
+        """The mean of what each token of the response lost, over those that count."""
+        kept = [loss for loss, counts in zip(losses, self.counted, strict=True) if counts]
+        return sum(kept) / len(kept)
 
 
 def check_positions(positions: Positions, rows: Sequence[Sequence[int]]) -> None:

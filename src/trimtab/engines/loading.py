@@ -21,6 +21,7 @@ from trimtab.engines.base import Engine, Model
 from trimtab.engines.names import Source, first_line, reason_of, revision_of, source_of
 from trimtab.errors import ModelError
 from trimtab.steering.templates import has_template, set_options
+from trimtab.thoughts import ThoughtFormat
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
@@ -86,6 +87,7 @@ def load(
     allow_pickle: bool = False,
     gguf_file: str | None = None,
     template_options: Mapping[str, Any] | None = None,
+    thoughts: ThoughtFormat | str | None = None,
 ) -> TransformersEngine: ...
 
 
@@ -118,6 +120,8 @@ def load(name: str | Path, *, engine: str = registry.DEFAULT, **options: Any) ->
             - `gguf_file`: the GGUF file in the folder, or the repository on the Hub, to read the model from.
             - `template_options`: variables of the chat template, `{"enable_thinking": False}` say; they count in the
               model's identity.
+            - `thoughts`: how the model marks what it thinks before it answers: a format or its name
+              (`trimtab.thoughts`). None takes the one that it is known by; `"plain"` tells nothing apart.
 
     Raises:
         ModelError: If it can't be loaded; the message says why, and what to do.
@@ -147,6 +151,7 @@ def load_transformers(
     allow_pickle: bool = False,
     gguf_file: str | None = None,
     template_options: Mapping[str, Any] | None = None,
+    thoughts: ThoughtFormat | str | None = None,
 ) -> TransformersEngine:
     """The default engine: `load` says what its options are."""
     from trimtab.engines.transformers import TransformersEngine
@@ -204,6 +209,7 @@ def load_transformers(
         model_id=source.model_id,
         revision=revision_of(source, revision),
         decoder_blocks=decoder_blocks,
+        thoughts=thoughts,
     )
 
 

@@ -30,6 +30,7 @@ from trimtab.steering.identity import model_identity
 from trimtab.steering.phases import PromptLengths, row_lengths
 from trimtab.steering.reading import reading
 from trimtab.steering.weights import weights_digest
+from trimtab.thoughts import Reader, ThoughtFormat
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
@@ -47,6 +48,11 @@ class TransformersEngine(Engine):
         model_id: What to call it in records; None takes the name it was loaded from.
         revision: The commit of its repository; None takes what the model's config knows.
         decoder_blocks: Where its decoder blocks are (`"model.layers"`); None searches.
+        thoughts: How it marks what it thinks before it answers: a format or its name (`trimtab.thoughts`); None for the
+            one that it is known by.
+
+    Attributes:
+        thoughts: What tells its answers from its thoughts.
 
     Raises:
         ModelError: If it is no causal language model, or its decoder blocks are not found.
@@ -60,6 +66,7 @@ class TransformersEngine(Engine):
         model_id: str | None = None,
         revision: str | None = None,
         decoder_blocks: str | None = None,
+        thoughts: ThoughtFormat | str | None = None,
     ) -> None:
         if getattr(model.config, "is_encoder_decoder", False) or not model.can_generate():
             raise ModelError(
@@ -79,7 +86,8 @@ class TransformersEngine(Engine):
             weights=weights_digest(model, self.decoder_blocks.blocks),
         )
         limit = getattr(self._config, "max_position_embeddings", None)
-        self._encoding = Encoding(tokenizer, self.identity.id, limit)
+        self.thoughts: Reader = Reader(tokenizer, thoughts)
+        self._encoding = Encoding(tokenizer, self.identity.id, limit, self.thoughts)
         self._special = SpecialTokens.of(model, tokenizer)
         width = int(self._config.vocab_size)
         self._matchers = Matchers(tokenizer, self._special.ends, width, self.identity.id)
@@ -114,7 +122,8 @@ class TransformersEngine(Engine):
         """
         count = len(rows_of(steering)) if prompts is None else len(prompts := prompt_list(prompts))
         edits = self.edits_of_rows(steering, count, prompts)
-        return Steered(self.decoder_blocks, edits, row_lengths(prompt_lengths), model=self.model)
+        lengths = row_lengths(prompt_lengths)
+        return Steered(self.decoder_blocks, edits, lengths, model=self.model, thoughts=self.thoughts)
 
     def capture(
         self,
@@ -182,8 +191,9 @@ class TransformersEngine(Engine):
         )
         rows = self._encoding.prompts(prompts, max_new_tokens, raw=raw)
         starts = self._matchers_of_rows(constraints, prompts, settings, raw)
+        rows = self._encoding.begun(rows, [start is not None for start in starts], max_new_tokens)
         edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
-        writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
+        writer = Writer(self.model, self.decoder_blocks, self._special, self.device, self.thoughts)
         random = Randomness(seed, self._devices)
         results: dict[int, list[Generation]] = {}
 
@@ -201,9 +211,7 @@ class TransformersEngine(Engine):
                 )
             return [
                 [
-                    Generation(
-                        self._encoding.text(one.token_ids), one.token_ids, row, one.finished, one.taken
-                    )
+                    self._encoding.generation(rows[row], row, one.token_ids, one.finished, one.taken)
                     for one in responses
                 ]
                 for row, responses in zip(batch, written, strict=True)
@@ -237,11 +245,13 @@ class TransformersEngine(Engine):
         """Answers one prompt piece by piece; see `Engine.stream`."""
         settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
         [row] = self._encoding.prompts([prompt], max_new_tokens, raw=raw)
-        hold = held(self.matchers, self._matchers_of_rows([constraint], [prompt], settings, raw))
+        starts = self._matchers_of_rows([constraint], [prompt], settings, raw)
+        [row] = self._encoding.begun([row], [constraint is not None], max_new_tokens)
+        hold = held(self.matchers, starts)
         [edits] = self.edits_of_rows(steering, 1, [prompt], raw=raw)
-        writer = Writer(self.model, self.decoder_blocks, self._special, self.device)
+        writer = Writer(self.model, self.decoder_blocks, self._special, self.device, self.thoughts)
         random = Randomness(seed, self._devices)
-        return self._encoding.pieces(writer.tokens(row, edits, settings, random, self._lock, hold))
+        return self._encoding.pieces(row, writer.tokens(row, edits, settings, random, self._lock, hold))
 
     def score(
         self,
@@ -254,27 +264,26 @@ class TransformersEngine(Engine):
         progress: Progress = False,
     ) -> list[float]:
         """How unlikely responses are; see `Engine.score`. The head is run on the responses only where it can be."""
-        starts, answers = self._encoding.responses(prompts, responses, raw=raw)
-        edits = self.edits_of_rows(steering, len(starts), prompts, batch_size=batch_size, raw=raw)
-        rows = [start + answer for start, answer in zip(starts, answers, strict=True)]
+        rows = self._encoding.responses(prompts, responses, raw=raw)
+        edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
         results = [math.nan] * len(rows)
-        # One pass tells of every single token after a prompt, such as yes and no.
+        # One pass tells of every single token after the same text, such as yes and no.
         alike: dict[Any, list[int]] = {}
-        for row, answer in enumerate(answers):
-            own = (tuple(starts[row]), *map(id, edits[row])) if len(answer) == 1 else row
-            if answer:
-                alike.setdefault(own, []).append(row)
+        for number, row in enumerate(rows):
+            own = (*row.before_last, *map(id, edits[number])) if row.is_one_token else number
+            if any(row.counted):
+                alike.setdefault(own, []).append(number)
         scored = list(alike.values())
         extra = self._position_argument(self.model)
         keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
         def run(places: list[int]) -> list[float]:
             batch = [scored[place][0] for place in places]
-            ids, mask = left_padded([rows[row] for row in batch], self._special.pad, self.device)
-            last = max(len(answers[row]) for row in batch) + 1
-            steered = Steered(
-                self.decoder_blocks, [edits[row] for row in batch], [len(starts[row]) for row in batch]
-            )
+            ids, mask = left_padded([rows[row].tokens for row in batch], self._special.pad, self.device)
+            last = max(len(rows[row].response) for row in batch) + 1
+            lengths = [len(rows[row].start) for row in batch]
+            own = [edits[row] for row in batch]
+            steered = Steered(self.decoder_blocks, own, lengths, thoughts=self.thoughts)
             kept = {"logits_to_keep": last} if keeps else {}
             with self._lock, torch.inference_mode(), steered:
                 inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
@@ -282,14 +291,17 @@ class TransformersEngine(Engine):
                 losses = []
                 for row, place in enumerate(places):
                     for index in scored[place]:
-                        length = len(answers[index])
-                        expected = torch.tensor(answers[index], device=logits.device)
+                        length = len(rows[index].response)
+                        expected = torch.tensor(rows[index].response, device=logits.device)
                         predicted = logits[row, -length - 1 : -1].float()
+                        if not all(rows[index].counted):
+                            counted = torch.tensor(rows[index].counted, device=logits.device)
+                            predicted, expected = predicted[counted], expected[counted]
                         losses.append(torch.nn.functional.cross_entropy(predicted, expected))
                 return [float(loss) for loss in torch.stack(losses).cpu()]
 
         batches = self._batches(
-            [len(rows[same[0]]) for same in scored],
+            [len(rows[same[0]].tokens) for same in scored],
             batch_size,
             lambda tokens: tokens * (self._bytes.activations + 2 * self._bytes.logits),
         )

@@ -72,6 +72,7 @@ class Answer:
             "relevance": rounded(self.response.relevance),
             "taken": rounded(self.response.taken),
             "judged": rounded(self.response.judged),
+            **({} if self.response.thought is None else {"thought": self.response.thought}),
         }
 
 

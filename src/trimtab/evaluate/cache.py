@@ -95,6 +95,8 @@ def model_key(engine: Engine) -> dict[str, Any]:
     own = getattr(engine, "cache_key", None)  # of an engine whose model is in other processes
     if own is not None:
         key |= own()
+    if engine.thoughts is not None and not engine.thoughts.is_trivial:
+        key["thoughts"] = engine.thoughts.form.to_dict()  # what of the text is the answer goes by it
     settings = getattr(model, "generation_config", None)
     if settings is not None:
         key["generation"] = json.loads(json.dumps(settings.to_diff_dict(), default=str))

@@ -35,7 +35,7 @@ SAVE_EVERY = 128
 """Answers between two savings: what a killed run loses at most. A full batch each, or batches run half empty."""
 
 
-_KEPT = ("text", "finished", "nll", "tokens", "taken")
+_KEPT = ("text", "finished", "nll", "tokens", "taken", "thought")
 
 
 def evaluate_suite(
@@ -242,6 +242,7 @@ def _read(job: Job, value: Any) -> Response | None:
             facts=None,
             tokens=int(value["tokens"]),
             taken=None if job.constraint is None else float(value["taken"]),
+            thought=value.get("thought"),
         )
     except (TypeError, KeyError, ValueError):
         return None

@@ -34,7 +34,7 @@ class Quality:
         repetition: Mean share of repeated word 4-grams, in [0, 1].
         facts: Mean share of true sentences, in [0, 1], or of closed-book questions answered rightly; None where
             nothing could be judged.
-        tokens: Mean number of tokens of a response, without its end; None where they were not counted.
+        tokens: Mean number of tokens of an answer, without its end and its thought; None where they were not counted.
         scorer_perplexity: Perplexity as above, under another model, the scorer; None without one.
         relevance: How much more likely the question makes a response, nats per token under the scorer, averaged over
             responses (`trimtab.measure.scorer`); None without a scorer.

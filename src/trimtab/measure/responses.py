@@ -44,11 +44,12 @@ class Response:
         nll: Nats per token given the bare query, under the unsteered model; None for an empty response.
         repetition: Share of repeated word 4-grams.
         facts: Share of true sentences; None where it cannot be judged.
-        tokens: How many tokens were generated, without the end token; 0 if unknown.
+        tokens: How many tokens the answer has, without the end token and what was thought before; 0 if unknown.
         judged: Share of a judge's questions about it that were answered with yes; None without a judge.
         scorer_nll: Nats per token given the bare query, under the scorer; None without one.
         relevance: How many nats per token the bare query makes it more likely, under the scorer; None without one.
         taken: Mean probability that a constraint took away from the model's tokens, per token; None without one.
+        thought: What the model thought before it answered, which nothing judges; None where it marked no thought.
     """
 
     query: str
@@ -63,6 +64,7 @@ class Response:
     scorer_nll: float | None = None
     relevance: float | None = None
     taken: float | None = None
+    thought: str | None = None
 
 
 def quality_of(responses: Sequence[Response]) -> Quality:
@@ -206,8 +208,9 @@ def _measured(
             nll=nll,
             repetition=repetition(generation.text),
             facts=None if facts is None else facts(query, generation.text),
-            tokens=len(generation.token_ids),
+            tokens=len(generation.answer_ids),
             taken=generation.taken,
+            thought=generation.thought,
         )
         for (query, prompt, generation), nll in zip(rows, nlls, strict=True)
     ]

@@ -4,9 +4,9 @@ A request's edits, each with the strength of the steering it belongs to, come do
 
     h  <-  h + added[phase] + sum_k strength[phase, k] <p_k, h> u_k
 
-in every block. `phase` is 0 for a token of the prompt and 1 for one that the model wrote, so scopes become zeros.
-Constant parts don't depend on `h`: however many they are, they are summed. Gated edits stay apart, except that those
-with the same `u` and `p` are one.
+in every block. `phase` is 0 for a token of the prompt, 1 for one that the model wrote before its answer and 2 for one
+of its answer, so scopes become zeros. Constant parts don't depend on `h`: however many they are, they are summed. Gated
+edits stay apart, except that those with the same `u` and `p` are one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from trimtab.errors import SteeringError
-from trimtab.steering.edits import Edit
+from trimtab.steering.edits import ANSWER, BEFORE_ANSWER, Edit, acts_in
 
 __all__ = ["Gates", "TableRow", "combine", "digest_of", "fold", "row_of"]
 
@@ -33,7 +33,7 @@ class Gates:
     Attributes:
         p: The gates, `[k, d]`.
         u: What is added, `[k, d]`.
-        strength: How much of each, `[2, k]`: for tokens of the prompt, and for generated ones.
+        strength: How much of each, `[3, k]`, by phase.
     """
 
     p: Tensor
@@ -43,7 +43,7 @@ class Gates:
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """What a request does in each block: `added` `[2, d]` whatever `h` is, float32 on the CPU, and its gated edits."""
+    """What a request does in each block: `added` `[3, d]` whatever `h` is, float32 on the CPU, and its gated edits."""
 
     added: dict[int, Tensor]
     gates: dict[int, Gates]
@@ -52,6 +52,12 @@ class TableRow:
     def is_nothing(self) -> bool:
         """Whether no token of any block is changed."""
         return not self.added and not self.gates
+
+    @property
+    def is_for_answers(self) -> bool:
+        """Whether it does to answers what it does not do to thoughts before them."""
+        each = [*self.added.values(), *(gates.strength for gates in self.gates.values())]
+        return any(not torch.equal(phases[BEFORE_ANSWER], phases[ANSWER]) for phases in each)
 
     @property
     def widest(self) -> int:
@@ -102,7 +108,7 @@ def fold(edits: Sequence[Edit]) -> TableRow:
         _refuse(edit)
         if edit.is_nothing:
             continue
-        phases = np.array([edit.tokens != "generated", edit.tokens != "prompt"], dtype=np.float64)
+        phases = np.array(acts_in(edit.tokens), dtype=np.float64)
         if edit.alpha != 0.0:
             constant = np.outer(phases * edit.alpha, edit.u.numpy())
             if edit.block in added:

@@ -4,8 +4,8 @@
 
 `edits.0.u` and, where it is gated, `edits.0.p` are the vectors of the first. An edit that has a
 `when` names it, as its "condition", by its place among "conditions"; without any, both keys are left out, and the
-document is one of format version 1. A rectified edit says `"rectified": true`, in format version 3; of others that
-key is left out.
+document is one of format version 1. A rectified edit says `"rectified": true`; of others that
+key is left out. With such edits, or edits of the answer alone, it is one of format version 3.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def edits_document(edits: Sequence[Edit], whens: Sequence[When]) -> dict[str, An
 
 def version_of(edits: Sequence[Edit]) -> int:
     """The oldest format version whose readers understand edits."""
-    if any(edit.rectified for edit in edits):
+    if any(edit.rectified or edit.tokens == "answer" for edit in edits):
         return 3
     return 1 if all(edit.when is None for edit in edits) else 2
 

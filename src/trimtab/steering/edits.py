@@ -28,10 +28,14 @@ from trimtab.errors import SteeringError
 if TYPE_CHECKING:
     from trimtab.steering.when import When
 
-__all__ = ["Edit", "EditTable", "TokenScope", "apply_edits", "change"]
+__all__ = ["Edit", "EditTable", "TokenScope", "acting", "acts_in", "apply_edits", "change"]
 
-TokenScope = Literal["all", "prompt", "generated"]
-"""Where an edit acts: on every token, on the prompt's, or on those the model wrote."""
+TokenScope = Literal["all", "prompt", "generated", "answer"]
+"""Where an edit acts: on every token, on the prompt's, on those the model wrote, or, of these, on those of its answer:
+not on what it thinks before (`trimtab.thoughts`), nor on the tools it calls."""
+
+PROMPT, BEFORE_ANSWER, ANSWER = range(3)
+"""The phase of a token: of the prompt; written, but not of the answer; of the answer."""
 
 _SCOPES: tuple[str, ...] = get_args(TokenScope)
 
@@ -156,9 +160,21 @@ def change(
     return (amount * coefficients) @ u
 
 
-def apply_edits(hidden: Tensor, edits: Sequence[Edit], generated: Tensor | None = None) -> Tensor:
+def acts_in(scope: TokenScope) -> tuple[bool, bool, bool]:
+    """Whether edits of a scope act in each of the three phases."""
+    return scope in ("all", "prompt"), scope in ("all", "generated"), scope != "prompt"
+
+
+def acting(scope: TokenScope, phases: Tensor) -> Tensor:
+    """Bool, of the shape of `phases` (see `EditTable.apply`): the tokens on which edits of a scope act."""
+    if phases.dtype == torch.bool:
+        phases = phases * ANSWER
+    return torch.tensor(acts_in(scope), device=phases.device)[phases.long()]
+
+
+def apply_edits(hidden: Tensor, edits: Sequence[Edit], phases: Tensor | None = None) -> Tensor:
     """Applies edits of one block to all rows of `hidden`, `[rows, tokens, d]`; otherwise as `EditTable.apply`."""
-    return EditTable([list(edits)]).apply(hidden, generated)
+    return EditTable([list(edits)]).apply(hidden, phases)
 
 
 class EditTable:
@@ -193,18 +209,21 @@ class EditTable:
 
         self.rows = len(rows)
         self.dtype = dtype
-        self._added: Tensor | None = None  # [2, rows, d]: for tokens of the prompt, for generated tokens
+        self._added: Tensor | None = None  # [3, rows, d], by phase
         if plain.edits:
             u = torch.stack([edit.u for edit in plain.edits]).to(device, dtype)
             alpha = torch.tensor([edit.alpha for edit in plain.edits], dtype=dtype, device=device)
-            self._added = change(u, u, alpha, None, plain.coefficients(self.rows).to(device, dtype))
+            prompt, before, answer = plain.coefficients(self.rows).to(device, dtype)
+            outer = change(u, u, alpha, None, torch.stack([prompt, answer]))
+            inner = outer[1] if torch.equal(before, answer) else change(u, u, alpha, None, before)
+            self._added = torch.stack([outer[0], inner, outer[1]])
         self._u: Tensor | None = None
         if gated.edits:
             self._u = torch.stack([edit.u for edit in gated.edits]).to(device, dtype)
             gates = [torch.zeros(edit.width) if edit.p is None else edit.p for edit in gated.edits]
             self._p = torch.stack(gates).to(device, dtype)
             self._alpha = torch.tensor([edit.alpha for edit in gated.edits], dtype=dtype, device=device)
-            self._coefficients = gated.coefficients(self.rows).to(device, dtype)  # [2, rows, k]
+            self._coefficients = gated.coefficients(self.rows).to(device, dtype)  # [3, rows, k]
             below = torch.tensor([edit.rectified for edit in gated.edits], device=device)
             self._rectified = below if bool(below.any()) else None
         self._scoped = any(edit.tokens != "all" for edit in plain.edits + gated.edits)
@@ -227,28 +246,33 @@ class EditTable:
             table._coefficients = self._coefficients.repeat_interleave(times, dim=1)
         return table
 
-    def apply(self, hidden: Tensor, generated: Tensor | None = None) -> Tensor:
+    def apply(self, hidden: Tensor, phases: Tensor | None = None) -> Tensor:
         """The edited hidden states, in the dtype and on the device of the given ones.
 
-        `hidden` is `[rows, tokens, d]` and left as it is; `generated` bool `[rows, tokens]` or `[1, tokens]`, true for
-        tokens the model wrote.
+        `hidden` is `[rows, tokens, d]` and left as it is; `phases` int `[rows, tokens]` or `[1, tokens]`: 0 for tokens
+        of the prompt, 1 for those that the model wrote before its answer, 2 for those of its answer. Where all that it
+        wrote is answer, bools do: true for tokens that it wrote.
         """
         if self.is_nothing:
             return hidden
         state = hidden.to(self.dtype)
         result = state
         if self._added is not None:
-            result = result + self._per_token(self._added, generated)
+            result = result + self._per_token(self._added, phases)
         if self._u is not None:
-            coefficients = self._per_token(self._coefficients, generated)
+            coefficients = self._per_token(self._coefficients, phases)
             result = result + change(state, self._u, self._alpha, self._p, coefficients, self._rectified)
         return result.to(hidden.dtype)
 
-    def _per_token(self, table: Tensor, generated: Tensor | None) -> Tensor:
-        """Picks the scope: `[2, rows, n]` to `[rows, tokens or 1, n]`."""
-        if not self._scoped or generated is None:
-            return table[0][:, None]
-        return torch.where(generated[..., None], table[1][:, None], table[0][:, None])
+    def _per_token(self, table: Tensor, phases: Tensor | None) -> Tensor:
+        """Picks the phase: `[3, rows, n]` to `[rows, tokens or 1, n]`."""
+        prompt, before, answer = table[0][:, None], table[1][:, None], table[2][:, None]
+        if not self._scoped or phases is None:
+            return prompt
+        if phases.dtype == torch.bool:
+            return torch.where(phases[..., None], answer, prompt)
+        written = torch.where((phases == ANSWER)[..., None], answer, before)
+        return torch.where((phases == PROMPT)[..., None], prompt, written)
 
 
 class _Stack:
@@ -270,12 +294,10 @@ class _Stack:
         self._entries.append((row, number))
 
     def coefficients(self, rows: int) -> Tensor:
-        """`[2, rows, k]`: for tokens of the prompt, and for generated tokens."""
-        result = torch.zeros(2, rows, len(self.edits))
+        """`[3, rows, k]`: for each phase."""
+        result = torch.zeros(3, rows, len(self.edits))
         for row, number in self._entries:
-            scope = self.edits[number].tokens
-            result[0, row, number] += scope != "generated"
-            result[1, row, number] += scope != "prompt"
+            result[:, row, number] += torch.tensor(acts_in(self.edits[number].tokens))
         return result
 
 

@@ -75,7 +75,8 @@ def write_folder(
     The folder is made when it is missing. One that already holds a document of this project is written over (other
     files in it stay); one that holds anything else is left alone. Tensors are stored as contiguous float32. `version`:
     the oldest format version whose readers understand the document: steerings with conditions have 2, those with
-    rectified edits 3, so that an older trimtab refuses them, where it would otherwise do something else.
+    rectified edits or edits of the answer alone 3, so that an older trimtab refuses them, where it would otherwise do
+    something else.
     """
     folder = Path(folder)
     # Clones: safetensors refuses tensors that share memory, as the u and p of one edit may.

@@ -25,6 +25,7 @@ from trimtab.steering.phases import PromptLengths, row_lengths
 from trimtab.steering.record import ModelIdentity
 from trimtab.steering.steering import Steering
 from trimtab.steering.weights import weights_digest
+from trimtab.thoughts import Reader, ThoughtFormat
 
 Steerings = Steering | Sequence[Steering | None] | None
 """One steering for all rows of a batch, or one (or None) for each."""
@@ -38,6 +39,7 @@ def on(
     tokenizer: Any = None,
     decoder_blocks: str | None = None,
     allow_other_model: bool = False,
+    thoughts: ThoughtFormat | str | None = None,
 ) -> Steered:
     """A context in which every forward pass of a transformers model, whoever runs it, is steered.
 
@@ -52,10 +54,13 @@ def on(
             `generate` fills it. Anything else (a forward pass without a cache, a cache that was filled outside) needs
             it: the number of prompt tokens, padding not counted, of all rows or of each; or a mask `[rows, tokens]`
             that is true at them; or the tokenised prompts.
-        tokenizer: Its tokenizer, for making sure that it has the chat template the steering was learned with.
+        tokenizer: Its tokenizer, for making sure that it has the chat template the steering was learned with, and for
+            edits of the answer alone, which need it.
         decoder_blocks: Where the decoder blocks are (`"model.layers"`); None searches.
         allow_other_model: Take any model with the same number of blocks and the same width; also one whose weights
             were trained since the steering was learned.
+        thoughts: How it marks what it thinks before it answers, for edits of the answer alone: a format or its name;
+            None for the one that it is known by.
 
     Raises:
         SteeringError: If the model is not the steering's (by all that can be known of it: architecture, shape, weights,
@@ -69,7 +74,27 @@ def on(
     held = held_identity(model, tokenizer, place)
     for one in {id(one): one for one in rows if one is not None}.values():
         _check(one, held, tokenizer is not None, allow_other_model)
-    return Steered(place, edits_of(rows), row_lengths(prompt_lengths), model=model)
+    edits = edits_of(rows)
+    reader = _reader(edits, rows, tokenizer, thoughts)
+    return Steered(place, edits, row_lengths(prompt_lengths), model=model, thoughts=reader)
+
+
+def _reader(
+    edits: Sequence[Sequence[Edit]],
+    rows: Sequence[Steering | None],
+    tokenizer: Any,
+    thoughts: ThoughtFormat | str | None,
+) -> Reader | None:
+    """What tells answers from thoughts, where an edit wants to know."""
+    for own, steering in zip(edits, rows, strict=True):
+        if steering is not None and any(edit.tokens == "answer" for edit in own):
+            if tokenizer is None:
+                raise SteeringError(
+                    f"the steering '{steering.name}' acts on answers alone, and only the tokenizer tells them from "
+                    "thoughts; give tokenizer="
+                )
+            return Reader(tokenizer, thoughts)
+    return None
 
 
 def blocks_of(model: Any, path: str | None = None) -> DecoderBlocks:

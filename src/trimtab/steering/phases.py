@@ -1,4 +1,4 @@
-"""Which tokens of a forward pass are the prompt's, and which the model wrote.
+"""Which tokens of a forward pass are the prompt's, and which the model wrote; `following` adds which are answer.
 
 Edits may act on one kind alone. Where the lengths of the prompts are given, a token's position in its row decides.
 Where they are not, the cache does: what fills an empty one is the prompt, what comes after it one by one is generated.
@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from trimtab.errors import ModelError, SteeringError
+from trimtab.steering.following import Answers
+from trimtab.thoughts import Reader
 
 PromptLengths = int | Sequence[int] | Tensor | Mapping[str, Any]
 """How many tokens of each row are its prompt: one number for all rows, one for each, a mask `[rows, tokens]` that is
@@ -58,8 +60,9 @@ class TokenPhases:
     neither are counted, for which prompts must be padded on the left.
     """
 
-    def __init__(self, decoder: nn.Module) -> None:
+    def __init__(self, decoder: nn.Module, thoughts: Reader | None = None) -> None:
         self._decoder = decoder
+        self.read_by(thoughts)
         self._signature: inspect.Signature | None = None
         self._ends: tuple[Sequence[int], Tensor] | None = None
         self.restart()
@@ -68,24 +71,51 @@ class TokenPhases:
         """Forgets what was counted, for a new text."""
         self._seen = 0
         self._mask: Tensor | None = None
+        self._counts: Tensor | None = (
+            None  # of the tokens that the model wrote up to the last one, in each row
+        )
         self._inputs: dict[int, int] = {}
+        if self._answers is not None:
+            self._answers.restart()
+
+    def read_by(self, thoughts: Reader | None) -> None:
+        """Tells answers from thoughts by another reader, from the next text on."""
+        self._answers = None if thoughts is None or thoughts.is_trivial else Answers(thoughts)
 
     def begin(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], lengths: Sequence[int] | Tensor | None
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        lengths: Sequence[int] | Tensor | None,
+        *,
+        answers: bool = False,
+        history: Tensor | None = None,
     ) -> None:
         """Looks at what the decoder is about to be run with.
 
         `lengths`: the prompt tokens of each row, or bool `[rows, tokens]`, true at generated ones; None goes by the
-        cache.
+        cache. `answers`: whether it matters which of the generated ones are of the answer; `history` is then the text
+        that `generate` is about to run, if it does.
         """
         self._inputs.clear()
-        if isinstance(lengths, Tensor):
-            self._mask = lengths
-            return
         if self._signature is None:
             self._signature = inspect.signature(self._decoder.forward)
         given = self._signature.bind_partial(*args, **kwargs).arguments
         given |= given.pop("kwargs", {})
+        self._counts = None
+        past = self._past(given) if answers else 0
+        self._look(given, lengths)
+        if answers and self._answers is not None and self._mask is not None:
+            ids = given.get("input_ids")
+            inputs = given["inputs_embeds"] if ids is None else ids
+            self._mask = self._answers.phases(
+                ids, tuple(inputs.shape[:2]), self._mask, self._counts, past, history
+            )
+
+    def _look(self, given: Mapping[str, Any], lengths: Sequence[int] | Tensor | None) -> None:
+        if isinstance(lengths, Tensor):
+            self._mask = lengths
+            return
         inputs = given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"]
         if inputs is None:
             raise ModelError(
@@ -109,6 +139,7 @@ class TokenPhases:
             self._seen = past + tokens
             columns = torch.arange(past, past + tokens, device=inputs.device)
             self._mask = (columns >= max(lengths))[None]
+            self._counts = torch.tensor([past + tokens - max(lengths)])
             return
         if self._ends is None or self._ends[0] is not lengths:
             self._ends = (lengths, torch.tensor(lengths))
@@ -117,9 +148,10 @@ class TokenPhases:
         if len(positions) > 1 and len(ends) > 1:
             ends = ends.repeat_interleave(times(len(positions), len(ends), "prompt lengths"))
         self._mask = positions >= ends[:, None]
+        self._counts = positions[:, -1] + 1 - ends
 
-    def generated(self, hidden: Tensor) -> Tensor:
-        """Bool `[rows or 1, tokens or 1]` for the forward pass under way."""
+    def phases(self, hidden: Tensor) -> Tensor:
+        """Of the forward pass under way `[rows or 1, tokens or 1]`, as `EditTable.apply` takes it."""
         if self._mask is None:
             raise ModelError("a decoder block was run outside its decoder: its tokens can't be told apart")
         if len(self._mask) not in (1, len(hidden)):

@@ -25,6 +25,7 @@ from trimtab.steering.when import When
 if TYPE_CHECKING:
     from trimtab.steering.hooks import Steered
     from trimtab.steering.phases import PromptLengths
+    from trimtab.thoughts import ThoughtFormat
 
 __all__ = ["ModelIdentity", "Record", "Steering"]
 
@@ -220,6 +221,7 @@ class Steering(Saved):
         tokenizer: Any = None,
         decoder_blocks: str | None = None,
         allow_other_model: bool = False,
+        thoughts: ThoughtFormat | str | None = None,
     ) -> Steered:
         """A context in which a transformers model is steered, whoever runs it: `with steering.on(model): ...`.
 
@@ -234,6 +236,7 @@ class Steering(Saved):
             tokenizer=tokenizer,
             decoder_blocks=decoder_blocks,
             allow_other_model=allow_other_model,
+            thoughts=thoughts,
         )
 
     def describe(self) -> str:

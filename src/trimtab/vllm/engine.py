@@ -28,6 +28,7 @@ from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress, shown
+from trimtab.thoughts import Reader, ThoughtFormat, find
 from trimtab.vllm import constraining, requesting, sampling
 from trimtab.vllm.held_steerings import HeldSteerings
 from trimtab.vllm.running import Requests
@@ -55,12 +56,15 @@ class VllmEngine(Engine):
             (width x blocks x tokens of the largest step) and, where the stream is much of the work, in time.
         template_options: Variables of the chat template; see `trimtab.load`.
         gguf_file: The GGUF file in the folder, or the repository on the Hub.
+        thoughts: How the model marks what it thinks before it answers: a format or its name (`trimtab.thoughts`); None
+            for the one that it is known by.
         options: Anything else that `vllm.LLM` takes: `tensor_parallel_size`, `pipeline_parallel_size`,
             `distributed_executor_backend`, `max_model_len`, `max_num_seqs`, `enforce_eager`,
             `gpu_memory_utilization`, ...
 
     Attributes:
         tokenizer: The model's tokenizer, that of transformers.
+        thoughts: What tells the model's answers from its thoughts.
         llm: The `vllm.LLM`.
 
     Raises:
@@ -79,10 +83,14 @@ class VllmEngine(Engine):
         record: bool = True,
         template_options: Mapping[str, Any] | None = None,
         gguf_file: str | None = None,
+        thoughts: ThoughtFormat | str | None = None,
         **options: Any,
     ) -> None:
         settings: dict[str, Any] = {"gates": gates, "table_dtype": table_dtype, "record": record}
         settings["template_options"] = None if template_options is None else dict(template_options)
+        if thoughts is not None:
+            # Its workers know neither what is registered here nor packages of this machine.
+            settings["thoughts"] = (find(thoughts) if isinstance(thoughts, str) else thoughts).to_dict()
         with_constraints = {**constraining.BACKEND, **options}
         started = start(model, settings, with_constraints, dtype, revision, trust_remote_code, gguf_file)
         self.llm: Any = started.llm
@@ -91,7 +99,8 @@ class VllmEngine(Engine):
         self.identity = started.frontend.identity
         config = self.llm.model_config
         self._limit = int(config.max_model_len)
-        self._encoding = Encoding(self.tokenizer, self.identity.id, self._limit)
+        self.thoughts: Reader = Reader(self.tokenizer, thoughts)
+        self._encoding = Encoding(self.tokenizer, self.identity.id, self._limit, self.thoughts)
         self._matchers: Matchers | None = None
         self._own = sampling.ModelSettings.of(started.generation, self.tokenizer, self.identity.id)
         self._generation = started.generation
@@ -189,6 +198,7 @@ class VllmEngine(Engine):
         Randomness(seed)  # refuses a seed that is too large
         rows = self._encoding.prompts(prompts, max_new_tokens, raw=raw)
         held = constraining.checked(self.matchers, constraints, prompts, raw=raw)
+        rows = self._encoding.begun(rows, [one is not None for one in held], max_new_tokens)
         acting = self._acting(steering, prompts, batch_size, raw)
         samples = num_return_sequences
         results: list[Generation | None] = [None] * (len(rows) * samples)
@@ -211,8 +221,9 @@ class VllmEngine(Engine):
             for place, output in self._requests.outputs(requests, batch_size):
                 number = place // samples
                 written = self._own.special.cut(list(output.outputs[0].token_ids))
-                text = self._encoding.text(written.token_ids)
-                results[place] = Generation(text, written.token_ids, number, written.finished)
+                results[place] = self._encoding.generation(
+                    rows[number], number, written.token_ids, written.finished
+                )
                 if held[number] is not None:
                     under[place] = constraining.under_mask(output)
                 missing[number] -= 1
@@ -263,9 +274,10 @@ class VllmEngine(Engine):
         Randomness(seed)
         [row] = self._encoding.prompts([prompt], max_new_tokens, raw=raw)
         held = constraining.checked(self.matchers, constraint, [prompt], raw=raw)
+        [row] = self._encoding.begun([row], [constraint is not None], max_new_tokens)
         acting = self._acting(steering, [prompt], None, raw)
         return self._encoding.pieces(
-            self._tokens(row, acting, settings, sampling.seed_of(seed, 0, 0), held[0])
+            row, self._tokens(row, acting, settings, sampling.seed_of(seed, 0, 0), held[0])
         )
 
     def _tokens(
@@ -300,18 +312,27 @@ class VllmEngine(Engine):
         progress: Progress = False,
     ) -> list[float]:
         """How unlikely responses are; see `Engine.score`."""
-        starts, answers = self._encoding.responses(prompts, responses, raw=raw)
+        rows = self._encoding.responses(prompts, responses, raw=raw)
         check_batch_size(batch_size)
         acting = self._acting(steering, prompts, batch_size, raw)
-        results = [math.nan] * len(starts)
-        scored = [row for row, answer in enumerate(answers) if answer]
+        results = [math.nan] * len(rows)
+        scored = [number for number, row in enumerate(rows) if any(row.counted)]
+        drafts = self.llm.llm_engine.vllm_config.speculative_config is not None
+        if drafts:  # there has to be room for the token that vLLM writes
+            self._encoding.check([len(row.tokens) + 1 for row in rows], "with its response and one more")
         with self._steerings.held(acting) as compositions, shown(progress) as tell:
             tell("scoring", 0, len(scored))
-            requests = [requesting.scoring(starts[row], answers[row], compositions[row]) for row in scored]
+            requests = [
+                requesting.scoring(
+                    rows[number].start, rows[number].response, compositions[number], drafts=drafts
+                )
+                for number in scored
+            ]
             found = self._requests.outputs(requests, batch_size)
             for done, (place, output) in enumerate(found, 1):
-                row = scored[place]
-                results[row] = requesting.loss(output, len(starts[row]), answers[row])
+                row = rows[scored[place]]
+                likely = requesting.log_probabilities(output, len(row.start), row.response)
+                results[scored[place]] = -row.mean(likely)
                 tell("scoring", done, len(scored))
         return results
 

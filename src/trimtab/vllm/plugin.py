@@ -233,12 +233,14 @@ def _update_states(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _prepare_inputs(original: Callable[..., Any]) -> Callable[..., Any]:
-    from trimtab.vllm.worker.runners import before_v1_step
+    from trimtab.vllm.worker.runners import after_v1_inputs, before_v1_step
 
     def _prepare_inputs(
         self: Any, scheduler_output: Any, num_scheduled_tokens: Any, *args: Any, **kwargs: Any
     ) -> Any:
         before_v1_step(self, num_scheduled_tokens)
-        return original(self, scheduler_output, num_scheduled_tokens, *args, **kwargs)
+        result = original(self, scheduler_output, num_scheduled_tokens, *args, **kwargs)
+        after_v1_inputs(self, num_scheduled_tokens)
+        return result
 
     return _prepare_inputs

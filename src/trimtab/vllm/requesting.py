@@ -37,11 +37,17 @@ def writing(
     return Request(row, params)
 
 
-def scoring(start: list[int], answer: list[int], composition: Any) -> Request:
+def scoring(start: list[int], answer: list[int], composition: Any, *, drafts: bool = False) -> Request:
     """All of the response is read but its last token, whose probability is that of being written next.
 
-    So a response may fill the context, although vLLM always writes one token.
+    So a response may fill the context, although vLLM always writes one token. Where it writes with `drafts`, it does
+    not tell how likely another token is than the one it wrote: there the last one is read, too.
     """
+    if drafts:
+        params = sampling.one_token(
+            prompt_logprobs=0, extra_args=_extra(composition=composition, prompt_tokens=len(start))
+        )
+        return Request(start + answer, params)
     params = sampling.one_token(
         prompt_logprobs=0 if len(answer) > 1 else None,
         logprob_token_ids=[answer[-1]],
@@ -57,15 +63,11 @@ def reading(row: list[int], number: int) -> Request:
     return Request(row, params)
 
 
-def loss(output: Any, start: int, answer: list[int]) -> float:
-    """The mean negative log-likelihood of a response, of what a scoring request gave."""
-    return -sum(log_probabilities(output, start, answer)) / len(answer)
-
-
 def log_probabilities(output: Any, start: int, answer: list[int]) -> list[float]:
     """Of each token of a response, of what a scoring request gave."""
-    found = [output.prompt_logprobs[place][token].logprob for place, token in enumerate(answer[:-1], start)]
-    return [*found, output.outputs[0].logprobs[0][answer[-1]].logprob]
+    read = answer if start + len(answer) == len(output.prompt_token_ids) else answer[:-1]
+    found = [output.prompt_logprobs[place][token].logprob for place, token in enumerate(read, start)]
+    return found if read is answer else [*found, output.outputs[0].logprobs[0][answer[-1]].logprob]
 
 
 def _extra(**fields: Any) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class SteeringSettings:
         limit: The most steerings that can be named at once.
         limit_mib: The largest steering, its two files together, in MiB.
         template_options: Variables of the chat template that are set; see `trimtab.load`.
+        thoughts: How the model marks what it thinks before it answers (`ThoughtFormat.to_dict`); None for the format
+            that it is known by.
         record: Install what `capture` needs: a copy of the residual stream after every block.
         version: The version of trimtab; always the one installed.
 
@@ -51,6 +53,7 @@ class SteeringSettings:
     limit: int = 1000
     limit_mib: int = 64
     template_options: dict[str, Any] | None = None
+    thoughts: dict[str, Any] | None = None
     record: bool = False
     version: str = __version__
 
@@ -71,6 +74,8 @@ class SteeringSettings:
                 raise ModelError(f"{name} is a whole number of at least 1, not {value!r}")
         if not isinstance(self.template_options, dict | None):
             raise ModelError(f"template_options is a dictionary, not {self.template_options!r}")
+        if not isinstance(self.thoughts, dict | None):
+            raise ModelError(f"thoughts is a thought format as a dictionary, not {self.thoughts!r}")
         if not isinstance(self.record, bool):
             raise ModelError(f"record is true or false, not {self.record!r}")
         object.__setattr__(self, "version", __version__)

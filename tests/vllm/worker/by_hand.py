@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trimtab.steering.edits import Edit, apply_edits
 
-SCOPES = ("all", "prompt", "generated")
+SCOPES = ("all", "prompt", "generated", "answer")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -21,7 +21,7 @@ class Case:
 
     Attributes:
         edits: The edits of each slot, strengths multiplied in; none for slot 0.
-        entries: `2 * slot + phase` of each token; the index is longer, and names slots behind them, too.
+        entries: `3 * slot + phase` of each token; the index is longer, and names slots behind them, too.
     """
 
     stream: Tensor
@@ -45,9 +45,9 @@ class Case:
         for token, entry in enumerate(self.entries):
             own = self.stream[token].float()
             h = own if self.addend is None else own + self.addend[token].float()
-            if self.edits[entry >> 1]:
-                generated = torch.tensor([[bool(entry & 1)]])
-                new = apply_edits(h[None, None], self.edits[entry >> 1], generated)[0, 0]
+            if self.edits[entry // 3]:
+                phases = torch.tensor([[entry % 3]])
+                new = apply_edits(h[None, None], self.edits[entry // 3], phases)[0, 0]
                 rows.append(own.double() + (new.double() - h.double()))
             else:
                 rows.append(own.double())
@@ -64,7 +64,7 @@ class Case:
             got.double().cpu(), wanted, rtol=rounding, atol=tables + sums + rounding / 64
         )
         for token, entry in enumerate(self.entries):
-            if entry < 2:
+            if entry < 3:
                 assert same_bits(got[token].cpu(), self.stream[token])
 
 
@@ -90,7 +90,7 @@ def case(
     """Random edits in every slot but 0, with or without gates, in any scope; some slots have fewer gates than others.
 
     Args:
-        entries: `2 * slot + phase` of each token.
+        entries: `3 * slot + phase` of each token.
         slots: Slots, slot 0 included.
         gates: Gated edits that fit in a slot.
         width: Of the stream.
@@ -108,25 +108,25 @@ def case(
     def directions(*shape: int) -> Tensor:
         return (torch.randn(*shape, width, generator=random) / width**0.5).to(table)
 
-    added = torch.zeros(2 * slots, width, dtype=torch.float64)
+    added = torch.zeros(3 * slots, width, dtype=torch.float64)
     p, u = directions(slots, gates), directions(slots, gates)  # what lies where no edit is must not matter
-    strength = torch.zeros(2 * slots, gates)
+    strength = torch.zeros(3 * slots, gates)
     of_slot: list[tuple[Edit, ...]] = [()]
     for slot in range(1, slots):
         edits = []
         for k in range(-number(3), number(gates + 1)):  # plain ones below 0
-            scope = SCOPES[number(3)]
-            phases = [phase for phase in (0, 1) if scope in ("all", SCOPES[1 + phase])]
+            scope = SCOPES[number(4)]
+            phases = {"all": (0, 1, 2), "prompt": (0,), "generated": (1, 2), "answer": (2,)}[scope]
             amount, alpha = (-1.5, 0.5, 1.0, 2.0)[number(4)], (0.0, 0.75)[number(2)] if k >= 0 else 1.25
             direction = u[slot, k].float() if k >= 0 else directions().float()
             gate = p[slot, k].float() if k >= 0 else None
             edits.append(Edit(0, direction, alpha, gate, scope).scaled(amount))  # type: ignore[arg-type]
             for phase in phases:
-                added[2 * slot + phase] += amount * alpha * direction.double()
+                added[3 * slot + phase] += amount * alpha * direction.double()
                 if k >= 0:
-                    strength[2 * slot + phase, k] = amount
+                    strength[3 * slot + phase, k] = amount
         of_slot.append(tuple(edits))
-    behind = torch.arange(2, 2 * slots).repeat(3) if slots > 1 else torch.zeros(4).long()
+    behind = torch.arange(3, 3 * slots).repeat(3) if slots > 1 else torch.zeros(4).long()
     return Case(
         torch.randn(len(entries), width, generator=random).to(dtype),
         torch.randn(len(entries), width, generator=random).to(dtype) if addend else None,
@@ -145,7 +145,7 @@ def with_untouchable(made: Case) -> Case:
     stream = made.stream.clone()
     odd = torch.tensor([float("nan"), float("inf"), -float("inf"), -0.0])
     for token, entry in enumerate(made.entries):
-        if entry < 2:
+        if entry < 3:
             stream[token, : min(4, stream.shape[1])] = odd[: stream.shape[1]].to(stream.dtype)
     return replace(made, stream=stream)
 
@@ -155,7 +155,7 @@ def overflowing(entries: Sequence[int], *, dtype: torch.dtype, gated: bool) -> C
     made = case(entries, dtype=dtype)
     most = torch.finfo(dtype).max
     stream = made.stream.clone()
-    stream[[entry > 1 for entry in made.entries]] = most
+    stream[[entry > 2 for entry in made.entries]] = most
     if not gated:
         return replace(
             made, stream=stream, added=torch.full_like(made.added, most), strength=0 * made.strength
@@ -177,7 +177,7 @@ def cases(draw: st.DrawFn, longest: int = 40, most: int = 6) -> Case:
         most: Most runs.
     """
     slots = draw(st.integers(1, 5))
-    run = st.tuples(st.integers(0, 2 * slots - 1), st.one_of(st.just(1), st.integers(1, longest)))
+    run = st.tuples(st.integers(0, 3 * slots - 1), st.one_of(st.just(1), st.integers(1, longest)))
     runs = draw(st.lists(run, max_size=most))
     return case(
         [entry for entry, length in runs for _ in range(length)],

@@ -23,7 +23,7 @@ from trimtab.vllm.worker import operation
 pytest.importorskip("triton", minversion="3.6", reason="vLLM brings Triton, of that version or a newer one")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-BATCH = [2, 2, 2, 0, 3, 5, 1, 7, 4]
+BATCH = [3, 3, 3, 0, 5, 8, 2, 11, 7]
 
 runs_the_kernel = pytest.mark.skipif(
     not INTERPRETED, reason="run by test_under_the_interpreter in a process of its own"
@@ -134,7 +134,7 @@ def test_tokens_that_are_not_steered_stay_bit_for_bit(dtype: torch.dtype, piece:
     stream, *others = made.arguments()
     _kernel(piece=piece)(stream, *others)
     same = [same_bits(*rows) for rows in zip(stream, made.stream, strict=True)]
-    assert all(same[token] for token, entry in enumerate(BATCH) if entry < 2)
+    assert all(same[token] for token, entry in enumerate(BATCH) if entry < 3)
     assert not all(same)
 
 
@@ -155,8 +155,8 @@ def test_what_overflows_stays_finite(dtype: torch.dtype, gated: bool, piece: int
 @pytest.mark.parametrize("piece", [8192, 16])
 def test_an_edit_that_is_not_there_is_not_read(piece: int) -> None:
     made = case(BATCH)
-    for phase in (0, 1):
-        made.strength[phase::2][:, 1] = 0.0
+    for phase in range(3):
+        made.strength[phase::3][:, 1] = 0.0
     kept = made.arguments()
     made.p[:, 1], made.u[:, 1] = float("nan"), float("nan")
     seen = made.arguments()

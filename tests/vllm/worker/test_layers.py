@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tiny import tiny_tokenizer
 from torch import Tensor, nn
 
 from trimtab.errors import ModelError
@@ -91,6 +92,7 @@ def steered(monkeypatch: pytest.MonkeyPatch) -> Any:
     logger = SimpleNamespace(init_logger=lambda name: SimpleNamespace(info=lambda *words: None))
     monkeypatch.setitem(__import__("sys").modules, "vllm.logger", logger)
     monkeypatch.setitem(__import__("sys").modules, "vllm", SimpleNamespace(logger=logger))
+    monkeypatch.setattr("trimtab.vllm.frontend.frontend.loaded_tokenizer", lambda config: tiny_tokenizer())
 
     def make(model: nn.Module, blocks: int, *edits: Edit, **settings: Any) -> Any:
         import numpy as np

@@ -19,7 +19,7 @@ from trimtab.vllm.worker.operation import record, steer
 WAYS = {"as it is": operation._steer_on_cpu, "by the formula": operation._steer_by_formula}
 
 # 30 tokens of a prompt, one unsteered, then answers: some of one entry, and one that is not steered among them.
-BATCH = [2] * 30 + [0] + [3, 5, 5, 1, 7, 3]
+BATCH = [3] * 30 + [0] + [5, 8, 8, 1, 11, 5, 4]
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 
@@ -45,12 +45,12 @@ def test_the_operator_is_one_of_them(made: Case) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("addend", [True, False])
 def test_tokens_that_are_not_steered_stay_bit_for_bit(way: Any, dtype: torch.dtype, addend: bool) -> None:
-    for entries in ([0, 2, 1, 3, 0], BATCH, [0] * 20, [2] * 20 + [1] * 20 + [3], [1]):
+    for entries in ([0, 3, 1, 5, 0], BATCH, [0] * 20, [3] * 20 + [2] * 20 + [5], [2]):
         made = with_untouchable(case(entries, dtype=dtype, addend=addend))
         got = done(made, way)
         same = [same_bits(*rows) for rows in zip(got, made.stream, strict=True)]
-        assert all(same[token] for token, entry in enumerate(entries) if entry < 2)
-        assert all(same) == all(entry < 2 for entry in entries)
+        assert all(same[token] for token, entry in enumerate(entries) if entry < 3)
+        assert all(same) == all(entry < 3 for entry in entries)
 
 
 def test_all_edits_of_a_block_read_the_same_stream() -> None:
@@ -60,18 +60,18 @@ def test_all_edits_of_a_block_read_the_same_stream() -> None:
         stream = torch.tensor([[3.0, 5.0, 0.0, 0.0]]).repeat(tokens, 1)
         p = torch.stack([torch.zeros(2, 4), torch.stack([e[1] - e[0], e[0] - e[1]])])
         u = torch.stack([torch.zeros(2, 4), torch.stack([e[0], e[1]])])
-        strength = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
-        index = torch.full((tokens,), 2, dtype=torch.int32)
+        strength = torch.tensor([[0.0, 0.0]] * 3 + [[1.0, 1.0]] * 3)
+        index = torch.full((tokens,), 3, dtype=torch.int32)
         for way in (steer, *WAYS.values()):
             changed = stream.clone()
-            way(changed, None, index, torch.zeros(4, 4), p, u, strength)
+            way(changed, None, index, torch.zeros(6, 4), p, u, strength)
             assert torch.equal(changed, torch.tensor([[5.0, 3.0, 0.0, 0.0]]).repeat(tokens, 1))
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_an_edit_that_is_not_there_is_not_read(way: Any) -> None:
     made = case(BATCH)
-    phases = made.strength.view(4, 2, 3)
+    phases = made.strength.view(4, 3, 3)
     phases[:, :, 1] = 0.0
     kept = done(made, way)
     assert bool(phases[1:].any())
@@ -87,7 +87,7 @@ def test_nobody_steered_runs_no_operation() -> None:
 
 
 def test_additions_alone_are_one_gather_and_one_sum() -> None:
-    made = case([2, 3, 4, 5, 6, 7], gates=2)
+    made = case([3, 5, 6, 8, 9, 11], gates=2)
     made.strength.zero_()
     arguments = made.arguments()
     with _Count() as counted:

@@ -131,10 +131,15 @@ class RunnerV1:
         before_v1_step(self, np.array(list(batch.values()), np.int32))
 
 
+NOTHING: dict[str, Any] = {"prompt_token_ids": None, "output_token_ids": []}
+
+
 def test_v1_admits_and_releases(state: SteeringState) -> None:
     runner = RunnerV1(state)
     for name, composition in {"one": [["a", 1.0]], "two": [["b", 1.0]], "three": [["a", 2.0]]}.items():
-        runner.requests[name] = SimpleNamespace(sampling_params=params(composition), num_prompt_tokens=4)
+        runner.requests[name] = SimpleNamespace(
+            sampling_params=params(composition), num_prompt_tokens=4, **NOTHING
+        )
     runner.step({"one": 2, "two": 1}, new=["one", "two"])
     assert added(state, 3) == [1.0, 1.0, 2.0]
     # Two is preempted: it is known to the runner, but its row is for others, of which there are two.
@@ -144,7 +149,9 @@ def test_v1_admits_and_releases(state: SteeringState) -> None:
     runner.step({"two": 1, "three": 1})
     assert added(state, 2) == [2.0, 2.0]
     # A session goes on under its name with something else.
-    runner.requests["two"] = SimpleNamespace(sampling_params=params([["a", 3.0]]), num_prompt_tokens=6)
+    runner.requests["two"] = SimpleNamespace(
+        sampling_params=params([["a", 3.0]]), num_prompt_tokens=6, **NOTHING
+    )
     runner.step({"two": 1}, new=["two"])
     assert added(state, 2) == [3.0, 0.0]
 
@@ -182,10 +189,22 @@ def test_v2_admits_releases_and_leaves_dummies_alone(
 
     def batch(*names: str) -> Any:
         ones = np.ones(len(names), np.int32)
-        return SimpleNamespace(req_ids=list(names), num_scheduled_tokens=ones, num_computed_tokens_np=ones)
+        return SimpleNamespace(
+            req_ids=list(names),
+            num_scheduled_tokens=ones,
+            num_computed_tokens_np=ones,
+            input_ids=None,
+            positions=None,
+        )
 
     known = SimpleNamespace(req_id_to_index={"one": 0})
-    new = SimpleNamespace(req_id="one", sampling_params=params([["a", 1.0]]), prompt_len=4)
+    new = SimpleNamespace(
+        req_id="one",
+        sampling_params=params([["a", 1.0]]),
+        prompt_len=4,
+        prefill_token_ids=None,
+        prompt_token_ids=[5] * 4,
+    )
     made.add_request(0, new)
     assert made.prepare_inputs(batch("one"), known) == {"positions": 1}
     assert added(state, 1) == [1.0]

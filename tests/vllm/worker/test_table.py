@@ -55,7 +55,7 @@ def read(table: SteeringTable, block: int, hidden: torch.Tensor) -> torch.Tensor
     """What the layer does: the buffers, applied to `[n, d]` by the index."""
     buffers = table.buffers(block)
     index = table.index[: len(hidden)].long()
-    p, u, strength = buffers.p[index // 2], buffers.u[index // 2], buffers.strength[index]
+    p, u, strength = buffers.p[index // 3], buffers.u[index // 3], buffers.strength[index]
     amounts = strength * torch.einsum("tkd,td->tk", p, hidden)
     return hidden + buffers.added[index] + torch.einsum("tk,tkd->td", amounts, u)
 
@@ -211,9 +211,9 @@ def test_a_prompt_in_chunks_ends_where_it_ends() -> None:
     table.admit("a", [("sha256:1", 1.0)], prompt_tokens=5)
     table.admit("b", [], prompt_tokens=2)
     for step, expected in [
-        ([("a", 3, 0), ("b", 3, 0)], [2, 2, 2, 0, 0, 0]),
-        ([("b", 1, 3), ("a", 4, 3)], [0, 2, 2, 3, 3]),
-        ([("a", 1, 7)], [3]),
+        ([("a", 3, 0), ("b", 3, 0)], [3, 3, 3, 0, 0, 0]),
+        ([("b", 1, 3), ("a", 4, 3)], [0, 3, 3, 5, 5]),
+        ([("a", 1, 7)], [5]),
     ]:
         fill(table, step)
         assert table.index[: len(expected)].tolist() == expected

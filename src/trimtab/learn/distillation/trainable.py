@@ -34,13 +34,14 @@ from torch import Tensor, nn
 
 from trimtab.errors import ModelError, SteeringError
 from trimtab.steering.blocks import DecoderBlocks
-from trimtab.steering.edits import Edit, TokenScope, change
+from trimtab.steering.edits import Edit, TokenScope, acting, change
 from trimtab.steering.held import blocks_of, held_identity
 from trimtab.steering.hooks import Steered
 from trimtab.steering.phases import PromptLengths, row_lengths
 from trimtab.steering.reading import reading
 from trimtab.steering.record import Record
 from trimtab.steering.steering import Steering
+from trimtab.thoughts import Reader
 
 Form = Literal["gated", "vector", "loreft", "psr"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -243,6 +244,7 @@ class TrainableEdits(nn.Module):
         prompt_lengths: PromptLengths | None = None,
         *,
         generated: Tensor | None = None,
+        thoughts: Reader | None = None,
     ) -> Steered:
         """A context in which the edits act in every forward pass, with gradients; steerings entered beside them add up.
 
@@ -252,6 +254,8 @@ class TrainableEdits(nn.Module):
             model: A causal language model of transformers, or its decoder blocks.
             prompt_lengths: As for `trimtab.on`, for edits of the prompt's or the generated tokens alone.
             generated: Instead of these, bool `[rows, tokens]`, true at the tokens that count as generated.
+            thoughts: Tells the answer from what is thought before, for edits of the answer alone
+                (`trimtab.thoughts.Reader(tokenizer)`); None takes all that is generated for answer.
 
         Raises:
             ModelError: As `trimtab.on`.
@@ -259,7 +263,8 @@ class TrainableEdits(nn.Module):
         held = isinstance(model, DecoderBlocks)
         place = model if held else blocks_of(model)
         lengths = row_lengths(prompt_lengths) if generated is None else generated
-        return Steered(place, [], lengths, learning=self, model=None if held else model)
+        around = None if held else model
+        return Steered(place, [], lengths, learning=self, model=around, thoughts=thoughts)
 
     def steering(self, name: str, model: Any, tokenizer: Any) -> Steering:
         """What was learned, as a steering to keep: the edits as they are now.
@@ -279,23 +284,27 @@ class TrainableEdits(nn.Module):
         """Whether some edits act on the prompt's or the generated tokens alone."""
         return any(scope != "all" for scopes in self._scopes.values() for scope in scopes)
 
-    def change(self, block: int, hidden: Tensor, generated: Tensor | None) -> Tensor:
+    @property
+    def is_for_answers(self) -> bool:
+        """Whether some edits act on the answer alone."""
+        return any(scope == "answer" for scopes in self._scopes.values() for scope in scopes)
+
+    def change(self, block: int, hidden: Tensor, phases: Tensor | None) -> Tensor:
         """What the edits add to the output of a block.
 
         Args:
             block: The block.
             hidden: `[rows, tokens, d]` float32.
-            generated: Bool, broadcastable to `[rows, tokens]`; needed if they are scoped.
+            phases: Broadcastable to `[rows, tokens]`, as `EditTable.apply` takes them; needed if they are scoped.
         """
         u, p, alpha = self.matrices(block, hidden.device)
         rectified = torch.ones_like(alpha, dtype=torch.bool) if self.form == "psr" else None
-        coefficients = self._coefficients(block, generated).to(hidden.device)
+        coefficients = self._coefficients(block, phases).to(hidden.device)
         return change(hidden, u, alpha, p, coefficients, rectified)
 
-    def _coefficients(self, block: int, generated: Tensor | None) -> Tensor:
+    def _coefficients(self, block: int, phases: Tensor | None) -> Tensor:
         """`[rows, tokens, k]`, or `[1]` where every edit acts on every token."""
         scopes = self._scopes[block]
-        if generated is None or all(scope == "all" for scope in scopes):
+        if phases is None or all(scope == "all" for scope in scopes):
             return torch.ones(1)
-        acts = {"all": torch.ones_like(generated), "prompt": ~generated, "generated": generated}
-        return torch.stack([acts[scope] for scope in scopes], dim=-1).float()
+        return torch.stack([acting(scope, phases) for scope in scopes], dim=-1).float()

@@ -185,13 +185,7 @@ def served_identity(
     from trimtab.steering.templates import set_options
 
     if not hasattr(tokenizer, "chat_template"):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(
-            model_config.tokenizer or model_config.model,
-            revision=model_config.tokenizer_revision,
-            trust_remote_code=model_config.trust_remote_code,
-        )
+        tokenizer = loaded_tokenizer(model_config)
     name, revision = name_and_revision(model_config.model, model_config.revision)
     if template_options:
         tokenizer = copy.deepcopy(tokenizer)  # vLLM's own gets them with each request
@@ -202,4 +196,15 @@ def served_identity(
         blocks=int(model_config.get_total_num_hidden_layers()),
         model_id=name,
         revision=revision,
+    )
+
+
+def loaded_tokenizer(model_config: Any) -> Any:
+    """The tokenizer of the model that a vLLM serves, that of transformers."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(
+        model_config.tokenizer or model_config.model,
+        revision=model_config.tokenizer_revision,
+        trust_remote_code=model_config.trust_remote_code,
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 __all__ = ["steer"]
 
+PHASES = tl.constexpr(3)
 _WIDEST = 8192
 """The widest stream that one program holds in registers."""
 _AT_ONCE = 4
@@ -96,7 +97,7 @@ def _steer(  # type: ignore[no-untyped-def]
 ):
     token = tl.program_id(0).to(tl.int64)
     entry = tl.load(index + token).to(tl.int64)
-    slot = entry // 2
+    slot = entry // PHASES
     if slot == 0:
         return
     stream += token * stream_stride

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import block_list
+from trimtab.thoughts import Reader, ThoughtFormat
 from trimtab.vllm.residual import Stream, judged
 from trimtab.vllm.settings import SteeringSettings
 from trimtab.vllm.worker import operation
+from trimtab.vllm.worker.following import AnswerFollower
 from trimtab.vllm.worker.runners import SteeringState
 from trimtab.vllm.worker.table import SteeringTable
 
@@ -93,6 +95,7 @@ def install(model: nn.Module, vllm_config: Any, settings: SteeringSettings) -> S
         state.recorder = Recorder(
             tuple(present), width, tokens=tokens, dtype=model_config.dtype, device=device
         )
+    state.follower = _follower(vllm_config, settings, device)
     for number, layer in present.items():
         _steer(layer, number, state, streams[number])
     object.__setattr__(model, "trimtab", state)  # no submodule: nothing of it is a weight
@@ -111,12 +114,31 @@ def install(model: nn.Module, vllm_config: Any, settings: SteeringSettings) -> S
     return state
 
 
+def _follower(vllm_config: Any, settings: SteeringSettings, device: torch.device) -> AnswerFollower | None:
+    """What tells answers from thoughts here; None where all that is generated is answer."""
+    from trimtab.vllm.frontend.frontend import loaded_tokenizer
+
+    form = None if settings.thoughts is None else ThoughtFormat.from_dict(settings.thoughts)
+    # vLLM makes models under the device and the dtype of the weights.
+    with torch.device("cpu"):
+        reader = Reader(loaded_tokenizer(vllm_config.model_config), form)
+        if reader.is_trivial:
+            return None
+        return AnswerFollower(
+            reader,
+            requests=vllm_config.scheduler_config.max_num_seqs,
+            drafts=int(vllm_config.num_speculative_tokens or 0),
+            device=device,
+        )
+
+
 def table_bytes(blocks: int, width: int, slots: int, gates: int, dtype: torch.dtype) -> int:
     """How much memory the tables take: what is added, the gated edits, and their strengths.
 
     Slot 0 is one of the slots.
     """
-    return blocks * slots * (2 * width * (1 + gates) * dtype.itemsize + 2 * gates * 4)
+    phases = operation.PHASES
+    return blocks * slots * (width * (phases + 2 * gates) * dtype.itemsize + phases * gates * 4)
 
 
 def _computes(layer: nn.Module) -> bool:

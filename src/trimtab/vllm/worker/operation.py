@@ -4,12 +4,12 @@ For every token, all reading the same `h = stream + addend`:
 
     stream  <-  stream + added[entry] + sum_k strength[entry, k] * <p[slot, k], h> * u[slot, k]
 
-with `entry = index[token] = 2 * slot + phase` (phase 0 in the prompt, 1 in what the model wrote) and slot 0 for
-nothing: its tokens are left bit for bit. Sums are taken in float32 and rounded once. What overflows becomes the largest
-number there is, and what is no number 0, so that one request's edits never spoil what others share with it: scales that
-quantized layers take over a whole batch, blocks of the cache that it had before them. Both are operators of torch,
-opaque to `torch.compile` and safe inside a CUDA graph: buffers keep their addresses, and on a GPU nothing is read
-back.
+with `entry = index[token] = 3 * slot + phase` (phase 0 in the prompt, 1 in what the model wrote before its answer, 2 in
+its answer) and slot 0 for nothing: its tokens are left bit for bit. Sums are taken in float32 and rounded once. What
+overflows becomes the largest number there is, and what is no number 0, so that one request's edits never spoil what
+others share with it: scales that quantized layers take over a whole batch, blocks of the cache that it had before them.
+Both are operators of torch, opaque to `torch.compile` and safe inside a CUDA graph: buffers keep their addresses, and
+on a GPU nothing is read back.
 
 There are three ways to the same result. On a GPU it is one launch of the Triton kernel of
 `trimtab.vllm.worker.kernel`. On a CPU, where a call costs more than the work, a compiled model gets the formula
@@ -31,6 +31,9 @@ from torch import Tensor
 from torch.library import Library
 
 __all__ = ["record", "steer"]
+
+PHASES = 3
+"""Rows of the tables of each slot, where they differ by phase."""
 
 _LONG = 16
 """From how many neighbouring tokens of one entry on, two matrix products beat gathering a row for each token."""
@@ -61,12 +64,12 @@ def steer(
     Args:
         stream: `[n, d]`, float32, bfloat16 or float16: the residual stream, or the part of it that is changed.
         addend: `[n, d]`, what is still to be added to `stream` for the whole of it; only read. None for nothing.
-        index: int32 `[>= n]`: `2 * slot + phase` of each token. Slot 0 is nothing. It is trusted to name slots that
+        index: int32 `[>= n]`: `3 * slot + phase` of each token. Slot 0 is nothing. It is trusted to name slots that
             there are.
-        added: `[2 * slots, d]`, contiguous: what is added, by entry.
+        added: `[3 * slots, d]`, contiguous: what is added, by entry.
         p: `[slots, K, d]`, contiguous: the gates, in the dtype of `added`.
         u: `[slots, K, d]`, contiguous: what the gated edits add, in the dtype of `added`.
-        strength: float32 `[2 * slots, K]`, contiguous: the coefficients of the gated edits, by entry; 0 for an edit
+        strength: float32 `[3 * slots, K]`, contiguous: the coefficients of the gated edits, by entry; 0 for an edit
             that isn't there, whose `p` and `u` are not read. Slot 0 has only finite values everywhere.
     """
     if stream.device.type == "cpu" and not _INTERPRETED and torch.compiler.is_compiling():
@@ -141,7 +144,7 @@ def _steer_by_formula(
     with vector loads of. An edit that isn't there reads slot 0, which is in the cache.
     """
     entries = index[: stream.shape[0]]
-    slots = entries >> 1
+    slots = torch.div(entries, PHASES, rounding_mode="trunc")  # none is negative: no need to round down
     old = stream.float()
     h = old if addend is None else old + addend
     change = added.index_select(0, entries).float()
@@ -178,7 +181,7 @@ class _Plan:
 def _plan(index: bytes) -> _Plan | None:
     """Reads an int32 index once for all blocks of a step; None if nobody is steered."""
     entries = np.frombuffer(index, np.int32).astype(np.int64)
-    steered = entries > 1
+    steered = entries >= PHASES
     if not steered.any():
         return None
     starts = np.concatenate(([0], np.flatnonzero(np.diff(entries)) + 1))
@@ -227,7 +230,7 @@ def _steer_alike(
     stream: Tensor, addend: Tensor | None, entry: int, added: Tensor, p: Tensor, u: Tensor, strength: Tensor
 ) -> None:
     """All tokens have one entry: `H + (H P^T * C) U + A`."""
-    slot, used = entry >> 1, strength[entry].nonzero()[:, 0]
+    slot, used = entry // PHASES, strength[entry].nonzero()[:, 0]
     if not len(used):
         stream.add_(added[entry]).nan_to_num_(nan=0.0)
         return
@@ -254,7 +257,7 @@ def _steer_each(
     for k in used:
         own = coefficients[:, k]
         which = np.flatnonzero(own)
-        place = torch.from_numpy((plan.entries[which] >> 1) * gates + k)
+        place = torch.from_numpy((plan.entries[which] // PHASES) * gates + k)
         gate = p.view(-1, width).index_select(0, place).float()
         direction = u.view(-1, width).index_select(0, place).float()
         if len(which) == len(own):

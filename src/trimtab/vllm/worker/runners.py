@@ -17,7 +17,9 @@ from trimtab.vllm.prefix_cache import INTERNAL
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
+    from trimtab.vllm.worker.following import AnswerFollower
     from trimtab.vllm.worker.recording import Recorder
     from trimtab.vllm.worker.table import SteeringTable
 
@@ -28,6 +30,7 @@ class SteeringState:
 
     table: SteeringTable
     recorder: Recorder | None = None
+    follower: AnswerFollower | None = None
     _inline: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by request
     _inline_uses: Counter[str] = field(default_factory=Counter)
     _records: dict[str, int] = field(default_factory=dict)
@@ -38,8 +41,13 @@ class SteeringState:
         state: SteeringState | None = getattr(runner.get_model(), "trimtab", None)
         return state
 
-    def admit(self, request_id: str, sampling_params: Any, prompt_tokens: int) -> None:
-        """Gives a request its row, by its parameters as the frontend left them; for one that is already there, anew."""
+    def admit(
+        self, request_id: str, sampling_params: Any, prompt_tokens: int, tokens: Sequence[int] = ()
+    ) -> None:
+        """Gives a request its row, by its parameters as the frontend left them; for one that is already there, anew.
+
+        `tokens` are all that are known of its text.
+        """
         self.release(request_id)
         extra = getattr(sampling_params, "extra_args", None) or {}
         internal = extra.get(INTERNAL)
@@ -51,11 +59,16 @@ class SteeringState:
             self._records[request_id] = int(internal["record"])
         composition = [(str(digest), float(strength)) for digest, strength in internal["composition"]]
         own = internal.get("prompt_tokens")
-        self.table.admit(request_id, composition, prompt_tokens if own is None else int(own))
+        end = prompt_tokens if own is None else int(own)
+        follower = self.follower
+        if self.table.admit(request_id, composition, end, follows=follower is not None) and follower:
+            follower.admit(request_id, end, tokens)
 
     def release(self, request_id: str) -> None:
         """Takes a request's row back; for one that is unknown, nothing."""
         self.table.release(request_id)
+        if self.follower is not None:
+            self.follower.release(request_id)
         self._records.pop(request_id, None)
         for digest in self._inline.pop(request_id, ()):
             self._inline_uses[digest] -= 1
@@ -74,6 +87,18 @@ class SteeringState:
         if self.recorder is not None:
             rows = [self._records.get(request_id) for request_id in request_ids]
             self.recorder.before_step(request_ids, scheduled, computed, rows)
+
+    def mark_answers(
+        self,
+        request_ids: Sequence[str],
+        scheduled: np.ndarray,
+        computed: np.ndarray,
+        ids: Tensor,
+        positions: Tensor,
+    ) -> None:
+        """Tells the table which tokens of the step are answer, once they are on the device (see `AnswerFollower`)."""
+        if self.follower is not None:
+            self.follower.mark(self.table.index, request_ids, scheduled, computed, ids, positions)
 
     def _hold_inline(self, request_id: str, inline: dict[str, bytes]) -> None:
         """Holds what a request brought along, as long as a request that brought it is there."""
@@ -103,7 +128,9 @@ def model_state_class(model: Any, vllm_config: Any) -> type:
 
         def add_request(self, req_index: int, new_req_data: Any) -> None:
             super().add_request(req_index, new_req_data)
-            state.admit(new_req_data.req_id, new_req_data.sampling_params, new_req_data.prompt_len)
+            data = new_req_data
+            tokens = data.prefill_token_ids or data.prompt_token_ids or ()
+            state.admit(data.req_id, data.sampling_params, data.prompt_len, tokens)
 
         def remove_request(self, req_id: str) -> None:
             super().remove_request(req_id)
@@ -112,9 +139,10 @@ def model_state_class(model: Any, vllm_config: Any) -> type:
         def prepare_inputs(self, input_batch: Any, req_states: Any) -> dict[str, Any]:
             # A dummy batch, which warms up or keeps step with other ranks, holds requests that nobody made.
             if input_batch.req_ids[0] in req_states.req_id_to_index:
-                state.before_step(
-                    input_batch.req_ids, input_batch.num_scheduled_tokens, input_batch.num_computed_tokens_np
-                )
+                batch = input_batch
+                step = batch.req_ids, batch.num_scheduled_tokens, batch.num_computed_tokens_np
+                state.before_step(*step)
+                state.mark_answers(*step, batch.input_ids, batch.positions)
             inputs: dict[str, Any] = super().prepare_inputs(input_batch, req_states)
             return inputs
 
@@ -136,12 +164,24 @@ def after_v1_update(runner: Any, scheduler_output: Any) -> None:
     for request_id in request_ids:
         if request_id in again or request_id not in admitted:
             request = runner.requests[request_id]
-            state.admit(request_id, request.sampling_params, request.num_prompt_tokens)
+            tokens = [*(request.prompt_token_ids or ()), *request.output_token_ids]
+            state.admit(request_id, request.sampling_params, request.num_prompt_tokens, tokens)
 
 
 def before_v1_step(runner: Any, scheduled: np.ndarray) -> None:
     """What model runner V1 does before it prepares the inputs of a step."""
     state = SteeringState.of(runner)
     if state is not None:
-        batch = runner.input_batch
-        state.before_step(batch.req_ids, scheduled, batch.num_computed_tokens_cpu[: len(batch.req_ids)])
+        state.before_step(*_v1_step(runner, scheduled))
+
+
+def after_v1_inputs(runner: Any, scheduled: np.ndarray) -> None:
+    """What model runner V1 does once the inputs of a step are on their way to the device."""
+    state = SteeringState.of(runner)
+    if state is not None:
+        state.mark_answers(*_v1_step(runner, scheduled), runner.input_ids.gpu, runner.positions)
+
+
+def _v1_step(runner: Any, scheduled: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+    batch = runner.input_batch
+    return batch.req_ids, scheduled, batch.num_computed_tokens_cpu[: len(batch.req_ids)]

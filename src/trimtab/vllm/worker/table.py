@@ -17,14 +17,18 @@ from torch import Tensor
 
 from trimtab.serve.composition import Composition, composed
 from trimtab.serve.rows import TableRow, combine, fold
-from trimtab.steering.edits import Edit
+from trimtab.steering.edits import ANSWER, BEFORE_ANSWER, Edit
+from trimtab.vllm.worker.operation import PHASES
 
 __all__ = ["Buffers", "SteeringTable"]
 
 _NOTHING = 0
 """The slot of requests that are not steered."""
 _PROMPT_BITS = 40
+_FOLLOWED = 1 << _PROMPT_BITS
+"""Set for a request whose answer is told from what it writes before, token by token (`AnswerFollower`)."""
 _PROMPT_MASK = (1 << _PROMPT_BITS) - 1
+_SLOT_BITS = _PROMPT_BITS + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +36,10 @@ class Buffers:
     """What one block reads; `n` slots, of which slot 0 is zeros.
 
     Attributes:
-        added: `[2 n, d]`, in the table's dtype; row `2 slot + phase`.
+        added: `[3 n, d]`, in the table's dtype; row `3 slot + phase`, the phases being those of `trimtab.serve.rows`.
         p: The gates, `[n, gates, d]`, in the table's dtype.
         u: What the gated edits add, `[n, gates, d]`, in the table's dtype.
-        strength: How much of each, `[2 n, gates]`, float32; row `2 slot + phase`.
+        strength: How much of each, `[3 n, gates]`, float32; row `3 slot + phase`.
     """
 
     added: Tensor
@@ -50,6 +54,7 @@ class _Slot:
     composition: Composition = ()
     users: int = 0
     gates: int = 0
+    is_for_answers: bool = False
 
 
 class SteeringTable:
@@ -86,13 +91,13 @@ class SteeringTable:
 
         # All blocks in one tensor of each kind: writing a slot is then one copy of each, not one for every block.
         places, rows = len(self.blocks), slots + 1
-        self._added = torch.zeros(places, 2 * rows, width, dtype=dtype, device=self.device)
+        self._added = torch.zeros(places, PHASES * rows, width, dtype=dtype, device=self.device)
         self._p = torch.zeros(places, rows, gates, width, dtype=dtype, device=self.device)
         self._u = torch.zeros_like(self._p)
-        self._strength = torch.zeros(places, 2 * rows, gates, dtype=torch.float32, device=self.device)
+        self._strength = torch.zeros(places, PHASES * rows, gates, dtype=torch.float32, device=self.device)
         self._place = {block: place for place, block in enumerate(self.blocks)}
         self.index = torch.zeros(tokens, dtype=torch.int32, device=self.device)
-        """Which row each token of the step reads, `2 slot + phase`, int32; 0 for tokens that are not steered."""
+        """Which row each token of the step reads, `3 slot + phase`, int32; 0 for tokens that are not steered."""
 
         self._held: dict[str, TableRow] = {}
         self._slots: dict[Composition, _Slot] = {}
@@ -147,8 +152,24 @@ class SteeringTable:
         """The requests that are admitted, steered or not."""
         return self._requests.keys()
 
-    def admit(self, request_id: str, composition: Iterable[tuple[str, float]], prompt_tokens: int) -> None:
+    def admit(
+        self,
+        request_id: str,
+        composition: Iterable[tuple[str, float]],
+        prompt_tokens: int,
+        *,
+        follows: bool = False,
+    ) -> bool:
         """Give a request its row; again for one that is there already (resumed, say) replaces what it had.
+
+        Args:
+            request_id: The request.
+            composition: What steers it.
+            prompt_tokens: How many tokens are its prompt.
+            follows: Whether somebody tells where answers begin; else all that is written counts as answer.
+
+        Returns:
+            Whether that has to be told of this one: its tokens are then put into the row of what is written before.
 
         Raises:
             RuntimeError: A digest is not held and its row is not there either, the row has too many gated edits, or
@@ -162,7 +183,9 @@ class SteeringTable:
             self._idle.pop(normal, None)
             self._users[request_id] = slot
         number = _NOTHING if slot is None else slot.number
-        self._requests[request_id] = number << _PROMPT_BITS | min(prompt_tokens, _PROMPT_MASK)
+        followed = _FOLLOWED if follows and slot is not None and slot.is_for_answers else 0
+        self._requests[request_id] = number << _SLOT_BITS | followed | min(prompt_tokens, _PROMPT_MASK)
+        return bool(followed)
 
     def release(self, request_id: str) -> None:
         """Let a request go; unknown ones are ignored."""
@@ -221,13 +244,14 @@ class SteeringTable:
             known = np.fromiter(map(self._requests.__getitem__, request_ids), np.int64, len(request_ids))
         except KeyError as error:
             raise RuntimeError(f"request {error} runs, but was not admitted to the steering table") from None
-        slots, prompts = known >> _PROMPT_BITS, known & _PROMPT_MASK
+        slots, prompts = known >> _SLOT_BITS, known & _PROMPT_MASK
         count = np.asarray(scheduled[: len(slots)], dtype=np.int64)
         before = np.asarray(computed[: len(slots)], dtype=np.int64)
         of_prompt = np.clip(prompts - before, 0, count)
         rows, lengths = np.empty((2, 2 * len(slots)), dtype=np.int64)
-        rows[0::2], lengths[0::2] = 2 * slots, of_prompt
-        rows[1::2], lengths[1::2] = 2 * slots + (slots != _NOTHING), count - of_prompt
+        rows[0::2], lengths[0::2] = PHASES * slots, of_prompt
+        written = np.where(known & _FOLLOWED, BEFORE_ANSWER, ANSWER)
+        rows[1::2], lengths[1::2] = PHASES * slots + written * (slots != _NOTHING), count - of_prompt
         return np.repeat(rows.astype(np.int32), lengths)
 
     def _slot(self, composition: Composition) -> _Slot | None:
@@ -262,7 +286,7 @@ class SteeringTable:
 
     def _write(self, slot: _Slot, row: TableRow) -> None:
         """Replace all that a slot holds."""
-        rows = slice(2 * slot.number, 2 * slot.number + 2)
+        rows = slice(PHASES * slot.number, PHASES * (slot.number + 1))
         added = self._staging(self._added[:, rows])
         for block, constant in row.added.items():
             added[self._place[block]] = constant
@@ -284,6 +308,7 @@ class SteeringTable:
             for staging, target in zip((p, u, strength), targets, strict=True):
                 self._send(staging, target)
         slot.gates = row.widest
+        slot.is_for_answers = row.is_for_answers
         self._counts["writes"] += 1
 
     def _staging(self, target: Tensor) -> Tensor:
