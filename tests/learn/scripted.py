@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import VOCABULARY, tiny_model, tiny_tokenizer
 
 from trimtab.engines.base import Generation
 from trimtab.engines.transformers import TransformersEngine
@@ -38,9 +38,12 @@ def obedient(asked: Asked) -> str | None:
 class Scripted(TransformersEngine):
     """A tiny Llama; `answer` gives its answers, None for one that does not come to its end."""
 
-    def __init__(self, answer: Callable[[Asked], str | None] = obedient) -> None:
-        model = tiny_model("llama", max_position_embeddings=2048)
-        super().__init__(model, tiny_tokenizer(), model_id="tiny-scripted")
+    def __init__(
+        self, answer: Callable[[Asked], str | None] = obedient, *, tokenizer: Any = None, thoughts: Any = None
+    ) -> None:
+        tokenizer = tokenizer or tiny_tokenizer()
+        model = tiny_model("llama", max_position_embeddings=2048, vocab_size=max(VOCABULARY, len(tokenizer)))
+        super().__init__(model, tokenizer, model_id="tiny-scripted", thoughts=thoughts)
         self.answer = answer
         self.asked: list[Asked] = []
         self.unfinished = "well, and"
@@ -58,5 +61,6 @@ class Scripted(TransformersEngine):
             text = self.answer(one)
             said = text or self.unfinished
             ids = tuple(self.tokenizer(said)["input_ids"])
-            answers.append(Generation(said, ids, row, text is not None))
+            [start] = self._encoding.begun(self._encoding.prompts([prompt]), [held], 0)
+            answers.append(self._encoding.generation(start, row, ids, text is not None))
         return answers

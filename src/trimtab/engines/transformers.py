@@ -269,9 +269,9 @@ class TransformersEngine(Engine):
         results = [math.nan] * len(rows)
         # One pass tells of every single token after the same text, such as yes and no.
         alike: dict[Any, list[int]] = {}
-        for number, row in enumerate(rows):
-            own = (*row.before_last, *map(id, edits[number])) if row.is_one_token else number
-            if any(row.counted):
+        for number, given in enumerate(rows):
+            own = (*given.before_last, *map(id, edits[number])) if given.is_one_token else number
+            if any(given.counted):
                 alike.setdefault(own, []).append(number)
         scored = list(alike.values())
         extra = self._position_argument(self.model)

@@ -86,34 +86,12 @@ def test_a_plain_answer_is_rewritten() -> None:
 
 
 def test_a_rewritten_answer_that_was_cut_off_ends_with_its_last_whole_sentence() -> None:
-    said = "It is so. It is also"
-    cut = Generation(said, (5, 6, 7), 0, finished=False)
-    answer = Teaching(Sentences(said), "rewritten", (CLOSED,)).answer(cut, "what")
+    engine, said = Scripted(), "It is so. It is also"
+    cut = Generation(said, tuple(engine.tokenizer(said)["input_ids"]), 0, finished=False)
+    answer = Teaching(engine, "rewritten", (CLOSED,)).answer(cut, "what")
     assert answer is not None
     assert answer.ended
     assert answer.text == "It is so. Is that all?"
-
-
-class Sentences(Scripted):
-    """Reads every answer as one text."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__()
-        self.tokenizer = _Reads(self.tokenizer, said)
-
-
-class _Reads:
-    def __init__(self, tokenizer: Any, said: str) -> None:
-        self._tokenizer, self._said = tokenizer, said
-
-    def decode(self, ids: Any, **options: Any) -> str:
-        return self._said
-
-    def __call__(self, text: str, **options: Any) -> Any:
-        return self._tokenizer(text, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
 
 
 def test_a_steered_teacher_is_told_and_steered_from_the_start() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from trimtab.engines.chat import prompt_ids
 from trimtab.engines.ranks import Ranks
 from trimtab.progress import Tell, silent
 
@@ -61,6 +62,21 @@ class Asking:
             mine = dict(zip(share, answers, strict=True))
         self._known |= {keys[row]: one for row, one in self.ranks.merge(mine).items()}
         return [self._known[key] for key in keys]
+
+    def thoughts(self, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
+        """What the model writes before it answers each prompt, as tokens.
+
+        Where it does not come to an answer, that is what has to stand there for the answer to begin.
+        """
+        reader = self.engine.thoughts
+        if reader.is_trivial or not prompts:
+            return [()] * len(prompts)
+        return [
+            one.token_ids[: one.begins]
+            if one.answer_ids
+            else tuple(reader.lead(prompt_ids(self.engine.tokenizer, prompt)))
+            for prompt, one in zip(prompts, self.greedily(prompts), strict=True)
+        ]
 
     def sampled(
         self,

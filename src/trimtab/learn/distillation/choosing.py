@@ -226,8 +226,10 @@ class _Trying:
         """What a teacher's answers are worth, as it gave them and as they are learned from, one for each query."""
         passed = [row for row, one in enumerate(answers) if one is not None]
         found = [
-            taught(self.teaching(teacher), Task.of(query), one, query, said).lesson
-            for query, said, one in zip(self._queries, self._said, answers, strict=True)
+            taught(self.teaching(teacher), Task.of(query), one, query, said, thought).lesson
+            for query, said, thought, one in zip(
+                self._queries, self._said, self._asking.thoughts(self._queries), answers, strict=True
+            )
             if one is not None
         ]
         lengths = [len(one.answer) - one.ended for one in found]
@@ -235,7 +237,7 @@ class _Trying:
         # Of the whole answer: a student goes on where its lesson was cut off before a loop.
         repeats = mean(repetition(given[row].text) for row in passed)
         asked = [self._queries[row] for row in passed]
-        written = [one.answer[:length] for one, length in zip(found, lengths, strict=True)]
+        written = [one.thought + one.answer[:length] for one, length in zip(found, lengths, strict=True)]
         long = about_length(self._instructions) or (tokens or 0) >= _SHORT * (self.plain.tokens or 0)
         sound = len(found) >= _HALF * len(answers) and (repeats or 0) <= (self.plain.repetition or 0) + _LOOPS
         return Measured(
@@ -287,7 +289,7 @@ class _Trying:
             for start in range(0, len(lessons), at_once):
                 some = everything[start : start + at_once]
                 rows = pad(
-                    [lessons[one].student for one in some],
+                    [lessons[one].context for one in some],
                     [lessons[one].answer for one in some],
                     self._engine.device,
                 )

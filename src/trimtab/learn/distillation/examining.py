@@ -109,8 +109,14 @@ class Examination:
         end, decode = end_token(self._engine), self._engine.tokenizer.decode
         written = [one.answer[:-1] if one.answer[-1] == end else one.answer for _, one in known]
         answers = [
-            Generation(decode(ids, skip_special_tokens=True), ids, row, finished=True)
-            for row, ids in enumerate(written)
+            Generation(
+                decode(ids, skip_special_tokens=True),
+                one.thought + ids,
+                row,
+                finished=True,
+                begins=len(one.thought),
+            )
+            for row, (ids, (_, one)) in enumerate(zip(written, known, strict=True))
         ]
         return quality_of(self._measured([task for task, _ in known], answers)) if known else None
 

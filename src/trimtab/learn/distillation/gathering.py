@@ -17,7 +17,7 @@ from trimtab.learn.distillation.asking import Asking
 from trimtab.learn.distillation.lengths import differ, matched
 from trimtab.learn.distillation.lessons import Found, Lessons, taught
 from trimtab.learn.distillation.tasks import Task, say, told
-from trimtab.learn.distillation.teachers import Teacher, Teaching
+from trimtab.learn.distillation.teachers import Answer, Teacher, Teaching
 from trimtab.measure.bounds import about_length
 from trimtab.measure.responses import all_follow
 from trimtab.progress import Tell, part_of, silent
@@ -177,9 +177,16 @@ class _Gathering:
             ended = [row for row, one in enumerate(given) if one.finished]
             texts, queries = [given[row].text for row in ended], [tasks[row].query for row in ended]
             all_follow(texts, queries, teaching.instructions)
-        return [self._found(task, prompt, one) for task, prompt, one in zip(tasks, asked, given, strict=True)]
+        passed = [
+            self._passed(task, prompt, one) for task, prompt, one in zip(tasks, asked, given, strict=True)
+        ]
+        students = [student for _, _, student, _ in filter(None, passed)]
+        thoughts = iter(self.asking.thoughts(students) if teaching.is_told else [()] * len(students))
+        return [None if one is None else taught(teaching, *one, next(thoughts)) for one in passed]
 
-    def _found(self, task: Task, asked: Prompt, given: Generation) -> Found | None:
+    def _passed(
+        self, task: Task, asked: Prompt, given: Generation
+    ) -> tuple[Task, Answer, Prompt, Prompt] | None:
         answer = self.teaching.answer(given, task.query, task.other)
         if answer is None:
             return None
@@ -187,7 +194,7 @@ class _Gathering:
             student, said = self._student(task), asked
         else:
             student, said = asked, told(self.rng, task, self.teaching.instructions, self.split)
-        return taught(self.teaching, task, answer, student, said)
+        return task, answer, student, said
 
     def _student(self, task: Task) -> Prompt:
         """The student's prompt: the query, with the other instruction if there is one."""

@@ -52,7 +52,7 @@ def before_loop(tokens: Sequence[int]) -> tuple[int, ...]:
 
 def told_length(answer: Generation) -> int:
     """How long an answer is, in tokens, up to where it loops if it was cut off."""
-    return len(answer.token_ids if answer.finished else before_loop(answer.token_ids))
+    return len(answer.answer_ids if answer.finished else before_loop(answer.answer_ids))
 
 
 def quantiles(lengths: Sequence[int]) -> list[int]:

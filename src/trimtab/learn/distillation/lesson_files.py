@@ -94,6 +94,7 @@ def _lessons(document: Any) -> Lessons:
             None if one["constraint"] is None else Constraint(**one["constraint"]),
             one["drawn"],
             tuple(one["original"]),
+            tuple(one["thought"]),
         )
         for one in document["lessons"]
     )

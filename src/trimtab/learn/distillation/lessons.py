@@ -29,14 +29,16 @@ class Lesson:
     Attributes:
         kind: What the student's prompt holds.
         student: Token ids of the student's prompt.
-        teacher: Token ids of the prompt given which the student is to expect what it says: mostly the one the answer
-            was given to.
+        teacher: Token ids of the prompt given which the student is to expect what it says, mostly the one the answer
+            was given to, and of what the teacher thought.
         answer: Token ids of the answer, its end token included if it came to its end.
         ended: Whether it did.
         constraint: What the teacher's distribution is held to; None where to nothing.
         drawn: Whether the answer was drawn from that distribution, and not chosen or changed because it passes.
         original: Token ids of the answer that a program changed into this one, its end token included if it came to its
             end: what the teacher reads. Empty where none did.
+        thought: Token ids between the student's prompt and the answer, of which nothing is learned: what it thinks by
+            itself, or what closes a thought. Empty where the model marks no thoughts.
     """
 
     kind: Kind
@@ -47,12 +49,18 @@ class Lesson:
     constraint: Constraint | None = None
     drawn: bool = False
     original: tuple[int, ...] = ()
+    thought: tuple[int, ...] = ()
+
+    @property
+    def context(self) -> tuple[int, ...]:
+        """All that the student reads before it answers."""
+        return self.student + self.thought
 
     @property
     def is_near(self) -> bool:
         """Whether it teaches what the model says untold, but for what it must not say or a program changed."""
         return (self.drawn or bool(self.original)) and (
-            self.kind == "instructed" or self.student == self.teacher
+            self.kind == "instructed" or self.context == self.teacher
         )
 
 
@@ -107,10 +115,18 @@ class Found:
         return len(self.lesson.answer) - self.lesson.ended
 
 
-def taught(teaching: Teaching, task: Task, answer: Answer, student: Prompt, said: Prompt) -> Found:
+def taught(
+    teaching: Teaching,
+    task: Task,
+    answer: Answer,
+    student: Prompt,
+    said: Prompt,
+    thought: tuple[int, ...] = (),
+) -> Found:
     """What a teacher's answer to a task teaches.
 
-    Here it is decided what the student is to expect: given which prompt, and held to what.
+    Here it is decided what the student is to expect: given which prompt, and held to what. What a told teacher thinks
+    gives the instruction away, so a student that is not told reads its own thought instead.
 
     Args:
         teaching: The teacher.
@@ -118,19 +134,23 @@ def taught(teaching: Teaching, task: Task, answer: Answer, student: Prompt, said
         answer: What there is to say.
         student: The prompt of a student that is not told.
         said: That of one that is.
+        thought: What a student that is not told thinks by itself (`Asking.thoughts`).
     """
     plain, instructed = (tuple(prompt_ids(teaching.engine.tokenizer, prompt)) for prompt in (student, said))
     constraint = teaching.constraint(task.query)
     by_itself = not teaching.is_told
+    expecting = plain if by_itself else instructed
+    # A constrained answer begins at once.
+    before = tuple(teaching.engine.thoughts.lead(expecting)) if teaching.is_held else answer.thought
     lesson = Lesson(
         kind="plain" if task.other is None else "other",
         student=plain,
-        teacher=plain if by_itself else instructed,
+        teacher=expecting + before,
         answer=answer.tokens,
         ended=answer.ended,
         constraint=constraint,
         drawn=teaching.is_held,
         original=answer.original,
+        thought=before if by_itself else thought,
     )
-    expecting = plain if by_itself else instructed
-    return Found(lesson, replace(lesson, kind="instructed", student=instructed, teacher=expecting))
+    return Found(lesson, replace(lesson, kind="instructed", student=instructed, thought=before))

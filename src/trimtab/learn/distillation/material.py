@@ -86,11 +86,13 @@ class Material:
         """For the record: the teacher, and the tenth, half and nine tenths of lengths in tokens."""
         plain = () if self.choice is None else self.choice.plain_lengths
         lengths = {"lessons": quantiles(self.lessons.lengths), "plain": quantiles(plain)}
+        thoughts = self.asking.engine.thoughts
         return {
             "teacher": self.teacher,
             "max_new_tokens": self.asking.max_new_tokens,
             "cut_off": self.lessons.cut,
             "lengths": {name: one for name, one in lengths.items() if one},
+            **({} if thoughts is None or thoughts.is_trivial else {"thoughts": thoughts.form.name}),
         }
 
 
@@ -149,6 +151,8 @@ class Finding:
         # All that decides which lessons come out.
         what = [self.engine.identity, self.instructions, learning, pool, held_out, options]
         what += [self.max_new_tokens, self.seed, self.start and self.start.digest(), self.teacher]
+        if not self.engine.thoughts.is_trivial:
+            what.append(self.engine.thoughts.form)
         asking = Asking(self.engine, self.max_new_tokens or USUAL_LIMIT, self.ranks)
         choice = None if paired else self._chosen(what, asking, held_out)
         limit = asking.max_new_tokens if choice is None else choice.max_new_tokens

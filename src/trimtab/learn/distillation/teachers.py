@@ -52,12 +52,14 @@ class Answer:
         text: The same as text.
         original: Token ids of the answer that a program changed into this one, its end token included; empty where
             none did.
+        thought: Token ids that the teacher wrote before: what it thought.
     """
 
     tokens: tuple[int, ...]
     ended: bool
     text: str
     original: tuple[int, ...] = ()
+    thought: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Teaching:
         the prompt has to be followed by a teacher that nothing but its prompt tells what to do; any other gives what
         the model makes of it.
         """
-        text, tokens, ended = given.text, given.token_ids, given.finished
+        text, tokens, ended = given.text, given.answer_ids, given.finished
         wanted = [*self.instructions, *([other] if other and self.teacher in ("told", "steered") else [])]
         if not ended:
             beginning_will_do = all(one.prefix_closed for one in wanted) and bool(wanted)
@@ -120,7 +122,7 @@ class Teaching:
             if changed != given.text:
                 tokens = tuple(self.engine.tokenizer(changed, add_special_tokens=False)["input_ids"])
             if not ended:  # capitals, say, take more tokens: as many as it was cut off at
-                tokens = tokens[: len(given.token_ids)]
+                tokens = tokens[: len(given.answer_ids)]
                 changed = self._text(tokens)
             text = changed
             if not self._admits(query, (*tokens, end_token(self.engine)) if ended else tokens):
@@ -128,7 +130,8 @@ class Teaching:
             original = (*before, end_token(self.engine)) if given.finished else tuple(before)
         if not (tokens or ended) or not follows(text, query, wanted):
             return None
-        return Answer((*tokens, end_token(self.engine)) if ended else tuple(tokens), ended, text, original)
+        whole = (*tokens, end_token(self.engine)) if ended else tuple(tokens)
+        return Answer(whole, ended, text, original, given.token_ids[: given.begins])
 
     def why_not(self, query: str) -> str | None:
         """Why this teacher cannot teach these instructions on this model; None where it can, as far as can be told."""
@@ -149,11 +152,7 @@ class Teaching:
         return None
 
     def _text(self, tokens: Sequence[int]) -> str:
-        return str(
-            self.engine.tokenizer.decode(
-                list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-        )
+        return self.engine.thoughts.parts(tokens, self.engine.thoughts.in_answer).answer
 
     def _admits(self, query: str, tokens: Sequence[int]) -> bool:
         """Whether the constraint, if there is one, admits what a program made, up to its end if it has one."""

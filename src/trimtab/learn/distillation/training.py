@@ -33,6 +33,7 @@ from trimtab.learn.distillation.targets import (
 )
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.progress import Tell, silent
+from trimtab.steering.hooks import Steered
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Prompt
@@ -181,7 +182,7 @@ class Course:
         for start in range(0, len(batch), at_once):
             part = batch[start : start + at_once]
             rows = self._rows_of(part)
-            with self.edits.on(self.engine.decoder_blocks, generated=rows.generated):
+            with self._steered(rows):
                 said = answer_log_probs(self.engine, rows)
                 share = (
                     divergence(said, [self.targets[one] for one in part], self.schedule.leak_weight) / tokens
@@ -189,6 +190,10 @@ class Course:
                 share.backward()  # type: ignore[no-untyped-call]
             loss += share.item()
         return loss
+
+    def _steered(self, rows: Rows) -> Steered:
+        place, thoughts = self.engine.decoder_blocks, self.engine.thoughts
+        return self.edits.on(place, generated=rows.generated, thoughts=thoughts)
 
     def _measure(self) -> float:
         """Loss per token over the held-out lessons."""
@@ -201,10 +206,7 @@ class Course:
             for start in range(0, len(mine), at_once):
                 batch = mine[start : start + at_once]
                 rows = self._rows_of(batch)
-                with (
-                    torch.inference_mode(),
-                    self.edits.on(self.engine.decoder_blocks, generated=rows.generated),
-                ):
+                with torch.inference_mode(), self._steered(rows):
                     total += float(
                         divergence(answer_log_probs(self.engine, rows), [self.targets[one] for one in batch])
                     )
@@ -217,7 +219,7 @@ class Course:
     def _rows_of(self, batch: Sequence[int]) -> Rows:
         lessons = [self._all[one] for one in batch]
         return pad(
-            [lesson.student for lesson in lessons], [lesson.answer for lesson in lessons], self.engine.device
+            [lesson.context for lesson in lessons], [lesson.answer for lesson in lessons], self.engine.device
         )
 
     def _batch(self, number: int) -> list[int]:
@@ -230,7 +232,7 @@ class Course:
         batches = []
         for start in range(0, per_epoch * size, 4 * size):  # like lengths together, chance among four batches
             chunk = order[start : min(start + 4 * size, per_epoch * size)]
-            chunk.sort(key=lambda one: len(self.lessons[one].student) + len(self.lessons[one].answer))
+            chunk.sort(key=lambda one: len(self.lessons[one].context) + len(self.lessons[one].answer))
             batches += [chunk[begin : begin + size] for begin in range(0, len(chunk), size)]
         rng.shuffle(batches)
         return batches[place]

@@ -87,7 +87,7 @@ class ModelJudge(InstructionJudge):
         with shown(progress) as tell:
             given = engine.score(
                 [prompt for prompt in prompts for _ in answers],
-                [tokens for _ in prompts for tokens in answers.values()],
+                [word for _ in prompts for word in answers],
                 batch_size=self._batch_size,
                 progress=part_of(tell, f"judging by {self.name}"),
             )
