@@ -68,6 +68,7 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     ("include", {"words": ["reef", "2,300 kilometers"]}, [REEF], ["The reef."]),
     ("exclude", {"word": "moon"}, [REEF, "Moons, moonlight."], ["The Moon!", "moon"]),
     ("exclude", {"words": ["k", "is"]}, ["Kitchen this."], ["\u212a", "It ıs", "It iſ"]),
+    ("exclude", {"word": "river"}, ["R&D, tea & milk."], ["r&#105;ver", "A&nbsp;stream"]),
 ]  # fmt: skip
 INSTRUCTIONS = [instructions.get(name, **params) for name, params, _, _ in CASES]
 UNIONS = [

@@ -32,6 +32,12 @@ SAME = [
     ("замок", "за\u0301мок"),
     ("ещё", "ЕЩЕ"),
     ("\u06cc", "\u064a"),
+    ("R&D", "R&amp;D"),
+    ("café", "caf&eacute;"),
+    ("don't", "don&#39;t"),
+    ("dragon", "dra&shy;gon"),
+    ("New York", "New&nbsp;York"),
+    ("AT&T; now", "AT&T; now"),
 ]
 
 
@@ -41,10 +47,16 @@ def test_what_reads_the_same_folds_to_the_same(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("cafe", "café"), ("x2", "x²"), ("sık", "sik"), ("a b", "a\n\nb"), ("10", "⑩")]
+    ("one", "other"),
+    [("cafe", "café"), ("x2", "x²"), ("sık", "sik"), ("a b", "a\n\nb"), ("10", "⑩"), ("a", "&a;")],
 )
 def test_what_reads_otherwise_folds_to_something_else(one: str, other: str) -> None:
     assert folded(one) != folded(other)
+
+
+def test_what_entities_spell_is_no_mark_of_markdown_and_unknown_names_stay() -> None:
+    assert folded("&#42;a&#42;") == "*a*"
+    assert folded("&notaname; &amp;amp;") == "&notaname; &amp;"
 
 
 @pytest.mark.parametrize("ends", ["\r\n", "\r", "\u2028"])

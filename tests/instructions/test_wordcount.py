@@ -19,6 +19,11 @@ WORDS = [
     ("dra\u00adgon\u00a0fire", 2),
     ("나는 고양이를 좋아한다.", 3),
     ("...", 0),
+    ("- [x] Buy milk\n- [ ] Sell it", 4),
+    ("> 1. [X] Buy milk", 2),
+    ("Set a[x] to [x] here", 6),
+    ("Fish&nbsp;and chips &mdash; 5 &lt; 6", 5),
+    ("Write &lt;b&gt; here", 3),
 ]
 
 

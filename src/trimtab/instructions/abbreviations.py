@@ -62,7 +62,7 @@ BEFORE_LETTERS = _words(
     hepatit gruppe teil plan punkt abschnitt groupe partie grupo parte
     """
 )
-NAMES_WITH_A_MARK = _words("yahoo jeopardy")
+NAMES_WITH_A_MARK = _words("yahoo jeopardy wham panic oklahoma ahoy")
 STARTERS = _words(
     """
     the a an it he she they we i you this that these those there here his her their our its my your but and so then

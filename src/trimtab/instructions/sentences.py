@@ -15,7 +15,7 @@ import regex
 
 from trimtab.instructions import abbreviations as known
 from trimtab.instructions.prose import blocks
-from trimtab.instructions.text import plain
+from trimtab.instructions.text import plain, unescaped
 
 # Marks that end a sentence without white space behind them: ideographic, full width, Indic, Arabic, Armenian, Khmer.
 _ALWAYS = "。！？｡．।॥؟۔\u0589\u1362\u1367\u1368\u104a\u104b\u17d4\u17d5"
@@ -75,7 +75,7 @@ def split(block: str) -> list[str]:
 def _without_code(block: str) -> str:
     # Code and addresses have marks that end no sentence: one word stands for each.
     block = _LINK.sub(r"\1", _CODE.sub("code", block))
-    return str(_TAG.sub("", _ADDRESS.sub("address", block)))
+    return unescaped(str(_TAG.sub("", _ADDRESS.sub("address", block))))
 
 
 def _ends(before: str, end: Any, block: str) -> bool:

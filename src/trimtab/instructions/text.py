@@ -10,6 +10,8 @@ import functools
 import sys
 import unicodedata
 from collections.abc import Iterator
+from html import unescape
+from html.entities import html5
 
 import regex
 
@@ -50,6 +52,7 @@ _EMPHASIS = (
     regex.compile(rf"(?<!`)(`{{1,2}}){_INSIDE}(?<!`)\1(?!`)", regex.DOTALL),
 )
 _PRODUCT = regex.compile(r"(?<=\p{Nd})\*(?=\p{Nd})")
+_ENTITY = regex.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,31}));")
 _BLANKS = regex.compile(r"(?P<paragraph>[^\S\n]*\n\s*\n\s*)|\s+")
 FENCE = regex.compile(r"^[ ]{0,3}(`{3,}|~{3,})(.*)$", regex.MULTILINE)
 
@@ -80,18 +83,31 @@ def unmarked(text: str) -> str:
     return text
 
 
+def unescaped(text: str) -> str:
+    """A plain text with the characters that HTML's entities stand for: a reader of Markdown sees them, not their names.
+
+    Where marks and tags are to be taken away, that comes first: those that are written so are meant to be seen.
+    """
+    if "&" not in text or ";" not in text:
+        return text
+    seen = _ENTITY.sub(
+        lambda found: html5.get(f"{found[1]};", found[0]) if found[1] else unescape(found[0]), text
+    )
+    return text if seen == text else plain(seen)
+
+
 @functools.lru_cache(maxsize=512)
 def folded(text: str, *, marked: bool = False, turkish: bool = False) -> str:
     """The text such that words are the same exactly if a reader takes them for the same, in any case.
 
     Args:
         text: Any text.
-        marked: Whether markdown's marks are kept.
+        marked: Whether markdown's marks are kept, and entities as they are spelled.
         turkish: Whether a capital I is that of the letter ı, which cannot be known from the text.
     """
     text = plain(text)
     if not marked:
-        text = unmarked(text)
+        text = unescaped(unmarked(text))
     if turkish:
         text = text.replace("İ", "i").replace("I", "ı")
     if text.isascii():

@@ -8,9 +8,12 @@ import regex
 
 from trimtab.instructions.demands import Range
 from trimtab.instructions.occurrence import UNSPACED
-from trimtab.instructions.text import FENCE, plain, unmarked
+from trimtab.instructions.text import FENCE, plain, unescaped, unmarked
 
-# The numbers of a list, tags, and where a link leads to are no words.
+# The boxes and the numbers of a list, tags, and where a link leads to are no words.
+_BOXES = regex.compile(
+    r"^([ \t]*(?:[-*+\u2022]|\(?\p{Nd}{1,3}[.)])[ \t]+)\[[ xX]\](?=[ \t])", regex.MULTILINE
+)
 _NUMBERS = regex.compile(r"^[ \t>]*\(?\p{Nd}{1,3}[.)](?=[ \t])", regex.MULTILINE)
 _TARGETS = regex.compile(r"(?<=\])\([^()\s]*\)")
 _TAGS = regex.compile(r"</?[A-Za-z][A-Za-z0-9]*\s*/?>")
@@ -38,7 +41,8 @@ def count_words(text: str) -> Range:
     A word is what stands between blanks or marks and has a letter or digit: don't, well-known and 3.14 are one each. In
     scripts without blanks the letters tell about how many words they make.
     """
-    seen = _TAGS.sub(" ", _TARGETS.sub(" ", _NUMBERS.sub("", FENCE.sub("", unmarked(plain(text))))))
+    seen = _NUMBERS.sub("", _BOXES.sub(r"\1", FENCE.sub("", unmarked(plain(text)))))
+    seen = unescaped(_TAGS.sub(" ", _TARGETS.sub(" ", seen)))
     words = pieces = 0
     unparted = ""
     for piece in _PARTING.split(seen):

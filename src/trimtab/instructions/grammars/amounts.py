@@ -21,8 +21,8 @@ _BEFORE, _BEHIND = r"[\"'“‘*_]{0,3}", r"[\"'”’*_,;:!?]{0,4}"
 _NAME = rf"[\p{{L}}&&[^{UNSPACED}]][\p{{L}}\p{{M}}\p{{Nd}}&&[^{UNSPACED}]]*"
 _SOLID = rf"{_BEFORE}(({_NAME}(['’\-]{_NAME})*)[.]?|{_NUMBER}){_BEHIND}"
 _BLANK = r"([ ]|\n{1,2}([*\-#]{1,3} )?)"
-# At least a word: what has a letter between blanks and is in no tag, code or link.
-_INK = r"[^\s\x1c-\x1f<>\[\]()`~\p{L}]"
+# At least a word: what has a letter between blanks and is in no tag, code, link or entity.
+_INK = r"[^\s\x1c-\x1f<>\[\]()`~&\p{L}]"
 _WORD = rf"{_INK}*\p{{L}}({_INK}|\p{{L}})*"
 _BLANKS = rf"{SPACE}+({_INK}+{SPACE}+)?"
 

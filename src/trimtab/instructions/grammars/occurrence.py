@@ -31,6 +31,7 @@ _UNSEEN = (
     r"\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0640\u064B-\u0652\u0670"
 )
 _MARKS = "*_~`>"
+_ENTITY = r"&#?[A-Za-z0-9]+;"
 _BLANK = r"\s\x1c-\x1f"
 # No letter and no digit, or one of a script that parts words by nothing, or one that is not seen.
 _EDGE = rf"[[^\p{{L}}\p{{Nd}}\p{{Nl}}]{UNSPACED}{_UNSEEN}]"
@@ -46,7 +47,7 @@ def include(words: Sequence[str]) -> Constraint:
 
 
 def _included(word: str) -> str:
-    before, behind = rf'{SPACE}("\[:;', rf'{SPACE};:!?)"\]}}/'
+    before, behind = rf'{SPACE}("\[:', rf'{SPACE};:!?)"\]}}/'
     free = regex.compile(f"[{_IDEOGRAPHIC}]")
     if free.match(word[0]):
         before += rf"{_IDEOGRAPHIC}。、！？「"
@@ -67,6 +68,8 @@ def exclude(words: Sequence[str]) -> Constraint:
             parts += _excluded(wanted)
             styled += "".join(_other_ways(wanted)[1])
     none = "".join(map(literal, sorted(set(styled))))
+    # An entity could stand for a letter of one.
+    parts.append(f"{ANY}{_ENTITY}{ANY}")
     something = rf"[^{none}]*[^{none}{_BLANK}][^{none}]*" if none else SOMETHING
     return Constraint.terminal(pattern(something), f"~{pattern('|'.join(parts))}", exact=True)
 

@@ -42,7 +42,7 @@ def sentences(low: float, high: float) -> Constraint:
         sentence = rf"{_INSIDE}*{_LETTER}{_INSIDE}*"
         patterns.append(rf"({sentence}({_END}|{_END_ALONE})){{0,{int(high) - 1}}}{sentence}({_LAST})?\n?")
     if low >= 1:
-        begun = r"[^\p{L}`~|<#\n]{0,6}\p{L}"
+        begun = r"[^\p{L}`~|<#&\n]{0,6}\p{L}"
         if low > 1:
             patterns.append(rf"{begun}({_PROSE}*{_ENDED}[A-Z]){{{int(low) - 1}}}{_PROSE}*")
         else:
