@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,44 @@ def test_what_cannot_be_said_is_one_line(run: Run, steering_folder: Path, tmp_pa
     assert result.exit_code == 2
     assert "sets the projection to 3" in result.stderr
     assert not (tmp_path / "v.gguf").exists()
+
+
+def test_the_nearest_is_written_with_what_it_loses(
+    run: Run, model_folder: Path, steering_folder: Path, tmp_path: Path
+) -> None:
+    queries = tmp_path / "queries.txt"
+    words = "river city name one two words it me what where who tell".split()
+    queries.write_text("\n".join(f"what is the {word} of it ?" for word in words))
+    sizes = ("--pairs", 2, "--validation", 2, "--max-new-tokens", 4, "--queries", queries)
+    where = ("--format", "gguf", "--out", tmp_path / "v.gguf", "-m", model_folder)
+    result = run("export", steering_folder, *where, "--approximate", *sizes, "--json", tmp_path / "told.json")
+    assert result.exit_code == 0, result.output
+    assert "sets the projection to 3" in result.stderr
+    assert "block 2: of what was added, an added vector loses" in result.stdout
+    shares = re.search(
+        r"follows ([\d.]+) of \d+ queries as it was, ([\d.]+) as it was written", result.stdout
+    )
+    assert shares is not None, result.stdout
+    told = json.loads((tmp_path / "told.json").read_text())["approximated"]
+    assert told["as"] == "added vectors"
+    assert 0 < told["lost"]["2"] < 1
+    assert [float(one) for one in shares.groups()] == [told["followed"], told["followed_as_written"]]
+    assert (tmp_path / "v.gguf").exists()
+    exact = ("--format", "pyreft", "--out", tmp_path / "exact", "--approximate")
+    result = run("export", steering_folder, *exact, "--json", tmp_path / "told.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "told.json").read_text())["approximated"] is None
+
+
+def test_a_condition_is_left_out_without_a_model(run: Run, steering_folder: Path, tmp_path: Path) -> None:
+    assert run("when", steering_folder, "--matching", "river").exit_code == 0
+    refused = run("export", steering_folder, "--format", "pyreft", "--out", tmp_path / "reft")
+    assert refused.exit_code == 2
+    assert "--approximate writes" in refused.stderr
+    result = run("export", steering_folder, "--format", "pyreft", "--out", tmp_path / "reft", "--approximate")
+    assert result.exit_code == 0, result.output
+    assert "written for all tokens of all prompts" in result.stdout
+    assert "acts on every prompt, and the edit of block 1 only if" in result.stderr
 
 
 @pytest.mark.parametrize(

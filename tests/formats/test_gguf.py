@@ -88,11 +88,13 @@ def test_block_0_is_not_for_llama_cpp(tmp_path: Path) -> None:
     [
         (Edit.set_projection(1, D, 3.0), "sets the projection to 3; the nearest that it can say"),
         (Edit(1, D, alpha=1.0, p=D * 0.1), "only adds vectors"),
+        (Edit(1, D, alpha=1.0, p=D * 0.1, rectified=True), "only adds vectors"),
+        (Edit(1, D, alpha=-1.0, rectified=True), "changes nothing"),
         (Edit.add(1, D, tokens="generated"), "on generated tokens only"),
-        (Edit(1, D, alpha=1.0, when=when.Matches("river")), "matches.*trimtab when DIR --remove"),
+        (Edit(1, D, alpha=1.0, when=when.Matches("river")), "acts on every prompt.*without that"),
         (Edit.add(1, D, 0.0), "changes nothing"),
     ],
-    ids=["projection", "gate", "tokens", "when", "nothing"],
+    ids=["projection", "gate", "rectified", "closed", "tokens", "when", "nothing"],
 )
 def test_what_it_cannot_say_is_refused_with_the_nearest(edit: Edit, words: str, tmp_path: Path) -> None:
     with pytest.raises(SteeringError, match=words):

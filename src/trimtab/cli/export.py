@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trimtab.cli.foreign import FormatOption, OptionOption, options_of
+from trimtab.cli.models import Loading
+from trimtab.cli.nearest import Fitting, Written
+from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
-from trimtab.cli.steerings import SteeringArgument, read_steering
+from trimtab.cli.steerings import SteeredModelOption, SteeringArgument, read_steering
+
+if TYPE_CHECKING:
+    from trimtab.steering.steering import Steering
 
 
 def command(
@@ -23,12 +29,23 @@ def command(
     format_name: FormatOption = None,
     strength: Annotated[float, typer.Option(help="Multiplies the steering.")] = 1.0,
     option: OptionOption = None,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate",
+            help="Write the nearest that the format can say, and measure what is lost. The options below are for this.",
+        ),
+    ] = False,
+    model: SteeredModelOption = None,
+    file: FileOption = None,
     *,
+    fitting: Fitting,
+    loading: Loading,
     output: Output,
 ) -> None:
     """Write a saved steering as another library keeps its own.
 
-    What the format cannot say is refused, with the nearest thing that it could say.
+    What the format cannot say is refused, with the nearest thing that it could say, and nothing is written.
     """
     from trimtab import formats
 
@@ -38,7 +55,27 @@ def command(
     kind = formats.find(format_name)
     options = options_of(option, kind, "write")
     steering = read_steering(folder) * strength
-    use = formats.write(steering, out, kind.name, options=options)
+
+    def write(one: Steering) -> str:
+        return formats.write(one, out, kind.name, options=options)
+
+    try:
+        written = Written(write(steering))
+    except formats.InexpressibleError as refusal:
+        if not approximate:
+            raise
+        output.note(f"note: {refusal}")
+        written = fitting.write(steering, write, output, model, loading)
+    for line in written.shown:
+        output.print(line)
     output.print(f"written to {out}; use it there:")
-    output.print(f"  {use}")
-    output.result({"path": str(out), "format": kind.name, "use": use, "digest": steering.digest()})
+    output.print(f"  {written.use}")
+    output.result(
+        {
+            "path": str(out),
+            "format": kind.name,
+            "use": written.use,
+            "digest": steering.digest(),
+            "approximated": written.approximated,
+        }
+    )

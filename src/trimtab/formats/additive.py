@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from trimtab.errors import SteeringError
+from trimtab.formats.base import InexpressibleError
 from trimtab.steering.card import describe_edit
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Steering
 
-NEAREST = "the nearest that it can say is an added vector, such as trimtab learn --form vector learns"
+NEAREST = "the nearest that it can say is an added vector, which --approximate writes"
 
 
 def added_vectors(steering: Steering, says: str) -> dict[int, Tensor]:
@@ -28,7 +30,7 @@ def added_vectors(steering: Steering, says: str) -> dict[int, Tensor]:
     edits = acting(steering, says)
     for edit in edits:
         if is_gated(edit):
-            raise SteeringError(
+            raise InexpressibleError(
                 f"{says} only adds vectors, and the edit of block {edit.block} {describe_edit(edit)}; {NEAREST}"
             )
     return summed(edits)
@@ -38,7 +40,7 @@ def summed(edits: Iterable[Edit]) -> dict[int, Tensor]:
     """The sum `[d]`, float32, of what edits without gates add, by block, ascending."""
     sums: dict[int, Tensor] = {}
     for edit in edits:
-        vector = edit.alpha * edit.u.double()
+        vector = constant(edit) * edit.u.double()
         sums[edit.block] = sums[edit.block] + vector if edit.block in sums else vector
     vectors = {block: sums[block].float() for block in sorted(sums)}
     for block, vector in vectors.items():
@@ -58,16 +60,27 @@ def acting(steering: Steering, says: str) -> list[Edit]:
         raise SteeringError(f"the steering '{steering.name}' changes nothing; there is nothing to write")
     for edit in edits:
         if edit.when is not None:
-            raise SteeringError(
+            raise InexpressibleError(
                 f"{says} acts on every prompt, and the edit of block {edit.block} only if {edit.when.describe()}; the "
-                "nearest is the steering without that: trimtab when DIR --remove"
+                "nearest is the steering without that, which --approximate writes"
             )
         if edit.tokens != "all":
-            raise SteeringError(
+            raise InexpressibleError(
                 f"{says} acts on all tokens, and the edit of block {edit.block} on {edit.tokens} tokens only; the "
-                "nearest is the same edit with tokens='all'"
+                "nearest is the same edit of all, which --approximate writes"
             )
     return edits
+
+
+def everywhere(steering: Steering) -> Steering:
+    """The same edits at all tokens of all prompts."""
+    edits = tuple(replace(edit, tokens="all", when=None) for edit in steering.edits)
+    return replace(steering, edits=edits, record=replace(steering.record, measurements={}))
+
+
+def constant(edit: Edit) -> float:
+    """What an edit without a gate multiplies its u by."""
+    return max(edit.alpha, 0.0) if edit.rectified else edit.alpha
 
 
 def is_gated(edit: Edit) -> bool:

@@ -11,7 +11,11 @@ from typing import Any
 from trimtab.errors import SteeringError
 from trimtab.steering.edits import Edit
 
-__all__ = ["Content", "Format"]
+__all__ = ["InexpressibleError", "Content", "Format"]
+
+
+class InexpressibleError(SteeringError):
+    """A format cannot say what a steering does, though it could say something near to it."""
 
 
 @dataclass(frozen=True)

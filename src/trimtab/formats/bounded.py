@@ -1,19 +1,26 @@
-"""Bytes of a stranger's file: a regular file, no larger than what is expected there."""
+"""Bytes of a stranger's files: regular ones, no larger than what is expected there; and folders that are written."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
+import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trimtab.errors import SteeringError
+from trimtab.files import write_bytes
 
 LIMIT = 64 * 2**20
 """Bytes; larger files are refused unread. A vector for each of 126 blocks of width 16384 takes 8 MiB. What a reader
 holds in memory at once is at most eight times the file."""
+
+MOST_FILES = 4096
+"""Names in a folder that are looked at."""
 
 
 def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
@@ -69,3 +76,46 @@ def _refused(word: str) -> float:
 def _finite(word: str) -> float:
     number = float(word)
     return number if math.isfinite(number) else _refused(word)
+
+
+def numbered_files(folder: Path, pattern: str, limit: int = LIMIT) -> dict[int, Path]:
+    """The files of a folder whose whole names match, by the number in the pattern's first group, ascending.
+
+    Raises:
+        SteeringError: There is no such folder, one number stands for two files, or together they are too large.
+    """
+    found: dict[int, Path] = {}
+    try:
+        names = sorted(one.name for one in itertools.islice(folder.iterdir(), MOST_FILES))
+        for name in names:
+            match = re.fullmatch(pattern, name)
+            if match is None:
+                continue
+            number = int(match[1])
+            if number in found:
+                raise SteeringError(f"{folder} has both {found[number].name} and {name}; leave one of them")
+            found[number] = folder / name
+        size = sum(path.stat().st_size for path in found.values())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SteeringError(f"cannot read {folder}: {reason}") from error
+    if size > limit:
+        raise SteeringError(f"{folder} has more than {limit} bytes, too many for a steering; is it a model?")
+    return dict(sorted(found.items()))
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder that is new or empty.
+
+    Raises:
+        SteeringError: It holds something.
+        TrimtabError: It cannot be written.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise SteeringError(f"{folder} holds something; choose an empty or a new folder")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SteeringError(f"cannot write {folder}: {reason}") from error
+    for name, content in files.items():
+        write_bytes(folder / name, content, make_folder=True)

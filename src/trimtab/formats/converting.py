@@ -51,14 +51,32 @@ def read(
     options = dict(options or {})
     kind.check("read", options)
     content: Content = kind.read(path, model, **options)
-    edits = _kept(content, path, model, blocks)
-    settings = {
-        "format": kind.name,
-        "file": path.name,
-        **options,
-        **content.settings,
-        **({"notes": list(content.notes)} if content.notes else {}),
-    }
+    settings = {"format": kind.name, "file": path.name, **options, **content.settings}
+    content = replace(content, settings=settings)
+    return steering_of(
+        content,
+        model,
+        str(path),
+        name or path.stem or kind.name,
+        blocks=blocks,
+        strength=strength,
+        instructions=instructions,
+    )
+
+
+def steering_of(
+    content: Content,
+    model: ModelIdentity,
+    where: str,
+    name: str,
+    *,
+    blocks: Collection[int] | None = None,
+    strength: float = 1.0,
+    instructions: Sequence[Mapping[str, Any]] = (),
+) -> Steering:
+    """The steering of what was found somewhere; see `read`."""
+    edits = _kept(content, where, model, blocks)
+    settings = {**content.settings, **({"notes": list(content.notes)} if content.notes else {})}
     record = Record(
         model=model,
         instructions=tuple(dict(one) for one in instructions),
@@ -66,8 +84,7 @@ def read(
         settings=settings,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    steering = Steering(name or path.stem or kind.name, edits, record)
-    return steering * strength
+    return Steering(name, edits, record) * strength
 
 
 def write(
@@ -105,7 +122,11 @@ def recognised(path: Path) -> Format:
     Raises:
         SteeringError: It is of none that is known.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # a name that is too long
+        there = False
+    if not there:
         raise SteeringError(f"there is no file {path}")
     for one in registry.formats():
         if one.recognises(path):
@@ -115,23 +136,23 @@ def recognised(path: Path) -> Format:
 
 
 def _kept(
-    content: Content, path: Path, model: ModelIdentity, blocks: Collection[int] | None
+    content: Content, where: str, model: ModelIdentity, blocks: Collection[int] | None
 ) -> tuple[Edit, ...]:
     """The edits to take, all of which fit the model."""
     wanted = None if blocks is None else set(blocks)
     edits = [edit for edit in content.edits if wanted is None or edit.block in wanted]
     if not edits:
         there = ", ".join(str(block) for block in sorted({edit.block for edit in content.edits}))
-        raise SteeringError(f"{path} has edits for the blocks {there}, none of those that were asked for")
+        raise SteeringError(f"{where} has edits for the blocks {there}, none of those that were asked for")
     for edit in edits:
         if edit.block >= model.blocks:
             raise SteeringError(
-                f"{path} has an edit for block {edit.block}, and {model} has blocks 0 to {model.blocks - 1}; it is for "
-                "another model, or --blocks takes those that fit"
+                f"{where} has an edit for block {edit.block}, and {model} has blocks 0 to {model.blocks - 1}; it is "
+                "for another model, or --blocks takes those that fit"
             )
         if edit.width != model.width:
             raise SteeringError(
-                f"{path} has vectors of width {edit.width}, and {model} has width {model.width}; it is for another "
+                f"{where} has vectors of width {edit.width}, and {model} has width {model.width}; it is for another "
                 "model"
             )
     return tuple(replace(edit) for edit in edits)

@@ -8,7 +8,7 @@ applied; ours have the strength in them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +105,18 @@ def _notes(keys: Mapping[str, Any], edits: list[Edit], model: ModelIdentity) -> 
     hint = keys.get("controlvector.model_hint")
     if isinstance(hint, str) and hint != model.architecture:
         notes.append(f"the file names the model type {hint!r:.60}, and this model is a {model.architecture}")
-    if any(edit.block == model.blocks - 1 for edit in edits):
-        notes.append(
-            f"repeng reads the direction of the last block, {model.blocks - 1}, after the final norm, and applies it "
-            "before: if it made this file, leave that block out (--blocks)"
-        )
-    return notes
+    return notes + list(last_block_note(edits, model))
+
+
+def last_block_note(edits: Iterable[Edit], model: ModelIdentity) -> tuple[str, ...]:
+    """What to know of the last block where repeng made the vectors."""
+    if all(edit.block < model.blocks - 1 for edit in edits):
+        return ()
+    note = (
+        f"repeng reads the direction of the last block, {model.blocks - 1}, after the final norm, and applies it "
+        "before: if it made this, leave that block out (--blocks)"
+    )
+    return (note,)
 
 
 FORMAT = Format("gguf", "GGUF control vectors: llama.cpp, repeng, EasySteer.", recognises, read, write)

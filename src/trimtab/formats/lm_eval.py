@@ -9,20 +9,18 @@ coefficient; with a bias b it does so for h - b, which sets that of h to the coe
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from trimtab.errors import SteeringError
 from trimtab.files import write_bytes
 from trimtab.formats import torch_files
 from trimtab.formats.additive import NEAREST, acting, as_projection, is_gated, summed
-from trimtab.formats.base import Content, Format
+from trimtab.formats.base import Content, Format, InexpressibleError
 from trimtab.steering.card import describe_edit
 from trimtab.steering.documents import finite_number
 from trimtab.steering.edits import Edit
@@ -92,9 +90,7 @@ def write(steering: Steering, path: Path, *, hookpoint: str | None = None) -> st
             "hookpoint=layers, say"
         )
     entries = {f"{place}.{block}": action for block, action in _actions(steering).items()}
-    buffer = io.BytesIO()
-    torch.save(entries, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, torch_files.packed(entries))
     return f"lm_eval --model steered --model_args pretrained=MODEL,steer_path={path} --tasks TASK"
 
 
@@ -110,12 +106,12 @@ def _actions(steering: Steering) -> dict[int, dict[str, Any]]:
             continue
         projection = as_projection(edits[0])
         if len(edits) > 1:
-            raise SteeringError(
+            raise InexpressibleError(
                 f"{_SAYS} has one action for each block, and '{steering.name}' has {len(edits)} edits of block {block} "
-                "with a projection or a gate among them; the nearest is the one of them that does most"
+                f"with a projection or a gate among them; {NEAREST}"
             )
         if projection is None:
-            raise SteeringError(
+            raise InexpressibleError(
                 f"{_SAYS} adds a vector or sets a projection, and the edit of block {block} {describe_edit(edits[0])}; "
                 f"{NEAREST}"
             )
@@ -148,7 +144,10 @@ def _edit(path: Path, name: Any, entry: Any, hookpoint: str | None) -> Edit:
         raise SteeringError(
             f"{where} acts on an attention head, which edits of the residual stream cannot say"
         )
-    block, vector = int(number[2]), _vector(entry.get("steering_vector"), "steering_vector", where)
+    block, vector = (
+        int(number[2]),
+        torch_files.vector(entry.get("steering_vector"), f"{where}: steering_vector"),
+    )
     coefficient = finite_number(entry.get("steering_coefficient", 1.0), "steering_coefficient", where)
     action, bias = entry.get("action"), entry.get("bias")
     if action == "add" and bias is None:
@@ -157,25 +156,12 @@ def _edit(path: Path, name: Any, entry: Any, hookpoint: str | None) -> Edit:
         with_bias = " with a bias" if action == "add" else ""
         raise SteeringError(f"{where}: the action is add or clamp, not {action!r:.60}{with_bias}")
     if bias is not None:
-        shift = _vector(bias, "bias", where).double()
+        shift = torch_files.vector(bias, f"{where}: bias").double()
         if len(shift) != len(vector):
             raise SteeringError(f"{where}: the bias has another width than the vector")
         direction = vector.double() / vector.double().norm().clamp(min=1e-300)
         coefficient += float(direction @ shift)
     return Edit.set_projection(block, vector, coefficient)
-
-
-def _vector(value: Any, what: str, where: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise SteeringError(f"{where}: {what} is no tensor")
-    if value.dim() == 2 and value.shape[0] == 1:
-        value = value[0]
-    if value.dim() != 1:
-        raise SteeringError(
-            f"{where}: {what} has the shape {list(value.shape)}, and [d] or [1, d] is expected"
-        )
-    vector: Tensor = value.float()
-    return vector
 
 
 FORMAT = Format("lm-eval", "lm-evaluation-harness, --model steered (.pt).", recognises, read, write)

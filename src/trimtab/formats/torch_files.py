@@ -76,6 +76,29 @@ def read(path: Path) -> Any:
         ) from error
 
 
+def packed(value: Any) -> bytes:
+    """What `torch.save` writes; a value of dictionaries, texts, numbers and tensors loads with `weights_only=True`."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def vector(value: Any, where: str | Path) -> Tensor:
+    """The vector `[d]`, float32, that a value is, also one of shape `[1, d]`.
+
+    Raises:
+        SteeringError: It is something else.
+    """
+    if not isinstance(value, Tensor):
+        raise SteeringError(f"{where} is no tensor")
+    if value.dim() == 2 and value.shape[0] == 1:
+        value = value[0]
+    if value.dim() != 1:
+        raise SteeringError(f"{where} has the shape {list(value.shape)}, and [d] or [1, d] is expected")
+    found: Tensor = value.float()
+    return found
+
+
 def _records(content: bytes) -> dict[str, bytearray]:
     """The files in the zip by their names inside its one folder; writable, so that tensors need no copies."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

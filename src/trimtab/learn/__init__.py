@@ -9,12 +9,14 @@ from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.learn.distillation.teachers import Teacher
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.learn.mean_difference import mean_difference
+from trimtab.learn.nearest import Nearest, nearest_added
 from trimtab.learn.pca import pca
 from trimtab.learn.resembling import judge_when, when
 
 __all__ = [
     "Directions",
     "Distilled",
+    "Nearest",
     "Schedule",
     "Source",
     "Step",
@@ -25,6 +27,7 @@ __all__ = [
     "judge_when",
     "learning_source",
     "mean_difference",
+    "nearest_added",
     "pca",
     "when",
 ]
