@@ -378,3 +378,19 @@ def test_the_demonstration_shows_a_tone_by_the_judges_name(run: Run, tmp_path: P
     assert {row["instruction"] for row in rows} == {"pirate"}
     assert {row["judge"] for row in rows} == {"wise"}
     assert "pirate (judged by wise)" in (tmp_path / "demo" / "report.html").read_text()
+
+
+def test_the_card_of_a_tone_says_what_a_judge_is_asked(run: Run) -> None:
+    shown = run("instructions", "pirate").stdout
+    question = instructions.get("pirate").question
+    assert question is not None
+    assert question.text in " ".join(shown.replace("│", "").split())
+    assert "contrast examples: 8 that follow and 8 that fail" in shown
+    assert "--judged-by JUDGE" in shown
+    document = json.loads(run("instructions", "pirate", "--json", "-").stdout)
+    assert document["judge"] == {
+        "text": question.text,
+        "follows": list(question.follows),
+        "fails": list(question.fails),
+    }
+    assert json.loads(run("instructions", "json", "--json", "-").stdout)["judge"] is None

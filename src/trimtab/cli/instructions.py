@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as json_format
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.text import Text
 from trimtab import instructions
 from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
-from trimtab.instructions import SPLITS, InstructionType, Parameter
+from trimtab.instructions import SPLITS, InstructionType, Parameter, Question
 from trimtab.instructions.wording import outline
 
 
@@ -49,6 +50,7 @@ def describe(kind: InstructionType, *, phrasings: bool = False) -> dict[str, Any
         "conflicts": sorted(kind.conflicts),
         "example": kind.example,
         "abilities": list(kind.abilities),
+        "judge": None if kind.question is None else dataclasses.asdict(kind.question),
     }
     if phrasings:
         data["phrasings"] = {
@@ -94,6 +96,11 @@ def _card(kind: InstructionType) -> RenderableType:
         parts += [Text("\nParameters", style="bold"), _parameters(kind)]
     if kind.example or not any(parameter.required for parameter in kind.parameters):
         parts += [Text("\nExample", style="bold"), *_example(kind)]
+    if kind.question is not None:
+        parts += [
+            Text("\nIn the place of a check, a judge is asked", style="bold"),
+            *_question(kind.question),
+        ]
     if kind.abilities:
         parts += [Text("\nBeside its check", style="bold"), *_abilities(kind)]
     for case, phrasings in kind.cases.items():
@@ -120,6 +127,14 @@ def _abilities(kind: InstructionType) -> list[RenderableType]:
     return [Text(line) for line in lines]
 
 
+def _question(question: Question) -> list[RenderableType]:
+    examples = f"{len(question.follows)} that follow and {len(question.fails)} that fail"
+    return [
+        Text(f"  {question.text}"),
+        Text(f"  contrast examples: {examples if question.follows else 'none'}"),
+    ]
+
+
 def _parameters(kind: InstructionType) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     for parameter in kind.parameters:
@@ -135,8 +150,9 @@ def _parameters(kind: InstructionType) -> Table:
 
 def _example(kind: InstructionType) -> list[RenderableType]:
     example = kind(**kind.example)
+    judge = "" if kind.question is None else " --judged-by JUDGE"
     params = f" --params '{json_format.dumps(kind.example, ensure_ascii=False)}'" if kind.example else ""
     return [
         Text(f"  {example.label}: {example.phrasings('learning')[0]}"),
-        Text(f"  trimtab check {kind.name}{params} --responses answers.jsonl", style="dim"),
+        Text(f"  trimtab check {kind.name}{params} --responses answers.jsonl{judge}", style="dim"),
     ]
