@@ -277,3 +277,11 @@ def test_a_steering_is_not_taken_for_a_list(engine: Any) -> None:
     lm = SteeredLM(engine, steering)
     assert isinstance(lm.steering, Steering)
     assert lm.steering.digest() == steering.digest()
+
+
+def test_without_lm_eval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    for name in [name for name in sys.modules if name.startswith("trimtab.harness")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    assert command.main() == 2
+    assert "pip install 'trimtab[lm-eval]'" in capsys.readouterr().err
