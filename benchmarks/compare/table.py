@@ -184,8 +184,10 @@ def better_than_ours(lines: Sequence[Line]) -> str:
         named = "; ".join(
             f"{title} {_number(one, digits)}" for one, title in sorted(better, reverse=sign > 0)
         )
+        alike = [line.title for line in rivals if name == "followed" and value(line) == own]
+        equal = f"; as often: {', '.join(alike)}" if alike else ""
         if own is not None:
-            said.append(f"- {name} ({_number(own, digits)}): {named or 'nothing'}")
+            said.append(f"- {name} ({_number(own, digits)}): {named or 'nothing'}{equal}")
     return "\n".join([f"Better than *{ours.title}*, whose own figure stands in brackets:", "", *said])
 
 

@@ -494,6 +494,9 @@ def test_what_is_better_than_ours_is_said_first() -> None:
     said = table.better_than_ours([*lines(), rival, held, partial_one])
     assert "- followed (0.88): ten wordings 1.00" in said.splitlines()
     assert "- speed (0.50): nothing" in said.splitlines()
+    alike = table.Line("alike", {"json": cell("x", "json", 1.0), "b": cell("x", "b", 0.75)})
+    both = table.better_than_ours([*lines(), rival, alike]).splitlines()
+    assert "- followed (0.88): ten wordings 1.00; as often: alike" in both
     assert "ours, told" not in said
     assert "partial" not in said
     assert table.better_than_ours(lines()[:1]) == ""
