@@ -218,6 +218,8 @@ def test_what_cannot_be_baked_is_refused(tmp_path: Path) -> None:
     for steering, options, words in (
         (mine.when(when.Matches("sea")), {}, r"acts only if .*steering.always\(\)"),
         (mine * 0, {}, "changes nothing"),
+        (of(engine, replace(mine.edits[0], tokens="answer")), {}, 'tokens="generated"'),
+        (of(engine, replace(mine.edits[0], p=mine.edits[0].u, rectified=True)), {}, "rectified edits"),
         (of(engine, Edit(1, mine.edits[0].u, 1.0, rectified=True)), {}, "has rectified edits"),
         (
             of(engine, Edit.add(1, mine.edits[0].u, tokens="prompt")),

@@ -119,6 +119,11 @@ def _edits_to_bake(steering: Steering) -> list[Edit]:
         raise SteeringError(
             f"'{steering.name}' has rectified edits (form psr), which no way to bake can hold; learn gated edits"
         )
+    if any(edit.tokens == "answer" for edit in edits):
+        raise SteeringError(
+            f"'{steering.name}' has edits for the answer behind a thought, which a baked model cannot tell apart; make "
+            'them act on all that is written: tokens="generated"'
+        )
     return edits
 
 
