@@ -44,7 +44,7 @@ def test_the_direction_is_the_difference_of_mean_outputs_over_texts(loud: Any) -
                 )
                 engine.model(ids)
                 handle.remove()
-            read.append(outputs[0].reshape(-1, engine.identity.width).mean(0))
+            read.append(outputs[0].reshape(-1, engine.identity.width)[1:].mean(0))
         return torch.stack(read).mean(0)
 
     for block in range(engine.identity.blocks):

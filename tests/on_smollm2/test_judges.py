@@ -22,6 +22,17 @@ def test_a_probe_agrees_with_a_person_on_answers_it_has_not_seen(engine: Any) ->
         assert one.share >= 0.75, one
 
 
+def test_a_probe_is_not_led_by_the_length_of_an_answer(engine: Any) -> None:
+    """The contrast examples are short; an answer that is long is no pirate's for that."""
+    plain = "Bread is made from flour, water, salt and yeast. " * 6
+    pirate = (
+        "Arr, matey, ye mix the flour and the water, and ye knead it like the sea be kneadin' yer ship! " * 4
+    )
+    question = instructions.get("pirate").question
+    assert question is not None
+    assert [ProbeJudge(engine).passes(question, text) for text in (plain, pirate)] == [False, True]
+
+
 def test_the_model_says_yes_the_likelier_of_what_is_in_the_tone(engine: Any) -> None:
     """Uncalibrated it may lean to one side; told apart are the sides all the same, on average."""
     question = instructions.get("pirate").question

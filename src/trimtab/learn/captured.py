@@ -2,7 +2,7 @@
 
 The last token of a prompt in its chat template stands right before the answer: what the model has understood of the
 prompt by then, the instruction included, has to pass through there. Contrast examples are texts and no prompts: of
-these it is the mean over all tokens.
+these it is the mean over their tokens.
 
 Most instructions are learned from prompts that say them. An exclusion is not: "do not say rocket" brings rockets to a
 model's mind, and its mean difference often makes it say the word. So, as in Stolfo et al. (ICLR 2025, section 6), one
@@ -22,13 +22,15 @@ from torch import Tensor
 
 from trimtab import instructions
 from trimtab.engines import as_engine
+from trimtab.engines.base import Capture
 from trimtab.errors import ModelError, PromptError
 from trimtab.learn.directions import Directions, oriented
+from trimtab.measure.texts import text_means
 from trimtab.progress import Progress, shown
 from trimtab.prompts.pairs import PromptPair, digest
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Capture, Model, Prompt
+    from trimtab.engines.base import Model, Prompt
     from trimtab.instructions import Instruction
 
 UNNAMED = "prompt pairs"
@@ -176,14 +178,17 @@ def _directions(
     wanted = None if instruction is None else instructions.resolve(instruction)
     with shown(progress) as tell:
 
-        def side(asked: Sequence[Prompt]) -> Capture:
+        def side(asked: Sequence[Any]) -> Capture:
+            if texts:
+                numbers = engine.block_numbers(blocks) if blocks else range(engine.identity.blocks)
+                means = text_means(engine, asked, numbers, progress=tell)
+                return Capture(tuple(numbers), len(asked), means.mean(0))
             return engine.capture(
                 asked,
                 blocks=blocks,
-                positions="mean" if texts else "last",
+                positions="last",
                 keep=keep,
                 batch_size=batch_size,
-                raw=texts,
                 progress=tell,
             )
 

@@ -1,6 +1,7 @@
 """Contrast examples: the direction from texts that do not follow an instruction to texts that do.
 
-At every block, with h the block's output, averaged over the tokens of a text that the model reads by itself,
+At every block, with h the block's output, averaged over the tokens of a text that the model reads by itself (but the
+first: see `trimtab.measure.texts`),
 
     v = mean(h of texts that follow) - mean(h of texts that do not),    u = v / |v|
 
@@ -41,7 +42,7 @@ def contrast(
         pairs: Not looked at: the examples take their place.
         instruction: An instruction with contrast examples, such as `formal`, or its spelling.
         blocks: Which blocks; all by default.
-        batch_size: Texts per batch; the engine chooses by default.
+        batch_size: Not looked at either: texts are read one by one.
         progress: See `trimtab.progress.Progress`.
 
     Returns:

@@ -1,6 +1,6 @@
 """A judge learned from a few examples of each side: a logistic regression on a model's activations.
 
-    log-odds = w . mean(h of the response's tokens) + b
+    log-odds = w . mean(h of the response's tokens but the first) + b
 
 where h is the output of one block of the unsteered model reading the response alone. Of the blocks at a quarter, half
 and three quarters of the depth, the one is taken that says best which side an example is from when it is left out
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from trimtab.engines import as_engine
-from trimtab.errors import ModelError, TrimtabError
+from trimtab.errors import TrimtabError
 from trimtab.measure.judges import logistic
 from trimtab.measure.judges.base import Calibration, InstructionJudge
-from trimtab.progress import Progress, part_of, shown
+from trimtab.measure.texts import text_means
+from trimtab.progress import Progress, shown
 
 if TYPE_CHECKING:
     from trimtab.engines import Model
@@ -37,12 +37,10 @@ class ProbeJudge(InstructionJudge):
     Args:
         model: An engine, or a model of transformers and its tokenizer. Its activations are read unsteered.
         name: What stands beside every figure; None says of which model it is a probe.
-        batch_size: Texts per forward pass; None lets the engine choose.
     """
 
-    def __init__(self, model: Model, *, name: str | None = None, batch_size: int | None = None) -> None:
+    def __init__(self, model: Model, *, name: str | None = None) -> None:
         self._engine = as_engine(model)
-        self._batch_size = batch_size
         self._probes: dict[Question, tuple[int, Logistic]] = {}
         super().__init__(name or f"probe on {self._engine.identity.id}")
 
@@ -58,7 +56,9 @@ class ProbeJudge(InstructionJudge):
         self.calibration(question, progress=progress)
         block, probe = self._probes[question]
         with shown(progress) as tell:
-            read = self._read(responses, [block], part_of(tell, f"judging by {self.name}"))
+            read = text_means(
+                self._engine, responses, [block], progress=tell, stage=f"judging by {self.name}"
+            )
         return [float(one) for one in probe.odds(read[:, 0])]
 
     def _calibrate(self, question: Question, progress: Progress = False) -> Calibration:
@@ -71,7 +71,7 @@ class ProbeJudge(InstructionJudge):
         labels = torch.tensor([True] * len(question.follows) + [False] * len(question.fails))
         total = self._engine.identity.blocks
         blocks = sorted({min(total - 1, total * quarter // 4) for quarter in (1, 2, 3)})
-        read = self._read(examples, blocks, progress)
+        read = text_means(self._engine, examples, blocks, progress=progress)
         sides = labels.double() * 2 - 1
         tried = []
         for place, block in enumerate(blocks):
@@ -81,20 +81,3 @@ class ProbeJudge(InstructionJudge):
         _, block, place, right = min(tried)
         self._probes[question] = (block, logistic.fit(read[:, place], labels, _RIDGE))
         return Calibration(right=right, examples=len(examples))
-
-    def _read(self, texts: Sequence[str], blocks: Sequence[int], progress: Progress) -> Tensor:
-        """`[n, blocks, d]` float32: the mean output of each block over the tokens of each text."""
-        capture = self._engine.capture(
-            list(texts),
-            blocks=blocks,
-            positions="mean",
-            keep=True,
-            raw=True,
-            batch_size=self._batch_size,
-            progress=progress,
-        )
-        if capture.activations is None:
-            raise ModelError(
-                f"{self._engine.identity.id} keeps no activations, which a probe reads; take another judge"
-            )
-        return capture.activations
