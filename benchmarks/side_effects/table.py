@@ -43,7 +43,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         for task in tasks:
             told, steered = one["told"][task], one["steered"][task]
             low, high = steered["interval"]
-            lost = f"{-steered['difference']:+.3f} ({-high:+.3f} to {-low:+.3f})"
+            lost = f"{0 - steered['difference']:+.3f} ({0 - high:+.3f} to {0 - low:+.3f})"
             cells += [f"{told['accuracy']:.3f}", f"{steered['accuracy']:.3f}", lost]
         lines.append(_line(cells))
     plain = ", ".join(
