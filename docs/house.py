@@ -20,9 +20,9 @@ GROUPS = {  # what the floors have in common, drawn beside them
     "for people": ("cli", "demo", "harness", "reproduce", "report"),
     "choose and compare": ("evaluate", "transferring", "tune", "learn"),
     "serve": ("vllm", "serve"),
+    "write a model": ("baking",),
     "ask and judge": ("following", "measure"),
     "run a model": ("engines",),
-    "write a model": ("baking",),
     "what to say and do": ("prompts", "nano", "formats", "steering", "instructions", "thoughts"),
     "ground": ("constraint", "files", "progress", "errors"),
 }

@@ -104,3 +104,21 @@ def test_what_acts_on_some_prompts_only_is_refused(
     assert result.exit_code == 2
     assert "trimtab when --remove" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_gates_are_fitted_where_that_is_asked_for(
+    run: Callable[..., Any], steering_folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "baked"
+    command = ("bake", steering_folder, "-m", model_folder, "-o", out, "--way", "fitted")
+    small = ("--fit-on", "12", "--test", "2", "--max-new-tokens", "4", "--json", tmp_path / "r")
+    result = run(*command, *small)
+    assert result.exit_code == 0, result.output
+    assert (
+        "as a change of each block's last projection: blocks 1, 2, which is near, not exact" in result.stdout
+    )
+    assert "the baked model" in result.stdout
+    document = json.loads((tmp_path / "r").read_text())
+    assert list(document["approximation"]["answered"]) == ["plain", "steered", "baked"]
+    assert trimtab.load(out, device="cpu").identity.architecture == "llama"
+    assert "greater than or equal to 10" in run(*command, "--fit-on", "3").stderr

@@ -7,7 +7,7 @@ that. Whether a checkpoint can carry it is asked of the architecture's config: a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -48,18 +48,27 @@ def refusal(edits: Sequence[Edit]) -> str | None:
     return None
 
 
-def find(model: Any, place: DecoderBlocks, blocks: Sequence[int]) -> Place | str:
-    """Where a model can carry biases that are added to the outputs of these blocks; or why it cannot."""
+def projections(model: Any, place: DecoderBlocks, blocks: Sequence[int]) -> list[str] | str:
+    """The projections whose outputs these blocks add to the residual stream at their end; or why there is none.
+
+    They are paths inside a block, the last first.
+    """
     exact = list(_exact_projections(model, place, blocks[0]))
     for block in blocks[1:]:
         there = set(_exact_projections(model, place, block))
         exact = [name for name in exact if name in there]
-    if not exact:
-        return (
-            f"in {_kind(model)} no projection's output is added to the residual stream as it is at the end of a block "
-            "(a norm, a factor or several experts stand between), so that a bias there would be something else"
-        )
-    wanted = {name: [f"{place.path}.{block}.{name}.bias" for block in blocks] for name in reversed(exact)}
+    return exact[::-1] or (
+        f"in {_kind(model)} no projection's output is added to the residual stream as it is at the end of a block "
+        "(a norm, a factor or several experts stand between), so that a bias there would be something else"
+    )
+
+
+def find(model: Any, place: DecoderBlocks, blocks: Sequence[int]) -> Place | str:
+    """Where a model can carry biases that are added to the outputs of these blocks; or why it cannot."""
+    exact = projections(model, place, blocks)
+    if isinstance(exact, str):
+        return exact
+    wanted = {name: [f"{place.path}.{block}.{name}.bias" for block in blocks] for name in exact}
     named = set(dict(model.named_parameters()))
     for name, biases in wanted.items():
         if named.issuperset(biases):
@@ -71,17 +80,23 @@ def find(model: Any, place: DecoderBlocks, blocks: Sequence[int]) -> Place | str
     return f"{_kind(model)} has no bias at {' or '.join(wanted)}, and no switch in its config gives it one"
 
 
-def checkpoint(model: Any, place: DecoderBlocks, found: Place, edits: Sequence[Edit]) -> Checkpoint:
-    """What to write: all tensors of the model, with biases that add what the edits add."""
-    config = type(found.config)(**plain_values(found.config))
+def checkpoint(model: Any, config: Any, changes: Mapping[str, Tensor]) -> Checkpoint:
+    """What to write: all tensors of a model, to some of which something is added.
+
+    Args:
+        model: The model.
+        config: Its config, or one by which it has biases besides; those are zero.
+        changes: What is added, float64, by the names of the tensors.
+    """
+    config = type(config)(**plain_values(config))
     with torch.device("meta"):
         wanted = type(model)(config).state_dict()
     tensors = tensors_of(model)
     for name, tensor in wanted.items():
         if name not in tensors:
             tensors[name] = torch.zeros(tensor.shape, dtype=model.dtype)
-    for name, vector in vectors(edits, place.path, found.projection).items():
-        tensors[name] = (tensors[name].double().cpu() + vector).to(tensors[name].dtype)
+    for name, change in changes.items():
+        tensors[name] = (tensors[name].double().cpu() + change).to(tensors[name].dtype)
     return Checkpoint(type(model), config, tensors)
 
 

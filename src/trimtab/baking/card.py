@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from trimtab.baking.baked import Baked
+from trimtab.measure.statistics import rounded
 from trimtab.steering.card import edits_and_whens
 from trimtab.steering.steering import Steering
 
 _WAYS = {
     "bias": "as biases, weights like any others",
+    "fitted": "nearly: as a change of projections that was fitted, weights like any others",
     "module": "by the code in `modeling_steered.py`, which is to be read before it is trusted; it needs no trimtab",
 }
 
@@ -36,4 +38,11 @@ def card(baked: Baked, steering: Steering) -> str:
             f"{check.difference:.2g} of the steered model's; steering changes them by up to {check.effect:.2g}."
         )
         lines += ["", compared]
+    if baked.approximation is not None and (answered := baked.approximation.answered):
+        rows = [
+            f"| {name} | {one.followed if one.followed is None else round(one.followed, 2)} "
+            f"| {rounded(one.quality.perplexity)} | {rounded(one.quality.facts)} |"
+            for name, one in answered.items()
+        ]
+        lines += ["", "| answers of the model | followed | perplexity | facts |", "|---|---|---|---|", *rows]
     return "\n".join([*lines, ""])

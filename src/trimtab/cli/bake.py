@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.table import Table
 
 from trimtab.cli.models import Loading
 from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
 from trimtab.cli.steerings import SteeredModelOption, compose, model_of
+
+if TYPE_CHECKING:
+    from trimtab.baking import Approximation, Baked
 
 
 def _folder(value: Path) -> Path:
@@ -45,9 +49,10 @@ def command(
         typer.Option(metavar="N[,N]", help="Multiplies the steerings: one number for all, or one for each."),
     ] = "1",
     way: Annotated[
-        Literal["auto", "bias", "module"],
+        Literal["auto", "bias", "module", "fitted"],
         typer.Option(
-            help="bias: as biases, for every runtime; module: by code in the checkpoint; auto: the first that is exact."
+            help="bias: as biases, for every runtime; module: by code in the checkpoint; auto: the first of these that "
+            "is exact; fitted: near, as weights like any others, for every runtime."
         ),
     ] = "auto",
     check: Annotated[
@@ -58,6 +63,22 @@ def command(
             help="Compare N answers with the steered model's before the folder is there; 0: none.",
         ),
     ] = 4,
+    fit_on: Annotated[
+        int,
+        typer.Option("--fit-on", min=10, metavar="N", help="With fitted: questions whose answers to fit on."),
+    ] = 48,
+    test: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="With fitted: other questions, to measure how near it is; 0 measures nothing.",
+        ),
+    ] = 24,
+    max_new_tokens: Annotated[
+        int,
+        typer.Option("--max-new-tokens", min=1, help="With fitted: the longest of these answers, in tokens."),
+    ] = 128,
     file: FileOption = None,
     *,
     loading: Loading,
@@ -78,25 +99,76 @@ def command(
         if loading.dtype
         else dataclasses.replace(loading, dtype="auto").open(output, name)
     )
-    baked = baking.bake(engine, steering, out, way=None if way == "auto" else way, check=check)
+    with output.progress() as tell:
+        baked = baking.bake(
+            engine,
+            steering,
+            out,
+            way=None if way == "auto" else way,
+            check=check,
+            fit_on=fit_on,
+            test=test,
+            max_new_tokens=max_new_tokens,
+            progress=tell,
+        )
     for earlier, why in baked.refused.items():
         output.note(f"not as a {earlier}: {why}")
-    output.print(
-        f"baked into {out}, as {_HOW[baked.way]}: {_blocks(steering.blocks)}, exact but for rounding"
-    )
+    output.print(f"baked into {out}, as {_HOW[baked.way]}: {_blocks(steering.blocks)}, {_exact(baked)}")
     if baked.check is not None:
         one = baked.check
         output.print(
             f"checked: on {one.prompts} answers its logits are within {one.difference:.2g} of the steered model's "
             f"({one.dtype}; steering changes them by up to {one.effect:.2g})"
         )
+    if baked.approximation is not None:
+        _show(output, baked.approximation)
     output.print("open it with transformers alone:")
     output.print(f"  {baked.use}")
     output.result({"path": str(out), **baked.to_dict(), "digest": steering.digest()})
 
 
-_HOW = {"bias": "biases", "module": "a module behind each block"}
+_HOW = {
+    "bias": "biases",
+    "module": "a module behind each block",
+    "fitted": "a change of each block's last projection",
+}
 
 
 def _blocks(blocks: tuple[int, ...]) -> str:
     return ("block " if len(blocks) == 1 else "blocks ") + ", ".join(map(str, blocks))
+
+
+def _exact(baked: Baked) -> str:
+    return "exact but for rounding" if baked.exact else "which is near, not exact"
+
+
+def _show(output: Output, found: Approximation) -> None:
+    shares = [share for block in found.explained.values() for share in block]
+    output.print(
+        f"fitted on {found.tokens} tokens; of what the gates read, {min(shares):.2f} to {max(shares):.2f} is explained"
+    )
+    if found.answered is None or found.divergence is None:
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        "answers of",
+        "followed",
+        "perplexity",
+        "repetition",
+        "facts",
+        "from the steered model, nats",
+    ):
+        table.add_column(heading, justify="left" if heading == "answers of" else "right")
+    for name, one in found.answered.items():
+        quality = one.quality
+        figures = (
+            one.followed,
+            quality.perplexity,
+            quality.repetition,
+            quality.facts,
+            found.divergence.get(name),
+        )
+        table.add_row(
+            f"the {name} model", *("-" if figure is None else f"{figure:.2f}" for figure in figures)
+        )
+    output.print(table)
