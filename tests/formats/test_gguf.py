@@ -72,7 +72,11 @@ def test_llama_cpp_finds_what_it_asks_for(tmp_path: Path) -> None:
 
 
 def test_block_0_is_not_for_llama_cpp(tmp_path: Path) -> None:
-    mine, path = steering(Edit.add(0, D), Edit.add(1, D)), tmp_path / "v.gguf"
+    path = tmp_path / "v.gguf"
+    with pytest.raises(SteeringError, match="for block 0") as refused:  # not what could be approximated
+        formats.write(steering(Edit(0, D, alpha=1.0, p=D), Edit.add(1, D)), path, "gguf")
+    assert not isinstance(refused.value, formats.InexpressibleError)
+    mine = steering(Edit.add(0, D), Edit.add(1, D))
     with pytest.raises(SteeringError, match=r"llama.cpp refuses control vectors for block 0.*reader=repeng"):
         formats.write(mine, path, "gguf")
     assert not path.exists()

@@ -140,6 +140,7 @@ def test_the_vector_of_layer_0_is_left_out_with_a_note(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
+        (Edit.ablate(2, D), "no layer comes after block 2.*at=output"),
         (Edit.add(2, D), "no layer comes after block 2.*at=output"),
         (Edit.ablate(1, D), "removes the direction"),
         (Edit.add(1, D, tokens="generated"), "on generated tokens only"),

@@ -72,6 +72,11 @@ def acting(steering: Steering, says: str) -> list[Edit]:
     return edits
 
 
+def acted_blocks(steering: Steering) -> set[int]:
+    """The blocks at which anything is changed."""
+    return {edit.block for edit in steering.edits if not edit.is_nothing}
+
+
 def everywhere(steering: Steering) -> Steering:
     """The same edits at all tokens of all prompts."""
     edits = tuple(replace(edit, tokens="all", when=None) for edit in steering.edits)

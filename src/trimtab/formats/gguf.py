@@ -17,7 +17,7 @@ from torch import Tensor
 from trimtab.errors import SteeringError
 from trimtab.files import write_bytes
 from trimtab.formats import gguf_tensors
-from trimtab.formats.additive import added_vectors
+from trimtab.formats.additive import acted_blocks, added_vectors
 from trimtab.formats.base import Content, Format
 from trimtab.formats.bounded import first_bytes
 from trimtab.steering.edits import Edit
@@ -82,12 +82,12 @@ def write(steering: Steering, path: Path, *, reader: str = "llama.cpp") -> str:
         raise SteeringError(
             f"the reader of a control vector is one of {', '.join(_READERS)}, not {reader!r:.60}"
         )
-    added = added_vectors(steering, "a control vector")
-    if reader == "llama.cpp" and 0 in added:
+    if reader == "llama.cpp" and 0 in acted_blocks(steering):  # first: nothing that is near to it helps there
         raise SteeringError(
             f"llama.cpp refuses control vectors for block 0, which '{steering.name}' edits; learn it on blocks "
             "from 1 on (--blocks), or write for repeng or easysteer with --option reader=repeng"
         )
+    added = added_vectors(steering, "a control vector")
     keys: dict[str, str | int] = {
         "general.architecture": "controlvector",
         "controlvector.model_hint": steering.record.model.architecture,

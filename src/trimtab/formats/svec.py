@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trimtab.errors import SteeringError
 from trimtab.files import write_text
-from trimtab.formats.additive import added_vectors
+from trimtab.formats.additive import acted_blocks, added_vectors
 from trimtab.formats.base import Content, Format
 from trimtab.formats.bounded import first_bytes, read_json
 from trimtab.steering.edits import Edit
@@ -92,13 +92,13 @@ def write(steering: Steering, path: Path, *, at: str = "input") -> str:
     if path.suffix != _ENDING:
         raise SteeringError(f"both libraries want the ending .svec, which {path} does not have")
     _check_place(at)
-    added = added_vectors(steering, "a .svec file")
     last = steering.record.model.blocks - 1
-    if at == "input" and last in added:
+    if at == "input" and last in acted_blocks(steering):  # first: nothing that is near to it helps there
         raise SteeringError(
             f"CAST adds to the input of layers, and no layer comes after block {last}, which '{steering.name}' edits; "
             "learn it on earlier blocks (--blocks), or write for a method that adds to outputs: --option at=output"
         )
+    added = added_vectors(steering, "a .svec file")
     layers = {block + (at == "input"): vector for block, vector in added.items()}
     document = {
         "model_type": steering.record.model.architecture,
