@@ -17,7 +17,7 @@ from trimtab.files import write_bytes
 
 LIMIT = 64 * 2**20
 """Bytes; larger files are refused unread. A vector for each of 126 blocks of width 16384 takes 8 MiB. What a reader
-holds in memory at once is at most eight times the file."""
+holds in memory at once is at most eight times the file; of JSON, whose lists take more room than their text, 32."""
 
 MOST_FILES = 4096
 """Names in a folder that are looked at."""
