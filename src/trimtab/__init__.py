@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         nano,
         prompts,
         reproduce,
+        thoughts,
         tune,
     )
     from trimtab.engines.base import Capture, Engine, Generation
@@ -81,6 +82,7 @@ __all__ = [
     "nano",
     "prompts",
     "reproduce",
+    "thoughts",
     "tune",
     "when",
 ]
@@ -127,6 +129,7 @@ _MODULES = {
             "nano",
             "prompts",
             "reproduce",
+            "thoughts",
             "tune",
         )
     },
