@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import trimtab
 from trimtab import instructions
 from trimtab.cli.app import app
 from trimtab.instructions.registry import REGISTER
@@ -134,6 +134,4 @@ def test_every_name_that_the_page_on_python_lists_is_there() -> None:
     listed = set(re.findall(r"^\| `(trimtab(?:\.\w+)+)", page, re.MULTILINE))
     assert len(listed) > 15
     for name in listed:
-        found: object = trimtab
-        for part in name.split(".")[1:]:
-            found = getattr(found, part)
+        assert pkgutil.resolve_name(name) is not None, name
