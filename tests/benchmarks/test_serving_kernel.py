@@ -35,8 +35,8 @@ def test_every_token_is_steered_differently_in_every_block_and_idle_means_none()
             assert torch.equal(blocks.stream, before)
             continue
         assert len(changes.unique(dim=0)) == 3
-        assert blocks.strength[kind].bool().sum(1).tolist() == [used] * 8
-        assert sorted((blocks.steered >> 1).tolist()) == [1, 2, 3]
+        assert blocks.strength[kind].bool().sum(1).tolist() == [used] * 12  # three phases of four slots
+        assert sorted((blocks.steered // 3).tolist()) == [1, 2, 3]
         for table in blocks.tables:  # what the last block does is seen in what comes out
             table[0].zero_()
             table[2].zero_()

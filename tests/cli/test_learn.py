@@ -322,7 +322,10 @@ def test_of_several_processes_only_the_first_speaks_and_writes(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("json --strength 2 --apply add", "--strength, --apply: only for --method mean_difference or pca"),
+        (
+            "json --strength 2 --apply add",
+            "--strength, --apply: only for --method mean_difference or contrast or pca",
+        ),
         ("json --method pca --rank 2", "--rank: only for --method distill, and this is pca"),
         ("json --method mean_difference --steps 3 --rate 1", "--steps, --rate: only for --method distill"),
         ("json --method pca --gradient-checkpointing", "--gradient-checkpointing: only for --method distill"),
@@ -392,7 +395,8 @@ def test_a_method_of_another_package_learns_a_steering_with_the_options_it_takes
     assert (saved.name, len(saved.edits), len(saved.record.instructions)) == ("5 queries", 2, 2)
     result = run("learn", "json", *model, *out, "--method", "by_hand", "--steps", 2, "--strength", 1)
     assert result.exit_code == 2
-    words = "--steps, --strength: only for --method distill or mean_difference or pca or first, and this is by_hand"
+    others = "distill or mean_difference or contrast or pca or first"
+    words = f"--steps, --strength: only for --method {others}, and this is by_hand"
     assert words in " ".join(result.stderr.replace("│", " ").split())
 
 
@@ -403,6 +407,7 @@ def test_the_methods_are_listed_and_named_in_the_help(run: Callable[..., Any]) -
     assert [line.split()[0] for line in result.stdout.splitlines()] == [
         "distill",
         "mean_difference",
+        "contrast",
         "pca",
         "first",
         "by_hand",
