@@ -99,11 +99,12 @@ def test_without_thoughts_the_answer_is_all_that_is_generated(engine: Any) -> No
 
 
 def test_nothing_is_left_on_the_model(thinker: Any, rows: list[Any]) -> None:
-    before = set(vars(thinker.model))
+    # transformers leaves hooks of its own on a model that was asked for hidden states.
+    before, hooks = set(vars(thinker.model)), hooks_of(thinker.model)
     stream = thinker.stream(PROMPTS[0], steering=rows[0], **NEW)
     next(stream, None)
     assert set(vars(thinker.model)) == before
     with pytest.raises(RuntimeError, match="stop"), thinker.steered(rows[0]):
         raise RuntimeError("stop")
     assert set(vars(thinker.model)) == before
-    assert hooks_of(thinker.model) == 0
+    assert hooks_of(thinker.model) == hooks
