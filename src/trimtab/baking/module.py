@@ -21,7 +21,7 @@ from torch import Tensor
 from trimtab.baking.checkpoint import Checkpoint, plain_values, tensors_of
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
-from trimtab.steering.edits import Edit
+from trimtab.steering.edits import Edit, TokenScope
 
 CODE = "modeling_steered.py"
 _ON = {"all": (1.0, 1.0), "prompt": (1.0, 0.0), "generated": (0.0, 1.0)}
@@ -102,7 +102,7 @@ def edit_tensors(edits: Sequence[Edit], path: str) -> tuple[dict[str, Tensor], d
 
 
 def _summed(edits: list[Edit]) -> list[Edit]:
-    added: dict[str, Tensor] = {}
+    added: dict[TokenScope, Tensor] = {}
     kept: list[Edit] = []
     for edit in edits:
         if edit.p is None or not bool(edit.p.any()):
@@ -111,7 +111,7 @@ def _summed(edits: list[Edit]) -> list[Edit]:
         else:
             kept.append(edit)
     block = edits[0].block
-    return kept + [Edit.add(block, vector.float(), tokens=scope) for scope, vector in added.items()]  # type: ignore[arg-type]
+    return kept + [Edit.add(block, vector.float(), tokens=scope) for scope, vector in added.items()]
 
 
 @contextmanager

@@ -11,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from trimtab.errors import TrimtabError
 from trimtab.evaluate.cache import ContentCache
-from trimtab.measure.judges.client import address, client
+from trimtab.measure.judges.client import address, asking, client
 from trimtab.progress import Progress, shown
 
 QUESTIONS = 5
@@ -141,18 +140,14 @@ class Judge:
         # Every query once before its answers, so that two threads never write questions for the same one.
         own = list(dict.fromkeys(query for query, _, asked in distinct if not asked))
         stage, of = f"judging by {self.model}", len(own) + len(distinct)
-        with shown(progress) as tell, ThreadPoolExecutor(self._workers) as pool:
-            try:
-                for done, _ in enumerate(pool.map(self.questions_for, own), start=1):
-                    tell(stage, done, of)
-                verdicts = {}
-                found = pool.map(lambda case: self.verdict(*case), distinct)
-                for done, (case, verdict) in enumerate(zip(distinct, found, strict=True), start=len(own) + 1):
-                    verdicts[case] = verdict.score
-                    tell(stage, done, of)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        with shown(progress) as tell, asking(self._workers) as pool:
+            for done, _ in enumerate(pool.map(self.questions_for, own), start=1):
+                tell(stage, done, of)
+            verdicts = {}
+            found = pool.map(lambda case: self.verdict(*case), distinct)
+            for done, (case, verdict) in enumerate(zip(distinct, found, strict=True), start=len(own) + 1):
+                verdicts[case] = verdict.score
+                tell(stage, done, of)
         return [verdicts[case] for case in cases]
 
     def questions_for(self, query: str) -> tuple[str, ...]:

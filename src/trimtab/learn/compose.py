@@ -18,8 +18,9 @@ from trimtab import instructions as catalogue
 from trimtab import prompts
 from trimtab.engines import as_engine
 from trimtab.errors import SteeringError
-from trimtab.learn.distillation.distill import distill, validation_queries
+from trimtab.learn.distillation.distill import distill
 from trimtab.learn.distillation.distilled import Distilled
+from trimtab.learn.distillation.dividing import validation_queries
 from trimtab.learn.distillation.gathering import TooFewAnswersError
 from trimtab.learn.distillation.learnable import check_compatible, check_learnable
 from trimtab.learn.distillation.schedule import Schedule

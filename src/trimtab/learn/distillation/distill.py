@@ -23,20 +23,20 @@ nothing is checked: every answer that the model ends is a lesson, and the smalle
 
 from __future__ import annotations
 
-import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from trimtab import instructions, prompts
+from trimtab import instructions
 from trimtab.engines import as_engine
 from trimtab.engines.ranks import Ranks
-from trimtab.errors import PromptError, SteeringError
+from trimtab.errors import SteeringError
 from trimtab.learn.distillation.distilled import SLACK, Distilled, Trial, made_steering, name_of
+from trimtab.learn.distillation.dividing import divided, pool_of
 from trimtab.learn.distillation.examining import Examination
 from trimtab.learn.distillation.learnable import Accept, check_accept, check_learnable, companions
 from trimtab.learn.distillation.material import Finding, targets_of
@@ -59,13 +59,10 @@ if TYPE_CHECKING:
     from trimtab.measure.quality import FactCheck
     from trimtab.measure.scorer import Scorer
     from trimtab.steering.edits import Edit, TokenScope
-    from trimtab.steering.record import ModelIdentity
 
 # A set of edits is large enough if it follows at most so much less often than the instructed model: of the usual 24
 # validation queries, one.
 _TOLERANCE = 0.05
-_VALIDATION = 24
-_HELD_OUT = 0.2  # of prompt pairs, where none are given to validate with
 
 
 def distill(
@@ -196,7 +193,7 @@ def distill(
             raise SteeringError(f"{name} of a distillation is a share between 0 and 1, not {share!r}")
     if paired and (pool or others or phrasings > 1):
         raise SteeringError("prompt pairs are learned from as they are: leave out pool, others and phrasings")
-    learning, held_out = _divided(engine.identity, queries, validation, seed)
+    learning, held_out = divided(engine.identity, queries, validation, seed)
     sizes = sizes_to_try(engine, blocks, rank, form, start)
     schedule = replace(schedule or Schedule(), seed=seed)
     ranks = Ranks()
@@ -213,7 +210,7 @@ def distill(
     if paired:
         pool, others = (), ()
     elif pool is None:
-        pool = _pool(engine.identity, held_out, seed)
+        pool = pool_of(engine.identity, held_out, seed)
     else:
         pool = [one for one in pool if one not in set(held_out)]
     others = companions(wanted) if others is None else instructions.resolve_all(others)
@@ -311,60 +308,6 @@ def distill(
     )
     told_followed = material.told_followed if measurable else None
     return Distilled(steering, tuple(trials), lessons, told_followed, material.choice)
-
-
-def _divided(
-    model: ModelIdentity, queries: Sequence[Any], validation: Sequence[Any] | None, seed: int
-) -> tuple[list[Any], list[Any]]:
-    """What to learn on, and what to validate with: queries, or pairs."""
-    if not queries:
-        raise PromptError("there are no queries to learn on; give at least one")
-    if validation is None and isinstance(queries[0], PromptPair):
-        held_out = random.Random(seed).sample(list(queries), max(1, round(_HELD_OUT * len(queries))))
-        learning = [one for one in queries if one not in held_out]
-        if not learning:
-            raise PromptError("one prompt pair is too few to learn on and to validate with; give more")
-        return learning, held_out
-    if validation is None:
-        return list(queries), validation_queries(model, queries, seed)
-    if not validation:
-        raise PromptError("there are no validation queries; give at least one, or None for the model's own")
-    if len({isinstance(one, PromptPair) for one in (*queries, *validation)}) > 1:
-        raise PromptError(
-            "learn on queries and validate with queries, or on pairs and with pairs; these are mixed"
-        )
-    known = set(map(repr, queries))  # chats cannot be hashed
-    if shared := [one for one in validation if repr(one) in known]:
-        raise PromptError(
-            f"the query {Task.of(shared[0]).query!r:.60} is among those to learn on and those to validate with; they "
-            "must differ"
-        )
-    return list(queries), list(validation)
-
-
-def validation_queries(model: ModelIdentity, learning: Collection[str], seed: int) -> list[str]:
-    """Some of the model's own base queries to validate with, none of which is among those to learn on.
-
-    Raises:
-        PromptError: All of them are.
-    """
-    found = prompts.default_queries(model, "validation", _VALIDATION, seed)
-    if known := set(learning) & set(found):
-        rest = [one for one in prompts.default_queries(model, "validation") if one not in set(learning)]
-        found = prompts.sample_queries(rest, min(_VALIDATION, len(rest)), seed)
-    if not found:
-        raise PromptError(
-            f"the query {min(known)!r:.60} and all others that the model has to validate with are among those to learn "
-            "on; give others to validate with"
-        )
-    return found
-
-
-def _pool(model: ModelIdentity, held_out: Sequence[str], seed: int) -> list[str]:
-    """At most 512 of the model's own base queries, none of which is held out."""
-    known = set(held_out)
-    found = [query for query in prompts.default_queries(model, "learning") if query not in known]
-    return prompts.sample_queries(found, min(512, len(found)), seed)
 
 
 def _difference(engine: Engine, pairs: Sequence[Sequence[PromptPair]]) -> Tensor:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -41,3 +44,14 @@ def client(base_url: str | None, api_key: str | None, timeout: float) -> openai.
             "a judge at OpenAI needs a key in OPENAI_API_KEY; or name an endpoint of your own as the judge's address"
         )
     return openai.OpenAI(base_url=base_url, api_key=key or "none", timeout=timeout)
+
+
+@contextmanager
+def asking(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask, so many at a time. Where one fails or is interrupted, what waits is not asked any more."""
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import TrimtabError
 from trimtab.measure.judges.base import InstructionJudge, Store
-from trimtab.measure.judges.client import address, client
+from trimtab.measure.judges.client import address, asking, client
 from trimtab.measure.judges.model import PROMPT
 from trimtab.progress import Progress, shown
 
@@ -71,14 +70,10 @@ class EndpointJudge(InstructionJudge):
         """
         prompts = [PROMPT.format(response=one.strip(), question=question.text) for one in responses]
         found: list[float | None] = []
-        with shown(progress) as tell, ThreadPoolExecutor(self._workers) as pool:
-            try:
-                for odds in pool.map(self._odds, prompts):
-                    found.append(odds)
-                    tell(f"judging by {self.name}", len(found), len(prompts))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        with shown(progress) as tell, asking(self._workers) as pool:
+            for odds in pool.map(self._odds, prompts):
+                found.append(odds)
+                tell(f"judging by {self.name}", len(found), len(prompts))
         return found
 
     def _odds(self, prompt: str) -> float | None:
