@@ -21,7 +21,7 @@ class Metrics:
     def __init__(self, registry: Any = None) -> None:
         from prometheus_client import REGISTRY, Counter, Gauge
 
-        made = {"registry": REGISTRY if registry is None else registry}
+        made: dict[str, Any] = {"registry": REGISTRY if registry is None else registry}
         self._requests = Counter(
             "trimtab_requests",
             "Requests by what became of them: steered, unsteered, refused, failed.",
