@@ -49,6 +49,8 @@ def test_where_nothing_parts_words_their_number_is_bounded() -> None:
         ("a\r\n\r\nb\r\nc", 2),
         ("a\n \u200b \nb", 2),
         ("a\n\n---\n\nb", 2),
+        ("a\n\n&nbsp;\n\nb", 2),
+        ("a\n<br>\nb", 2),
         ("a\n\n* * *\n\nb", 2),
         ("```\na\n\nb\n```\n\nc", 2),
         ("a\nb", 1),

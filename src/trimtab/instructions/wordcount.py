@@ -76,7 +76,7 @@ def count_paragraphs(text: str) -> int:
         elif fence and not (fence[1][0] == "`" and "`" in fence[2]):
             opened = fence[1]
             count, inside = count + (not inside), True
-        elif not line.strip():
+        elif not unescaped(_TAGS.sub("", line)).strip():  # &nbsp; or <br> alone is a blank line too
             inside = False
         elif not inside and not _RULE.fullmatch(line):
             count, inside = count + 1, True
