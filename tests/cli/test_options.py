@@ -104,7 +104,7 @@ def test_a_group_of_options_is_one_argument() -> None:
 GREETING = (
     '[greeting]\nphrasings = ["Say hello.", "Begin with hello.", "Greet me with hello."]\nregex = "hello"\n'
 )
-NAMES_NONE = {"when", "reproduce", "serve", "architectures", "inspect", "doctor", "fetch"}
+NAMES_NONE = {"when", "reproduce", "serve", "architectures", "inspect", "doctor", "fetch", "pull"}
 """Commands that neither take the name of an instruction nor ask one of a steering's record for its check."""
 
 NAMING = {

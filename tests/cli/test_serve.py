@@ -88,3 +88,32 @@ def test_template_options_reach_identity_and_requests(run: Callable[..., Any], s
     given = dict(itertools.pairwise(started[0].command))
     assert json.loads(given["--default-chat-template-kwargs"]) == {"message": 1}
     assert json.loads(given["--additional-config"])["trimtab"]["template_options"] == {"message": 1}
+
+
+def test_steerings_of_the_hub_are_served_beside_folders(
+    run: Callable[..., Any],
+    started: list[Launch],
+    hub: Any,
+    steering_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tests.steering.hub_stand_in import TOKEN
+
+    from trimtab.engines import published
+    from trimtab.steering.collection import SteeringFolder
+    from trimtab.steering.steering import Steering
+
+    monkeypatch.setenv(published.CACHE, str(tmp_path / "kept"))
+    Steering.load(steering_folder).push_to_hub("me/loud", token=TOKEN)
+    for given in ("me/loud", f"me/loud@main,{steering_folder.parent}", f"{steering_folder},me/loud"):
+        result = run("serve", "nano", "--steerings", given)
+        assert result.exit_code == 0, result.output
+        config = json.loads(started[-1].command[started[-1].command.index("--additional-config") + 1])
+        found = SteeringFolder(config["trimtab"]["steerings"]).places()
+        assert set(found) == {"loud"} | ({"shout"} if "," in given else set())
+        assert {Steering.load(one).name for one in found.values()} == {"shout"}
+    steering_folder.rename(tmp_path / "loud")
+    clash = run("serve", "nano", "--steerings", f"{tmp_path / 'loud'},me/loud")
+    assert clash.exit_code == 2
+    assert "would both be served as 'loud'" in clash.stderr

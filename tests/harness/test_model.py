@@ -285,3 +285,13 @@ def test_without_lm_eval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     assert command.main() == 2
     assert "pip install 'trimtab[lm-eval]'" in capsys.readouterr().err
+
+
+def test_a_steering_of_the_hub(hub: Any, engine: Any) -> None:
+    from tests.steering.hub_stand_in import TOKEN
+
+    steering = random_steering(engine, strength=2.0)
+    steering.push_to_hub("me/random", token=TOKEN)
+    found = SteeredLM(engine, ["me/random", "me/random@main"], strength=0.5).steering
+    assert found is not None
+    assert found.digest() == ((steering + steering) * 0.5).digest()

@@ -371,7 +371,7 @@ def test_a_repository_without_a_steering(hub: SimpleNamespace, folder: Path) -> 
     shutil.rmtree(folder / "json")
     (folder / "json").mkdir()
     with pytest.raises(
-        SteeringError, match=r"'someone/json' lacks steering\.json; a steering is steering\.json and"
+        SteeringError, match=r"'someone/json' on the Hub is no steering: it lacks steering\.json and"
     ):
         new_library().load_hub("someone/json")
 
@@ -390,7 +390,7 @@ def test_a_repository_without_a_steering(hub: SimpleNamespace, folder: Path) -> 
         ("HFValidationError", "there is no 'someone/json' on the Hub"),
         (
             "OfflineModeIsEnabled",
-            "'someone/json' at 'v1' cannot be fetched from the Hub: OfflineModeIsEnabled: said so",
+            "'someone/json' at 'v1' cannot be fetched from the Hub: HF_HUB_OFFLINE is set; unset it",
         ),
     ],
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from trimtab.cli.models import template_options_of
 from trimtab.cli.output import Output, QuietOption
+from trimtab.cli.steerings import served_folder
 
 TableDtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -26,9 +26,13 @@ def command(
         typer.Argument(metavar="[-- OPTIONS]", help="vLLM's own options, after two dashes; they win."),
     ] = None,
     steerings: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--steerings", "-s", metavar="FOLDER", help="Its subfolders are the steerings, under their names."
+            "--steerings",
+            "-s",
+            metavar="FOLDER[,DIR]",
+            help="Its subfolders are the steerings, under their names; or several folders, steerings and owner/name of "
+            "the Hub.",
         ),
     ] = None,
     name: Annotated[
@@ -86,12 +90,13 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Serve a model over HTTP on vLLM; every request chooses its steering."""
+    from trimtab.engines import published
     from trimtab.thoughts import find
     from trimtab.vllm.server.launch import plan
 
     launch = plan(
         model,
-        steerings=steerings,
+        steerings=None if steerings is None else served_folder(steerings, published.folder() / "served"),
         name=name,
         host=host,
         port=port,

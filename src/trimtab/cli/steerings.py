@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
+import json
 import operator
 import sys
 from collections.abc import Sequence
@@ -95,6 +98,41 @@ def folders_of(given: Sequence[str]) -> list[str]:
     for text in given:
         folders += [text] if Path(text).exists() else [part for part in text.split(",") if part]
     return folders
+
+
+def served_folder(given: str, kept_in: Path) -> Path:
+    """The folder whose subfolders are the steerings of a server, of what `--steerings` names.
+
+    Args:
+        given: A folder of steerings, taken as it is; or several of these, steerings and names of the Hub, separated by
+            commas: a folder of links to all of them is made.
+        kept_in: Where to make it.
+
+    Raises:
+        SteeringError: There is none, or two have one name.
+    """
+    from trimtab.steering import hub
+    from trimtab.steering.collection import SteeringFolder
+
+    parts = folders_of([given])
+    if len(parts) == 1 and not hub.named(hub.split(parts[0])[0]):
+        return Path(given)
+    links: dict[str, Path] = {}
+    for part in parts:
+        for name, path in SteeringFolder.found(part).places().items():
+            there = links.setdefault(name, path.resolve())
+            if there != path.resolve():
+                raise SteeringError(
+                    f"{there} and {path} would both be served as '{name}'; rename one of them"
+                )
+    folder = (
+        kept_in / hashlib.sha256(json.dumps(links, default=str, sort_keys=True).encode()).hexdigest()[:16]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in links.items():
+        with contextlib.suppress(FileExistsError):
+            (folder / name).symlink_to(path, target_is_directory=True)
+    return folder
 
 
 def compose(folders: Sequence[str], strength: str) -> Steering | None:

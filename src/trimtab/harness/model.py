@@ -19,6 +19,7 @@ from trimtab.errors import ModelError, PromptError
 from trimtab.harness.likelihoods import Continuation, log_likelihoods
 from trimtab.instructions import resolve_all
 from trimtab.progress import Progress, shown
+from trimtab.steering.collection import SteeringFolder
 from trimtab.steering.steering import Steering
 from trimtab.steering.templates import has_template, rendered
 
@@ -39,7 +40,8 @@ class SteeredLM(TemplateLM):  # type: ignore[misc]
 
     Args:
         pretrained: The name of a model, as `trimtab.load` takes it, or a transformers engine.
-        steering: What acts on every request: a steering, a folder, or several of either, of which the sum acts.
+        steering: What acts on every request: a steering, a folder, `owner/name` of the Hub, or several of these, of
+            which the sum acts.
         strength: What to multiply it by.
         instruction: Instructions that are put into each prompt: behind the last user message of a chat, in front of a
             bare context, in one of their test phrasings.
@@ -315,7 +317,9 @@ def _sum_of(
     parts = [given] if isinstance(given, str | Path | Steering) else list(given)
     if not parts:
         return None
-    first, *others = [one if isinstance(one, Steering) else Steering.load(one) for one in parts]
+    first, *others = [
+        one if isinstance(one, Steering) else Steering.load(SteeringFolder.found(one).path) for one in parts
+    ]
     for other in others:
         first = first + other
     return first * float(strength)

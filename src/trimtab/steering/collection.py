@@ -39,10 +39,10 @@ class SteeringFolder:
     @classmethod
     def found(cls, place: str | Path) -> SteeringFolder:
         """The folder of that path or, where there is none, that of `owner/name` or `owner/name@revision`."""
-        repo, _, revision = Path(place).as_posix().partition("@")
+        repo, revision = hub.split(place)
         if os.path.lexists(Path(place).expanduser()) or not hub.named(repo):
             return cls(place)
-        return cls(hub.fetch(repo, revision or None), Path(repo).name)
+        return cls(hub.fetch(repo, revision), Path(repo).name)
 
     @property
     def is_one(self) -> bool:

@@ -14,19 +14,25 @@ from typing import Any
 from trimtab.errors import SteeringError
 from trimtab.steering.folder import CARD, STEERING
 
-__all__ = ["fetch", "named", "push"]
+__all__ = ["fetch", "named", "push", "split"]
 
 _FILES = (f"{STEERING.stem}.json", f"{STEERING.stem}.safetensors")
 
 
-def named(source: str | Path) -> bool:
+def named(source: str | Path, *, on_hub: bool = False) -> bool:
     """Whether something that is no folder here can be a repository of the Hub: `owner/name`.
 
-    Where there is a folder `owner`, a folder inside it was meant.
+    Where there is a folder `owner`, a folder inside it was meant, unless it is said that it is `on_hub`.
     """
     text = str(source)
     fits = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text) is not None
-    return fits and isinstance(source, str) and not os.path.lexists(text.partition("/")[0])
+    return fits and isinstance(source, str) and (on_hub or not os.path.lexists(text.partition("/")[0]))
+
+
+def split(place: str | Path) -> tuple[str, str | None]:
+    """The repository and the revision of `owner/name` or `owner/name@revision`."""
+    repo, _, revision = (place.as_posix() if isinstance(place, Path) else place).partition("@")
+    return repo, revision or None
 
 
 def fetch(
@@ -38,10 +44,12 @@ def fetch(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     force_download: bool = False,
+    card: bool = False,
 ) -> Path:
     """The folder with the two files of a steering, from the Hub or its cache; options as of `from_pretrained`.
 
-    `check_size` is told how many bytes would be fetched and what from, and raises if those are too many.
+    `check_size` is told how many bytes would be fetched and what from, and raises if those are too many. With `card`
+    its card is fetched too, if it has one.
     """
     from huggingface_hub import errors, snapshot_download
 
@@ -50,10 +58,11 @@ def fetch(
 
     options: dict[str, Any] = {
         "revision": revision,
-        "allow_patterns": list(_FILES),
+        "allow_patterns": [*_FILES, CARD] if card else list(_FILES),
         "token": token,
         "cache_dir": cache_dir,
         "local_files_only": local_files_only,
+        "tqdm_class": _no_bar(),
     }
     try:
         if check_size is not None:
@@ -62,13 +71,38 @@ def fetch(
             except errors.DryRunError:  # without the Hub there is only what was fetched before
                 planned = []
             check_size(sum(file.file_size or 0 for file in planned), where)
-        return Path(snapshot_download(repo, **options, force_download=force_download))
+        folder = Path(snapshot_download(repo, **options, force_download=force_download))
     except SteeringError:
         raise
     except Exception as error:  # noqa: BLE001 - its HTTP library's have no common class
-        cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else None
-        said = cause if isinstance(cause, errors.HfHubHTTPError) else error
+        missing = isinstance(error, errors.LocalEntryNotFoundError)
+        if missing and (local_files_only or isinstance(error.__cause__, errors.OfflineModeIsEnabled)):
+            why = "local_files_only" if local_files_only else "HF_HUB_OFFLINE"
+            raise SteeringError(
+                f"{where} cannot be fetched from the Hub: {why} is set, and it is not in the cache "
+                f"{_cache(cache_dir)}; fetch it once without, with `trimtab pull` say"
+            ) from None
+        said = error.__cause__ if missing and isinstance(error.__cause__, Exception) else error
         raise _said(said, f"{where} cannot be fetched from the Hub", repo, revision, token) from None
+    lacking = [name for name in _FILES if not (folder / name).is_file()]
+    if lacking:
+        raise SteeringError(f"{where} on the Hub is no steering: it lacks {' and '.join(lacking)}")
+    return folder
+
+
+def _no_bar() -> Any:
+    """No bar is drawn for two small files, between the lines of a command that may have to be quiet."""
+    from functools import partialmethod
+
+    from huggingface_hub.utils.tqdm import tqdm
+
+    return type("NoBar", (tqdm,), {"__init__": partialmethod(tqdm.__init__, disable=True)})
+
+
+def _cache(cache_dir: str | Path | None) -> str:
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
 
 
 def push(
@@ -116,6 +150,8 @@ def _said(
         )
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
         return SteeringError(f"there is no {called} on the Hub (or it is private); give owner/name")
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return SteeringError(f"{what}: HF_HUB_OFFLINE is set; unset it")
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
         return SteeringError(f"{what}: the Hub refused the token ({status}); log in with `hf auth login`")

@@ -125,10 +125,10 @@ class Saved:
         """Read a steering from a folder, or from the Hub.
 
         Args:
-            source: A folder, or `owner/name` of a repository of the Hub: its two files are fetched and kept.
+            source: A folder, or `owner/name` or `owner/name@revision` of the Hub: its two files are fetched and kept.
             model: The model it is meant for, as of `load`.
             allow_other_model: As of `load`.
-            revision: A branch, a tag or a commit of the repository.
+            revision: A branch, a tag or a commit of the repository, if `source` names none.
             token: A token of the Hub; None for the one that `hf auth login` keeps, False for none.
             cache_dir: Where to keep what is fetched; None for the Hub's own cache.
             local_files_only: Take what was fetched before, and don't ask the Hub.
@@ -137,11 +137,16 @@ class Saved:
         Raises:
             SteeringError: There is no such folder or repository, or as of `load`.
         """
-        if os.path.lexists(source) or not hub.named(source):
+        repo, named_revision = hub.split(source)
+        if isinstance(source, Path) or os.path.lexists(source) or not hub.named(repo):
             return cls.load(source, model, allow_other_model=allow_other_model)
+        if named_revision is not None and revision not in (None, named_revision):
+            raise SteeringError(
+                f"{source!r:.200} names a revision, and so does revision={revision!r:.100}; give one"
+            )
         folder = hub.fetch(
-            str(source),
-            revision,
+            repo,
+            named_revision or revision,
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
