@@ -72,7 +72,7 @@ def test_rows_of_a_batch_go_their_own_ways(nano: Any) -> None:
 def test_what_an_answer_is_drawn_from(nano: Any) -> None:
     way = replace(SMALL, other_case=True)
     [answer] = nano.generate([PROMPTS[0]], constraints=way, max_new_tokens=12)
-    prompt = nano._encoding.prompts([PROMPTS[0]])[0]
+    prompt = nano.encoding.prompts([PROMPTS[0]])[0]
     with torch.no_grad():
         logits = nano.model(torch.tensor([[*prompt, *answer.token_ids]])).logits[0, len(prompt) - 1 : -1]
     found = restrained(nano, way, logits.log_softmax(-1), allowed(nano, way, answer.token_ids))

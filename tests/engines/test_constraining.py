@@ -54,8 +54,8 @@ def test_nothing_is_taken_where_all_is_allowed(nano: Any) -> None:
 
 def test_what_is_taken_is_what_the_model_gave_to_forbidden_tokens(nano: Any) -> None:
     [answer] = nano.generate(["Where?"], constraints=LOWER, max_new_tokens=40)
-    ids = nano._encoding.prompts(["Where?"])[0]
-    written = [*answer.token_ids, nano._special.ends[0]]
+    ids = nano.encoding.prompts(["Where?"])[0]
+    written = [*answer.token_ids, nano.special_tokens.ends[0]]
     with torch.no_grad():
         logits = nano.model(torch.tensor([ids + written])).logits[0, len(ids) - 1 : -1]
     may = unpacked(allowed(nano, LOWER, written), logits.shape[-1])

@@ -61,7 +61,7 @@ def test_scores_count_the_answer(thinker: Any) -> None:
     """The mean over all tokens is that over the answer and that over the rest, by their numbers."""
     plain = tiny_engine()
     tokens = thinker.generate(PROMPTS, max_new_tokens=12)[1].token_ids
-    start = thinker._encoding.prompts([PROMPTS[1]])[0]
+    start = thinker.encoding.prompts([PROMPTS[1]])[0]
     labels = thinker.thoughts.of_answer(thinker.thoughts.after(start), tokens)
     assert 0 < sum(labels) < len(labels)
     with torch.no_grad():
@@ -76,9 +76,9 @@ def test_scores_count_the_answer(thinker: Any) -> None:
 
 
 def test_a_thought_that_the_template_opened_is_closed_before_an_answer_that_is_given(opened: Any) -> None:
-    row = opened._encoding.prompts(["hi"])[0]
+    row = opened.encoding.prompts(["hi"])[0]
     assert opened.thoughts.after(row).part == "thought"
-    [scored] = opened._encoding.responses(["hi"], ["Yes"])
+    [scored] = opened.encoding.responses(["hi"], ["Yes"])
     text = opened.tokenizer.decode(scored.response)
     assert text == "\n</think>\n\nYes"
     assert [token for token, counts in zip(scored.response, scored.counted, strict=True) if counts] == list(
@@ -114,7 +114,7 @@ def test_a_held_model_needs_its_tokenizer() -> None:
     form = thinker.thoughts.form
     steered = steering.on(engine.model, tokenizer=engine.tokenizer, allow_other_model=True, thoughts=form)
     steered._thoughts.__dict__["pieces"] = thinker.thoughts.pieces
-    row = engine._encoding.prompts([PROMPTS[0]])[0]
+    row = engine.encoding.prompts([PROMPTS[0]])[0]
     with steered:
         out = engine.model.generate(
             torch.tensor([row]),
@@ -122,7 +122,7 @@ def test_a_held_model_needs_its_tokenizer() -> None:
             do_sample=False,
             pad_token_id=0,
             num_beams=2,
-            eos_token_id=list(engine._special.ends),
+            eos_token_id=list(engine.special_tokens.ends),
         )
     [expected] = thinker.generate([PROMPTS[0]], steering=steering, max_new_tokens=12, num_beams=2)
     assert tuple(out[0, len(row) :].tolist())[: len(expected.token_ids)] == expected.token_ids
@@ -130,7 +130,7 @@ def test_a_held_model_needs_its_tokenizer() -> None:
 
 def test_a_cache_that_was_filled_outside_is_refused() -> None:
     engine = thinking(tiny_engine())
-    row = torch.tensor([engine._encoding.prompts([PROMPTS[0]])[0]])
+    row = torch.tensor([engine.encoding.prompts([PROMPTS[0]])[0]])
     cache = engine.model(row, use_cache=True).past_key_values
     steered = engine.steered(random_steering(tiny_engine(), 1, "answer"), row.shape[1])
     with steered, pytest.raises(SteeringError, match=r"holds .* tokens that were not seen here"):
@@ -142,7 +142,7 @@ def test_a_cache_that_was_filled_outside_is_refused() -> None:
 def test_a_loop_of_ones_own(thinker: Any) -> None:
     steering = random_steering(tiny_engine(), 1, "answer", 1.5)
     [expected] = thinker.generate([PROMPTS[0]], steering=steering, max_new_tokens=12)
-    text = torch.tensor([thinker._encoding.prompts([PROMPTS[0]])[0]])
+    text = torch.tensor([thinker.encoding.prompts([PROMPTS[0]])[0]])
     written: list[int] = []
     cache = None
     with torch.no_grad(), thinker.steered(steering, text.shape[1]):
@@ -164,7 +164,7 @@ def test_learnable_edits_act_on_the_answer_alone(thinker: Any) -> None:
     }
     edits = TrainableEdits(dict.fromkeys(starts, 1.0), starts, tokens="answer")
     tokens = thinker.generate(PROMPTS, max_new_tokens=12)[1].token_ids
-    start = thinker._encoding.prompts([PROMPTS[1]])[0]
+    start = thinker.encoding.prompts([PROMPTS[1]])[0]
     ids = torch.tensor([[*start, *tokens]])
     generated = torch.arange(ids.shape[1])[None] >= len(start)
     with torch.no_grad():

@@ -314,8 +314,8 @@ class TestStream:
         """Bytes are tokens here, so that a character of two or more needs several."""
         ids = tiny_llama.tokenizer("ünï→", add_special_tokens=False)["input_ids"]
         assert len(ids) > 4
-        assert list(tiny_llama._encoding.pieces([], iter(ids))) == ["ü", "n", "ï", "→"]
-        cut = list(tiny_llama._encoding.pieces([], iter(ids[:-1])))
+        assert list(tiny_llama.encoding.pieces([], iter(ids))) == ["ü", "n", "ï", "→"]
+        cut = list(tiny_llama.encoding.pieces([], iter(ids[:-1])))
         assert "".join(cut) == tiny_llama.tokenizer.decode(ids[:-1])
 
     def test_sampling_is_repeatable_and_that_of_generate(self, tiny_llama: Any) -> None:

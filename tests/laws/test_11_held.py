@@ -26,11 +26,11 @@ def held_logits(engine: Any, **changes: Any) -> torch.Tensor:
 def written(engine: Any, prompts: list[Any] = PROMPTS, **settings: Any) -> list[tuple[int, ...]]:
     """The tokens of each response, as the engine gives them, from the model's own `generate`."""
     inputs = inputs_of(engine, prompts)
-    ends = engine._special.ends
+    ends = engine.special_tokens.ends
     settings = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0, "use_cache": True, **settings}
     out = engine.model.generate(**inputs, eos_token_id=list(ends) or None, **settings)
     rows = out[:, inputs["input_ids"].shape[1] :].tolist()
-    return [engine._special.cut(row).token_ids for row in rows]
+    return [engine.special_tokens.cut(row).token_ids for row in rows]
 
 
 def test_1_nothing_is_bit_identical_and_installs_no_hook(engine: Any) -> None:

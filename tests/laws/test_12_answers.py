@@ -70,7 +70,7 @@ def test_in_a_model_that_is_held(thinker: Any, rows: list[Any]) -> None:
 def test_what_is_steered_is_the_answer(thinker: Any, engine: Any) -> None:
     """In one pass over a text, the same as edits for generated tokens at the tokens that are read as answer."""
     steering = random_steering(engine, 4, "answer", 2.0)
-    starts = [thinker._encoding.prompts([prompt])[0] for prompt in PROMPTS]
+    starts = [thinker.encoding.prompts([prompt])[0] for prompt in PROMPTS]
     written = tokens_of(thinker.generate(PROMPTS, max_new_tokens=12))
     rows = [start + list(one) for start, one in zip(starts, written, strict=True)]
     ids, mask = left_padded(rows, 0, engine.device)

@@ -27,7 +27,7 @@ from trimtab.thoughts import Reader
 
 _STRETCH = 16
 # Generation settings of a model that count from the start of a call: with one of them, a response is one stretch.
-_PER_CALL = (
+PER_CALL = (
     "min_length",
     "min_new_tokens",
     "forced_bos_token_id",
@@ -161,7 +161,7 @@ class Writer:
         self._device = device
         # Models with another kind of state can't go on from what an earlier call left.
         self._continues = "past_key_values" in inspect.signature(model.forward).parameters
-        self._in_stretches = not any(getattr(model.generation_config, name, None) for name in _PER_CALL)
+        self._in_stretches = not any(getattr(model.generation_config, name, None) for name in PER_CALL)
 
     def write(
         self,

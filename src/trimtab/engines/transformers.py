@@ -53,6 +53,9 @@ class TransformersEngine(Engine):
 
     Attributes:
         thoughts: What tells its answers from its thoughts.
+        encoding: Text to tokens and back.
+        special_tokens: What fills a batch up, and what ends a response.
+        lock: Held while the model runs: its hooks are the model's, and two calls at once would steer each other.
 
     Raises:
         ModelError: If it is no causal language model, or its decoder blocks are not found.
@@ -87,12 +90,12 @@ class TransformersEngine(Engine):
         )
         limit = getattr(self._config, "max_position_embeddings", None)
         self.thoughts: Reader = Reader(tokenizer, thoughts)
-        self._encoding = Encoding(tokenizer, self.identity.id, limit, self.thoughts)
-        self._special = SpecialTokens.of(model, tokenizer)
+        self.encoding = Encoding(tokenizer, self.identity.id, limit, self.thoughts)
+        self.special_tokens = SpecialTokens.of(model, tokenizer)
         width = int(self._config.vocab_size)
-        self._matchers = Matchers(tokenizer, self._special.ends, width, self.identity.id)
+        self._matchers = Matchers(tokenizer, self.special_tokens.ends, width, self.identity.id)
         self._bytes = Footprint.of(model, len(self.decoder_blocks.blocks))
-        self._lock = threading.RLock()  # hooks are the model's: two calls at once would steer each other
+        self.lock = threading.RLock()
 
     @property
     def device(self) -> torch.device:
@@ -138,21 +141,21 @@ class TransformersEngine(Engine):
         progress: Progress = False,
     ) -> Capture:
         """Reads block outputs; see `Engine.capture`. Blocks above the highest wanted one are not run."""
-        rows = self._encoding.prompts(prompts, raw=raw)
+        rows = self.encoding.prompts(prompts, raw=raw)
         wanted = self.block_numbers(blocks)
         check_positions(positions, rows)
         statistics = CaptureStatistics(wanted, self.identity.blocks, self._width, directions, keep)
         extra = self._position_argument(self.decoder_blocks.decoder)
 
         def run(batch: list[int]) -> CaptureStatistics:
-            ids, mask = left_padded([rows[row] for row in batch], self._special.pad, self.device)
+            ids, mask = left_padded([rows[row] for row in batch], self.special_tokens.pad, self.device)
             counts = [len(rows[row]) if positions == "all" else 1 for row in batch]
             part = statistics.empty()
 
             def read(block: int, hidden: Tensor) -> None:
                 part.add(block, picked(hidden, mask.to(hidden.device).bool(), positions), batch, counts)
 
-            with self._lock, torch.inference_mode(), reading(self.decoder_blocks, wanted, read) as decoder:
+            with self.lock, torch.inference_mode(), reading(self.decoder_blocks, wanted, read) as decoder:
                 decoder(input_ids=ids, attention_mask=mask, use_cache=False, **extra(mask))
             return part
 
@@ -189,11 +192,11 @@ class TransformersEngine(Engine):
         settings = Settings(
             max_new_tokens, do_sample, temperature, top_p, top_k, num_beams, num_return_sequences, use_cache
         )
-        rows = self._encoding.prompts(prompts, max_new_tokens, raw=raw)
+        rows = self.encoding.prompts(prompts, max_new_tokens, raw=raw)
         starts = self._matchers_of_rows(constraints, prompts, settings, raw)
-        rows = self._encoding.begun(rows, [start is not None for start in starts], max_new_tokens)
+        rows = self.encoding.begun(rows, [start is not None for start in starts], max_new_tokens)
         edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
-        writer = Writer(self.model, self.decoder_blocks, self._special, self.device, self.thoughts)
+        writer = Writer(self.model, self.decoder_blocks, self.special_tokens, self.device, self.thoughts)
         random = Randomness(seed, self._devices)
         results: dict[int, list[Generation]] = {}
 
@@ -201,7 +204,7 @@ class TransformersEngine(Engine):
             def told(tokens: int) -> None:
                 tell(_WRITING, len(results), len(rows), f"token {tokens} of {max_new_tokens}")
 
-            with self._lock, random():
+            with self.lock, random():
                 written = writer.write(
                     [rows[row] for row in batch],
                     [edits[row] for row in batch],
@@ -211,7 +214,7 @@ class TransformersEngine(Engine):
                 )
             return [
                 [
-                    self._encoding.generation(rows[row], row, one.token_ids, one.finished, one.taken)
+                    self.encoding.generation(rows[row], row, one.token_ids, one.finished, one.taken)
                     for one in responses
                 ]
                 for row, responses in zip(batch, written, strict=True)
@@ -244,14 +247,14 @@ class TransformersEngine(Engine):
     ) -> Iterator[str]:
         """Answers one prompt piece by piece; see `Engine.stream`."""
         settings = Settings(max_new_tokens, do_sample, temperature, top_p, top_k)
-        [row] = self._encoding.prompts([prompt], max_new_tokens, raw=raw)
+        [row] = self.encoding.prompts([prompt], max_new_tokens, raw=raw)
         starts = self._matchers_of_rows([constraint], [prompt], settings, raw)
-        [row] = self._encoding.begun([row], [constraint is not None], max_new_tokens)
+        [row] = self.encoding.begun([row], [constraint is not None], max_new_tokens)
         hold = held(self.matchers, starts)
         [edits] = self.edits_of_rows(steering, 1, [prompt], raw=raw)
-        writer = Writer(self.model, self.decoder_blocks, self._special, self.device, self.thoughts)
+        writer = Writer(self.model, self.decoder_blocks, self.special_tokens, self.device, self.thoughts)
         random = Randomness(seed, self._devices)
-        return self._encoding.pieces(row, writer.tokens(row, edits, settings, random, self._lock, hold))
+        return self.encoding.pieces(row, writer.tokens(row, edits, settings, random, self.lock, hold))
 
     def score(
         self,
@@ -264,7 +267,7 @@ class TransformersEngine(Engine):
         progress: Progress = False,
     ) -> list[float]:
         """How unlikely responses are; see `Engine.score`. The head is run on the responses only where it can be."""
-        rows = self._encoding.responses(prompts, responses, raw=raw)
+        rows = self.encoding.responses(prompts, responses, raw=raw)
         edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
         results = [math.nan] * len(rows)
         # One pass tells of every single token after the same text, such as yes and no.
@@ -279,13 +282,13 @@ class TransformersEngine(Engine):
 
         def run(places: list[int]) -> list[float]:
             batch = [scored[place][0] for place in places]
-            ids, mask = left_padded([rows[row].tokens for row in batch], self._special.pad, self.device)
+            ids, mask = left_padded([rows[row].tokens for row in batch], self.special_tokens.pad, self.device)
             last = max(len(rows[row].response) for row in batch) + 1
             lengths = [len(rows[row].start) for row in batch]
             own = [edits[row] for row in batch]
             steered = Steered(self.decoder_blocks, own, lengths, thoughts=self.thoughts)
             kept = {"logits_to_keep": last} if keeps else {}
-            with self._lock, torch.inference_mode(), steered:
+            with self.lock, torch.inference_mode(), steered:
                 inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
                 logits = self.model(**inputs, **extra(mask), **kept).logits
                 losses = []

@@ -246,6 +246,27 @@ class EditTable:
             table._coefficients = self._coefficients.repeat_interleave(times, dim=1)
         return table
 
+    def picked(self, rows: Sequence[int]) -> EditTable:
+        """The table for a batch of some of these rows, by their numbers; a row may stand in it several times."""
+        table = object.__new__(EditTable)
+        table.__dict__.update(self.__dict__)
+        table.rows = len(rows)
+        if self._added is not None:
+            added = self._added[:, list(rows)]
+            table._added = added if bool(added.any()) else None
+        if self._u is not None:
+            coefficients = self._coefficients[:, list(rows)]
+            used = (coefficients != 0).any(dim=1).any(dim=0)
+            if not bool(used.any()):
+                table._u = None
+            elif not bool(used.all()):
+                coefficients = coefficients[..., used]
+                table._u, table._p, table._alpha = self._u[used], self._p[used], self._alpha[used]
+                if self._rectified is not None:
+                    table._rectified = self._rectified[used]
+            table._coefficients = coefficients
+        return table
+
     def apply(self, hidden: Tensor, phases: Tensor | None = None) -> Tensor:
         """The edited hidden states, in the dtype and on the device of the given ones.
 

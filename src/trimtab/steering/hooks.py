@@ -53,8 +53,9 @@ class Steered:
     a time: hooks are the model's.
 
     `rows` are the edits of each row of the batch, and `prompt_lengths` the prompt tokens of each (or of all), or bool
-    `[rows, tokens]`, true at generated tokens. Edits that are being learned act on all rows alike. `model` is what is
-    called, around the decoder; it is watched too, so that no call goes by unsteered.
+    `[rows, tokens]`, true at generated tokens, or the phase of each token (int, as `EditTable.apply` takes it). Edits
+    that are being learned act on all rows alike. `model` is what is called, around the decoder; it is watched too, so
+    that no call goes by unsteered.
 
     `thoughts` tells the answer from what is thought before, for edits of the answer alone; None where all that is
     generated is answer. `writer` is the model whose `generate` writes, if that is not `model`.
@@ -63,7 +64,7 @@ class Steered:
     def __init__(
         self,
         place: DecoderBlocks,
-        rows: Sequence[Sequence[Edit]],
+        rows: Sequence[Sequence[Edit]] | RowEdits,
         prompt_lengths: Sequence[int] | Tensor | None = None,
         *,
         learning: Learning | None = None,
@@ -75,8 +76,11 @@ class Steered:
         self._model = place.decoder if model is None else model
         self._writer = self._model if writer is None else writer
         self._thoughts = None if thoughts is None or thoughts.is_trivial else thoughts
-        shared = all(edits is rows[0] for edits in rows)
-        self._edits = RowEdits(list(rows[:1] if shared else rows))
+        if isinstance(rows, RowEdits):
+            self._edits = rows
+        else:
+            shared = all(edits is rows[0] for edits in rows)
+            self._edits = RowEdits(list(rows[:1] if shared else rows))
         self._learning = learning
         self._lengths = prompt_lengths
         self._phases = TokenPhases(place.decoder, thoughts)
