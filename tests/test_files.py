@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzzing.damage import damaged
 
 from trimtab import files
 from trimtab.errors import PromptError, TrimtabError
@@ -107,3 +109,28 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         files.read_text(tmp_path / "nowhere")
     with pytest.raises(TrimtabError, match=r"cannot read .*: Is a directory"):
         files.read_text(tmp_path)
+
+
+@given(
+    value=st.recursive(
+        st.none() | st.integers() | st.floats() | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+    ),
+    data=st.data(),
+)
+def test_what_is_sealed_is_given_back_or_found_damaged(value: Any, data: st.DataObject) -> None:
+    kept = files.sealed(value).encode()
+    assert json.dumps(files.unsealed(kept)) == json.dumps(value)
+    changed = data.draw(damaged(kept))
+    try:
+        assert json.dumps(files.unsealed(changed)) == json.dumps(value)
+    except ValueError:
+        assert changed != kept
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "1", "{}", '{"checksum": "", "value": 1}', "[" * 10**5, b"\xff"]
+)
+def test_what_was_not_sealed_is_told(content: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        files.unsealed(content)

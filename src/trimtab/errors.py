@@ -6,18 +6,24 @@ what was expected and what to do; the command line prints exactly that line and 
 
 from __future__ import annotations
 
+_LONGEST = 1200
+
 
 class TrimtabError(Exception):
-    """A mistake the user can mend. `str(error)` is always a single line."""
+    """A mistake the user can mend. `str(error)` is always a single line, of no more than 1,200 characters."""
 
     def __init__(self, message: object = "") -> None:
         """Keep the message as one line.
 
         Args:
             message: What was wrong, what was expected, what to do. Line breaks (a quoted library message often
-                has some) become spaces, so that one error stays one line in a log or on a terminal.
+                has some) become spaces, so that one error stays one line in a log or on a terminal. Of a very
+                long one, which quotes something long, the middle is left out.
         """
-        super().__init__(" ".join(str(message).split()))
+        text = " ".join(str(message).split())
+        if len(text) > _LONGEST:
+            text = f"{text[: _LONGEST * 2 // 3]} [...] {text[-_LONGEST // 4 :]}"
+        super().__init__(text)
 
 
 class InstructionError(TrimtabError):

@@ -6,6 +6,7 @@ beside the file, flushed to the disk, and renamed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -15,7 +16,17 @@ from typing import Any
 
 from trimtab.errors import TrimtabError
 
-__all__ = ["decoded", "json_lines", "read_text", "replacement", "write_bytes", "write_text"]
+__all__ = [
+    "decoded",
+    "json_lines",
+    "json_value",
+    "read_text",
+    "replacement",
+    "sealed",
+    "unsealed",
+    "write_bytes",
+    "write_text",
+]
 
 
 def write_text(path: str | Path, text: str, *, make_folder: bool = False) -> Path:
@@ -150,10 +161,47 @@ def json_lines(
             continue
         where = f"{path}, line {number}"
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as failure:
+            value = json_value(line)
+        except ValueError as failure:
             raise error(_said(f"{where} is not valid JSON ({failure})", hint)) from failure
         yield where, value
+
+
+def json_value(text: str | bytes) -> Any:
+    """The value of JSON that somebody wrote.
+
+    Raises:
+        ValueError: It is no JSON, or lies inside itself deeper than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def sealed(value: Any) -> str:
+    """A JSON value as a text that holds its own checksum, for what is kept between runs; see `unsealed`."""
+    value = json.loads(json.dumps(value))  # keys that are numbers become text, which sorts otherwise
+    return json.dumps({"checksum": _checksum(value), "value": value})
+
+
+def unsealed(content: str | bytes) -> Any:
+    """What `sealed` was given.
+
+    Raises:
+        ValueError: It is something else, or was damaged.
+    """
+    try:
+        document = json_value(content)
+        if document["checksum"] == _checksum(document["value"]):
+            return document["value"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(str(error)) from error
+    raise ValueError("the checksum does not fit")
+
+
+def _checksum(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _said(what: str, hint: str) -> str:

@@ -20,6 +20,7 @@ from trimtab.evaluate import suites
 from trimtab.evaluate.cache import ContentCache
 from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.run import evaluate_suite
+from trimtab.files import sealed, unsealed
 from trimtab.instructions import instruction
 from trimtab.instructions.registry import REGISTER
 from trimtab.measure import facts
@@ -282,8 +283,8 @@ def test_a_process_that_was_killed_goes_on_too(tmp_path: Path) -> None:
 def test_an_entry_of_another_form_is_asked_again(tmp_path: Path, damage: str) -> None:
     measure(cache=ContentCache(tmp_path))
     entry = next(tmp_path.rglob("*.json"))
-    text = entry.read_text(encoding="ascii")
-    entry.write_text(text[: text.index('"value": ')] + f'"value": {damage}}}', encoding="ascii")
+    key, _ = unsealed(entry.read_bytes())
+    entry.write_text(sealed([key, json.loads(damage)]), encoding="ascii")
     assert measure(cache=ContentCache(tmp_path)).new == 1
 
 
@@ -461,9 +462,9 @@ def test_a_damaged_score_is_computed_anew(tmp_path: Path) -> None:
     cache = ContentCache(tmp_path)
     measure(scorer=Scorer(Reader()), cache=cache)
     for file in tmp_path.glob("*/*.json"):
-        entry = json.loads(file.read_text())
-        if entry["key"]["kind"] == "score":
-            file.write_text(json.dumps({**entry, "value": {"nll": "odd"}}))
+        key, _ = unsealed(file.read_bytes())
+        if key["kind"] == "score":
+            file.write_text(sealed([key, {"nll": "odd"}]))
     reader = Reader()
     measure(scorer=Scorer(reader), cache=cache)
     assert sum(len(queries) for queries, _ in reader.scored) == 8

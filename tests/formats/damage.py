@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from tests.fuzzing.damage import damaged as damaged
 
 from trimtab.errors import SteeringError
 from trimtab.formats.base import Content
@@ -21,28 +21,6 @@ FUZZED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], m
 def model(width: int = 16, blocks: int = 3, architecture: str = "llama") -> ModelIdentity:
     """An identity to read for."""
     return ModelIdentity("tiny", None, architecture, blocks, width, "plain")
-
-
-@st.composite
-def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """The content with bits flipped, bytes overwritten, cut off, repeated or put in."""
-    changed = bytearray(content)
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(len(changed) - 1, 0)))
-        way = draw(st.sampled_from(("flip", "flip", "flip", "huge", "cut", "insert", "repeat")))
-        if way == "flip" and changed:
-            changed[place] ^= 1 << draw(st.integers(0, 7))
-        elif way == "huge":
-            changed[place : place + 8] = draw(
-                st.sampled_from((b"\xff" * 8, b"\x00" * 8, b"\x00" * 7 + b"\x7f"))
-            )
-        elif way == "cut":
-            del changed[place:]
-        elif way == "insert":
-            changed[place:place] = draw(st.binary(min_size=1, max_size=16))
-        elif way == "repeat":
-            changed[place:place] = changed[place : place + draw(st.integers(1, 200))]
-    return bytes(changed)
 
 
 def is_refused_or_read(read: Callable[[], Content], size: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trimtab.errors import InstructionError
+from trimtab.files import json_value
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
@@ -97,7 +97,7 @@ def _schema(file: Path) -> Constraint:
     from trimtab.constraint import Constraint
 
     try:
-        schema = json.loads(_text(file))
+        schema = json_value(_text(file))
     except ValueError as error:
         raise InstructionError(f"{file} is not JSON ({error}); give a file with a JSON schema") from None
     if not isinstance(schema, dict | bool):

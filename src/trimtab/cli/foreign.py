@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trimtab.files import json_value
+
 if TYPE_CHECKING:
     from trimtab.formats.base import Format
 
@@ -59,8 +61,8 @@ def options_of(given: Sequence[str] | None, kind: Format, verb: str) -> dict[str
         if not sign:
             raise typer.BadParameter(f"--option takes NAME=VALUE, not {text!r:.60}")
         try:
-            found[name] = json.loads(value)
-        except (ValueError, RecursionError):
+            found[name] = json_value(value)
+        except ValueError:
             found[name] = value
     kind.check(verb, found)
     return found

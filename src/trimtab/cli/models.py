@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import typer
 
 from trimtab.cli.output import Output
 from trimtab.engines.registry import DEFAULT, names_of_engines
+from trimtab.files import json_value
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -172,7 +172,7 @@ class EngineChoice(Loading):
         """Load a model by the engine that was chosen; see `Loading.open`."""
         text = self.engine_options
         try:
-            options = {} if text is None else json.loads(text)
+            options = {} if text is None else json_value(text)
         except ValueError:
             options = None
         if not isinstance(options, dict):
@@ -248,7 +248,7 @@ def template_options_of(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        options = json.loads(text)
+        options = json_value(text)
     except ValueError:
         options = None
     if not isinstance(options, dict):
@@ -262,7 +262,7 @@ def _device_map(text: str | None) -> Any:
     if text is None or not text.lstrip().startswith("{"):
         return text
     try:
-        return json.loads(text)
+        return json_value(text)
     except ValueError as error:
         raise typer.BadParameter(f"--device-map is no JSON object ({error})") from None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 
 from trimtab import instructions
 from trimtab.errors import InstructionError
+from trimtab.files import json_value
 from trimtab.instructions import Instruction
 
 N = TypeVar("N", int, float)
@@ -111,7 +111,7 @@ def instruction_named(name: str, params: str | None) -> Instruction:
     if params is None:
         return instructions.resolve(name)
     try:
-        values = json.loads(params)
+        values = json_value(params)
     except ValueError as error:
         raise InstructionError(
             f"--params is not JSON ({error}); write for instance --params '{{\"at_most\": 2}}'"

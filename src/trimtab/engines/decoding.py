@@ -53,8 +53,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "num_beams", "num_return_sequences"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ModelError(f"{name} must be a whole number, 1 or more, not {value!r:.60}")
+            if value < 1:
+                raise ModelError(f"{name} is {value}; it must be at least 1")
         if not self.do_sample and self.num_return_sequences > self.num_beams:
             raise ModelError(
                 f"{self.num_return_sequences} responses per prompt need do_sample=True or num_beams of at least as "
@@ -68,6 +71,11 @@ class Settings:
         given = [name for name in ("temperature", "top_p", "top_k") if getattr(self, name) is not None]
         if given and not self.do_sample:
             raise ModelError(f"{' and '.join(given)} set how to sample; say do_sample=True, or leave it out")
+        for name in given:
+            value = getattr(self, name)
+            if not isinstance(value, int if name == "top_k" else int | float) or isinstance(value, bool):
+                wanted = "a whole number" if name == "top_k" else "a number"
+                raise ModelError(f"{name} must be {wanted}, not {value!r:.60}")
         if self.temperature is not None and not 0 < self.temperature < math.inf:
             raise ModelError(
                 f"temperature is {self.temperature}; it must be above 0 (for greedy, do_sample=False) and finite"
@@ -98,6 +106,7 @@ class Settings:
         if self.do_sample:
             given = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
             options |= {name: value for name, value in given.items() if value is not None}
+            options |= {name: float(options[name]) for name in ("temperature", "top_p") if name in options}
         return options
 
 

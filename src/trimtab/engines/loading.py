@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import warnings
@@ -20,6 +19,7 @@ from trimtab.engines import quantization as quantized
 from trimtab.engines.base import Engine, Model
 from trimtab.engines.names import Source, first_line, reason_of, revision_of, source_of
 from trimtab.errors import ModelError
+from trimtab.files import json_value
 from trimtab.steering.templates import has_template, set_options
 from trimtab.thoughts import ThoughtFormat
 
@@ -294,7 +294,8 @@ def _template_of_processor(place: str, options: dict[str, Any]) -> str | None:
         revision=options.get("revision"),
         _raise_exceptions_for_missing_entries=False,
     )
-    template = json.loads(Path(file).read_text(encoding="utf-8")).get("chat_template") if file else None
+    found = json_value(Path(file).read_text(encoding="utf-8")) if file else None
+    template = found.get("chat_template") if isinstance(found, dict) else None
     return template if isinstance(template, str) else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from trimtab.engines import published
 from trimtab.errors import ModelError
+from trimtab.files import json_value
 from trimtab.steering.identity import folder_id
 
 _NANO = {"nano": "nano-instruct", "nano-instruct": "nano-instruct", "nano-base": "nano-base"}
@@ -140,7 +140,7 @@ def _source(name: str | Path) -> tuple[str, str]:
 
 def _made_of(folder: Path) -> str | None:
     try:
-        found = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
+        found = json_value((folder / SOURCE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return str(found["id"]) if isinstance(found, dict) and "id" in found else None

@@ -22,8 +22,10 @@ class Randomness:
     """
 
     def __init__(self, seed: int | None, devices: Iterable[torch.device] = ()) -> None:
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise ModelError(f"the seed must be a whole number, not {seed!r:.60}")
         if seed is not None and not -(2**63) <= seed < 2**64:
-            raise ModelError(f"the seed {seed} is too large; it must fit into 64 bits")
+            raise ModelError(f"the seed {_shown(seed)} is too large; it must fit into 64 bits")
         self._seed = seed
         others = {device for device in devices if device.type not in ("cpu", "meta")}
         self._devices = [_CPU, *sorted(others, key=str)]
@@ -52,6 +54,10 @@ class Randomness:
                 torch.set_rng_state(state)
             else:
                 _module(device).set_rng_state(state, device)
+
+
+def _shown(seed: int) -> str:
+    return str(seed) if abs(seed) < 10**30 else f"of {seed.bit_length()} bits"
 
 
 def _seeded(device: torch.device, seed: int) -> Tensor:

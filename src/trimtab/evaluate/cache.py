@@ -1,7 +1,8 @@
 """Answers kept by content: what was asked of which model, how, and what came back.
 
 The key of an entry is what its value depends on, as far as can be told cheaply, so two runs may share a folder, and a
-run that was killed goes on where it was. Every entry is a small JSON file that holds its own key.
+run that was killed goes on where it was. Every entry is a small JSON file that holds its own key and a
+checksum.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab._version import __version__
 from trimtab.errors import TrimtabError
-from trimtab.files import write_bytes
+from trimtab.files import sealed, unsealed, write_bytes
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
@@ -41,9 +42,9 @@ class ContentCache:
         if self.folder is None:
             return self._memory.get(name)
         try:
-            entry = json.loads(self._path(name).read_bytes())
-            return entry["value"] if _canonical(entry["key"]) == text else None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            key_kept, value = unsealed(self._path(name).read_bytes())
+            return value if _canonical(key_kept) == text else None
+        except (OSError, ValueError, TypeError):
             return None
 
     def put(self, key: Mapping[str, Any], value: Any) -> None:
@@ -56,9 +57,9 @@ class ContentCache:
         if self.folder is None:
             self._memory[name] = value
             return
-        text = json.dumps({"key": dict(key), "value": value}, ensure_ascii=True, sort_keys=True)
         try:
-            write_bytes(self._path(name), text.encode(), make_folder=True, flush=False)
+            content = sealed([dict(key), value]).encode()
+            write_bytes(self._path(name), content, make_folder=True, flush=False)
         except TrimtabError as error:
             raise TrimtabError(
                 f"cannot write the cache {self.folder} ({error}); choose another folder"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from trimtab.constraint import Constraint, intersection
 from trimtab.errors import InstructionError
+from trimtab.files import json_value
 from trimtab.instructions.grammars.translation import found
 from trimtab.instructions.json_text import read_strictly
 from trimtab.instructions.judgement import Check, Question
@@ -60,7 +60,7 @@ def load_file(path: str | Path, *, replace: bool = False) -> tuple[InstructionTy
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InstructionError(f"cannot read {file}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of numbers of thousands of digits
         raise InstructionError(f"{file} is not a TOML file: {error}") from None
     if not tables:
         raise InstructionError(
@@ -193,7 +193,7 @@ def _schema(where: str, schema: Any, folder: Path) -> Any:
     if not isinstance(schema, str):
         return schema
     try:
-        return json.loads((folder / schema).read_text(encoding="utf-8"))
+        return json_value((folder / schema).read_text(encoding="utf-8"))
     except OSError as error:
         raise InstructionError(f"{where}: cannot read {folder / schema}: {error.strerror}") from None
     except ValueError as error:
@@ -223,6 +223,10 @@ def _validator(where: str, schema: Any) -> Callable[[Any], bool]:
         raise InstructionError(
             f"{where}: a json_schema needs the package jsonschema: pip install jsonschema"
         ) from None
+    if not isinstance(schema, Mapping | bool):
+        raise InstructionError(
+            f"{where}: a json_schema is a table, true or false, not {type(schema).__name__}"
+        )
     kind = validator_for(schema)
     try:
         kind.check_schema(schema)

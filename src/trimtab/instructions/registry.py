@@ -75,7 +75,7 @@ class Register:
         near = difflib.get_close_matches(name.lower(), [*known, *by_tail], n=3, cutoff=0.5)
         near = list(dict.fromkeys(by_tail.get(match, match) for match in near))
         hint = f"did you mean {' or '.join(near)}?" if near else "`trimtab instructions` lists them all"
-        raise InstructionError(f"there is no instruction {name!r}; {hint}")
+        raise InstructionError(f"there is no instruction {name!r:.100}; {hint}")
 
     def all(self) -> tuple[InstructionType, ...]:
         """Every type, in the order in which they were added."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from trimtab.errors import InstructionError
+from trimtab.files import json_value
 from trimtab.instructions.base import Instruction
 from trimtab.instructions.kinds import InstructionType
 from trimtab.instructions.registry import get_type
@@ -97,8 +97,8 @@ def _value(text: str) -> Any:
     if len(text) > 1 and text[0] == text[-1] == "'":
         return text[1:-1]
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return json_value(text)
+    except ValueError:
         return text
 
 

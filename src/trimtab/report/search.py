@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import InstructionError, TrimtabError
-from trimtab.files import read_text
+from trimtab.files import json_value, read_text
 from trimtab.instructions import from_dict
 from trimtab.report.heatmap import Point, SearchMap
 from trimtab.report.pages import render_template
@@ -86,12 +85,13 @@ def read(path: str | Path) -> SearchMap:
     """
     text = read_text(path)
     try:
-        document = json.loads(text)
+        document = json_value(text)
         named = document.get("instruction") or (document.get("instructions") or [{}])[0]
         # The best one comes first.
         points = [_point(values, best=not number) for number, values in enumerate(document["candidates"])]
         improved = document.get("improved")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        label = _label(named)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise TrimtabError(
             f"{path} holds no search; give what `trimtab tune --json` or `trimtab learn --json` wrote"
         ) from error
@@ -99,7 +99,7 @@ def read(path: str | Path) -> SearchMap:
         raise TrimtabError(
             f"the search in {path} has no candidates: block and strength were given, not searched"
         )
-    return SearchMap(_label(named), points, improved if isinstance(improved, bool) else None)
+    return SearchMap(label, points, improved if isinstance(improved, bool) else None)
 
 
 def beside(folders: Sequence[str | Path]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+from trimtab.files import json_value
 from trimtab.serve.middleware import is_json
 from trimtab.serve.refusal import RefusedError
 
@@ -26,8 +26,8 @@ async def json_of(request: Request) -> dict[str, Any]:
             status=415,
         )
     try:
-        content = json.loads(await body_of(request, _ROOM_FOR_FORM))
-    except (ValueError, RecursionError) as error:
+        content = json_value(await body_of(request, _ROOM_FOR_FORM))
+    except ValueError as error:
         raise RefusedError(f"the body is not JSON ({error})", reason="malformed") from error
     if not isinstance(content, dict):
         raise RefusedError("the body must be a JSON object", reason="malformed")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 from trimtab.errors import SteeringError
+from trimtab.files import json_value
 from trimtab.steering.edits import Edit
 
 __all__ = ["STEERING_KEY", "SteeringRequest", "parse_request"]
@@ -108,8 +108,8 @@ def _expression(text: str) -> tuple[tuple[str, float], ...]:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json_value(text)
+    except ValueError as error:
         raise SteeringError(
             f"the steering begins like JSON and is none ({error}); mend it, or {_EXAMPLE}"
         ) from error

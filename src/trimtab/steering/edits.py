@@ -72,7 +72,12 @@ class Edit:
         if self.tokens not in _SCOPES:
             raise SteeringError(f"an edit's tokens are one of {', '.join(_SCOPES)}, not {self.tokens!r}")
         object.__setattr__(self, "u", _vector(self.u, "u", self.block))
-        object.__setattr__(self, "alpha", float(self.alpha))
+        try:
+            object.__setattr__(self, "alpha", float(self.alpha))
+        except (TypeError, ValueError, OverflowError):
+            raise SteeringError(
+                f"alpha of an edit of block {self.block} must be a finite number, not {self.alpha!r:.60}"
+            ) from None
         if not torch.isfinite(torch.tensor(self.alpha)):
             raise SteeringError(f"alpha of an edit of block {self.block} is {self.alpha}; it must be finite")
         if self.p is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab import instructions
-from trimtab.errors import InstructionError
+from trimtab.errors import InstructionError, SteeringError
 from trimtab.files import read_text, write_text
 from trimtab.steering.card import edits_and_whens
 from trimtab.steering.folder import CARD
@@ -52,7 +52,13 @@ def card_beside(path: Path) -> tuple[str | None, str | None]:
         return found, None
     from huggingface_hub import ModelCard
 
-    return None, getattr(ModelCard(found, ignore_metadata_errors=True).data, "license", None)
+    try:
+        data = ModelCard(found, ignore_metadata_errors=True).data
+    except Exception as error:  # the parser of YAML and what is made of it raise whatever they raise
+        raise SteeringError(
+            f"the head of the card {path} cannot be read ({type(error).__name__}); mend it, or remove the card"
+        ) from error
+    return None, getattr(data, "license", None)
 
 
 def model_card(steering: Steering, place: str | Path, license_name: str | None = None) -> str:

@@ -7,7 +7,7 @@ rules. Others are added by `register`, or by a package that names a format in th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal, get_args
@@ -67,6 +67,8 @@ class ThoughtFormat:
         object.__setattr__(self, "known_by", tuple(self.known_by))
         object.__setattr__(self, "kinds", dict(self.kinds))
         object.__setattr__(self, "answering", dict(self.answering or {}))
+        if any(not isinstance(each, str) for each in self._texts()):
+            raise ModelError(f"the thought format {self.name!r:.60} has a name or a mark that is no text")
         if unknown := [kind for kind in self.kinds.values() if kind not in get_args(Kind)]:
             raise ModelError(
                 f"the thought format {self.name!r} has a part of the kind {unknown[0]!r}; a part is one of "
@@ -86,6 +88,13 @@ class ThoughtFormat:
             )
         if any(not mark for _, mark, _ in self.rules) or any(not mark for mark, _ in self.entered):
             raise ModelError(f"the thought format {self.name!r} has an empty mark")
+
+    def _texts(self) -> Iterator[object]:
+        """All that must be text."""
+        for each in (*self.rules, *self.entered, *self.calls):
+            yield from each
+        yield from (self.name, self.begins, *self.known_by)
+        yield from (*self.kinds, *(self.answering or {}), *(self.answering or {}).values())
 
     @classmethod
     def tags(
@@ -136,7 +145,7 @@ class ThoughtFormat:
         """
         try:
             return cls(**values)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
             raise ModelError(f"this is no thought format: {error}") from error
 
 

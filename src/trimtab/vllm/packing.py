@@ -57,7 +57,7 @@ def unpack_edits(content: bytes) -> tuple[Edit, ...]:
     tensors = read_tensors(content, _PACKED)
     try:
         document = json.loads(read_metadata(content)[_FORMAT])
-    except (KeyError, ValueError, RecursionError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SteeringError(f"{_PACKED} does not say what it is ({error!r}); pack the edits again") from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise SteeringError(f"{_PACKED} is of another format, expected {_FORMAT}; pack the edits again")

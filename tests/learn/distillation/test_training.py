@@ -115,6 +115,16 @@ def test_a_damaged_state_is_refused(tiny_llama: Any, tmp_path: Path) -> None:
         course(tiny_llama).run(folder=tmp_path)
 
 
+def test_a_changed_byte_of_a_state_is_noticed(tiny_llama: Any, tmp_path: Path) -> None:
+    course(tiny_llama).run(folder=tmp_path)
+    path = tmp_path / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(SteeringError, match="is not the state of a distillation; remove it"):
+        course(tiny_llama).run(folder=tmp_path)
+
+
 def test_a_course_ends_when_held_out_answers_get_worse_and_keeps_the_best(
     tiny_llama: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from trimtab.constraint import Constraint
 from trimtab.engines.ranks import Ranks
-from trimtab.files import write_text
+from trimtab.files import sealed, unsealed, write_text
 from trimtab.instructions import Instruction
 from trimtab.learn.distillation.choosing import Choice
 from trimtab.learn.distillation.lessons import Lesson, Lessons
@@ -59,7 +59,7 @@ def _kept(
         return found
     made = make()
     if ranks.is_first:
-        write_text(path, json.dumps({"name": name, "content": write(made)}), make_folder=True)
+        write_text(path, sealed({"name": name, "content": write(made)}), make_folder=True)
     return made
 
 
@@ -77,7 +77,7 @@ def _plain(value: Any) -> Any:
 def _content(path: Path, name: str, read: Callable[[Any], Kept]) -> Kept | None:
     """What is kept under that name; None where there is something else, or what cannot be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = unsealed(path.read_bytes())
         return read(document["content"]) if document["name"] == name else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,7 +251,8 @@ class Course:
             tensors |= {f"adam.{number}.{key}": value.detach().cpu().clone() for key, value in state.items()}
         history = [[step.step, step.loss, step.held_out] for step in self.history]
         document = {"course": self._name, "best": self.best if self.held_out else None, "history": history}
-        content = save(tensors, {"state": json.dumps(document)})
+        state = json.dumps(document)
+        content = save(tensors, {"state": state, "checksum": _checksum(state, tensors)})
         write_bytes(folder / _STATE, content, make_folder=True)
 
     def _resume(self, folder: Path) -> None:
@@ -263,9 +264,20 @@ class Course:
         if self.ranks.is_first and path.exists():
             try:
                 with safe_open(path, "pt") as file:
-                    found["document"] = json.loads((file.metadata() or {})["state"])
+                    said = file.metadata() or {}
+                    found["document"] = json.loads(said["state"])
                     found["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except (SafetensorError, KeyError, ValueError) as error:
+                if said["checksum"] != _checksum(said["state"], found["tensors"]):
+                    raise ValueError("the checksum does not fit")
+            except (
+                SafetensorError,
+                OSError,
+                KeyError,
+                ValueError,
+                TypeError,
+                RuntimeError,
+                RecursionError,
+            ) as error:
                 raise SteeringError(
                     f"{path} is not the state of a distillation; remove it to start anew"
                 ) from error
@@ -321,6 +333,15 @@ def scales_of(engine: TransformersEngine, prompts: Sequence[Prompt]) -> dict[int
         raise ModelError(f"{engine.identity.id} kept no activations")
     scales = some.activations.pow(2).mean(-1).sqrt().median(0).values.clamp(min=1e-6)
     return dict(enumerate(scales.tolist()))
+
+
+def _checksum(state: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of a saved state, so that a changed byte never goes into what is learned."""
+    digest = hashlib.sha256(state.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

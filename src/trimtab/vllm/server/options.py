@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.errors import TrimtabError
+from trimtab.files import json_value
 
 _SKIP = "VLLM_SKIP_MODEL_NAME_VALIDATION"
 _REFUSED = {
@@ -121,7 +121,7 @@ def take_additional_config(options: Sequence[str]) -> tuple[list[str], dict[str,
     if text is None:
         return rest, {}
     try:
-        others = json.loads(text)
+        others = json_value(text)
     except ValueError:
         others = None
     if not isinstance(others, dict):
