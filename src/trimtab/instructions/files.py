@@ -223,7 +223,7 @@ def _validator(where: str, schema: Any) -> Callable[[Any], bool]:
         raise InstructionError(
             f"{where}: a json_schema needs the package jsonschema: pip install jsonschema"
         ) from None
-    if not isinstance(schema, Mapping | bool):
+    if not isinstance(schema, dict | bool):
         raise InstructionError(
             f"{where}: a json_schema is a table, true or false, not {type(schema).__name__}"
         )
