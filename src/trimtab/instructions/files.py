@@ -227,7 +227,7 @@ def _validator(where: str, schema: Any) -> Callable[[Any], bool]:
         raise InstructionError(
             f"{where}: a json_schema is a table, true or false, not {type(schema).__name__}"
         )
-    kind = validator_for(schema)
+    kind: Any = validator_for(schema)
     try:
         kind.check_schema(schema)
     except SchemaError as error:
