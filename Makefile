@@ -24,7 +24,7 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python
 # vLLM's environment needs one for which torch's CPU build is at hand; that is tried first which was tested.
 VLLM_PYTHON ?= python3.11 $(PYTHON)
 
-.PHONY: help demo real bench test test-main test-vllm test-lowest lint format docs docs-serve lock lock-vllm clean
+.PHONY: help demo real bench test test-main test-vllm test-lowest lint format docs docs-serve dist lock lock-vllm clean
 
 help: ## Show this list
 	@echo "make demo     steer the built-in model and print what was measured (installs into .venv first)"
@@ -37,6 +37,7 @@ help: ## Show this list
 	@echo "make lint     ruff, mypy and the layers of the house only"
 	@echo "make format   let ruff mend layout and what it can"
 	@echo "make docs     build the documentation into site/"
+	@echo "make dist     build the wheel and the sdist into dist/, and check them"
 	@echo "make lock     pin the newest allowed versions of all packages in constraints.txt"
 	@echo "make lock-vllm   the same for vLLM's environment, in constraints-vllm.txt"
 	@echo "make clean    remove .venv, .venv-vllm, .venv-lowest, site/ and all caches"
@@ -72,7 +73,7 @@ $(VLLM)/made.stamp:
 
 $(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	@echo "==> installing trimtab into $(VENV) (torch is the large part; a few minutes the first time)"
-	@$(PIP) --editable ".[checks,constraints,gguf,report]"
+	@$(PIP) --editable ".[gguf]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
@@ -156,6 +157,11 @@ docs: $(VENV)/dev.stamp
 
 docs-serve: $(VENV)/dev.stamp
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+dist: $(VENV)/dev.stamp
+	@echo "==> building the sdist and the wheel, twine check --strict (into dist/)"
+	@rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist . > /dev/null
+	@$(BIN)/python -m twine check --strict dist/*
 
 # In an environment of its own, so that nothing installed by hand gets pinned.
 lock: $(VENV)/made.stamp

@@ -15,8 +15,10 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from trimtab import instructions
@@ -24,7 +26,12 @@ from trimtab.cli.app import app
 from trimtab.instructions.registry import REGISTER
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 FENCE = re.compile(r"^( *)```(\w+)?([^\n]*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 KNOWN = {"python", "console", "sh", "text", "json", "toml"}
 ON_VLLM = {"vllm-engine.md"}
@@ -123,10 +130,17 @@ def test_the_option_tables_are_those_of_the_commands() -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    navigation = re.findall(
-        r"^  - ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    assert sorted(navigation) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    def pages(entries: list[Any]) -> Iterator[str]:
+        for entry in entries:
+            if isinstance(entry, str):
+                yield entry
+            else:
+                for below in entry.values():
+                    yield from pages(below if isinstance(below, list) else [below])
+
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    there = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(pages(navigation)) == sorted(path.as_posix() for path in there)
 
 
 def test_every_name_that_the_page_on_python_lists_is_there() -> None:

@@ -65,7 +65,6 @@ app = typer.Typer(
     name="trimtab",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

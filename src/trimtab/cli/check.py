@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from trimtab.cli.completion import instruction_names
 from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice, ModelOption
 from trimtab.cli.options import FileOption, ParamsOption, instruction_named
@@ -22,7 +23,11 @@ _LINE = 'each line must be like {"response": "..."}'
 
 def command(
     name: Annotated[
-        str, typer.Argument(help="Short name or IFEval id of the instruction, or sentences(at_most=2).")
+        str,
+        typer.Argument(
+            autocompletion=instruction_names,
+            help="Short name or IFEval id of the instruction, or sentences(at_most=2).",
+        ),
     ],
     responses: Annotated[
         str,

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab import instructions
+from trimtab.cli.completion import instruction_names
 from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
 from trimtab.instructions import SPLITS, InstructionType, Parameter, Question
@@ -21,7 +22,10 @@ from trimtab.instructions.wording import outline
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(help="Short name or IFEval id; all are listed without.")
+        str | None,
+        typer.Argument(
+            autocompletion=instruction_names, help="Short name or IFEval id; all are listed without."
+        ),
     ] = None,
     file: FileOption = None,
     *,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from trimtab import instructions
+from trimtab.cli.completion import instruction_names
 from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.learning import TRAINING, OutOption, SeedOption, learn_steering, one_voice
 from trimtab.cli.learning_vectors import learn_vector
@@ -47,6 +48,7 @@ def command(
         str,
         typer.Argument(
             metavar="NAME",
+            autocompletion=instruction_names,
             help="An instruction (see `trimtab instructions`), or several to be followed at once: json,lowercase.",
         ),
     ],

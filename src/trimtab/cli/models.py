@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from trimtab.cli.completion import model_names
 from trimtab.cli.output import Output
 from trimtab.engines.registry import DEFAULT, names_of_engines
 from trimtab.files import json_value
@@ -27,6 +28,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
+        autocompletion=model_names,
         help="nano, smollm2 (see trimtab fetch), a model of the Hub, a folder with one, or a GGUF file.",
     ),
 ]
