@@ -61,6 +61,6 @@ class Scripted(TransformersEngine):
             text = self.answer(one)
             said = text or self.unfinished
             ids = tuple(self.tokenizer(said)["input_ids"])
-            [start] = self._encoding.begun(self._encoding.prompts([prompt]), [held], 0)
-            answers.append(self._encoding.generation(start, row, ids, text is not None))
+            [start] = self.encoding.begun(self.encoding.prompts([prompt]), [held], 0)
+            answers.append(self.encoding.generation(start, row, ids, text is not None))
         return answers

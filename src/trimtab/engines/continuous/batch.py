@@ -18,7 +18,8 @@ from trimtab.errors import ModelError, PromptError, SteeringError
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
 
-_PREFILL_TOKENS = 4096  # of texts that are run together, padding included
+# Tokens of texts that are run together, padding included, on a CPU and on an accelerator.
+_PREFILL_ON_CPU, _PREFILL = 4096, 32768
 _PADDING = 1.5  # how much longer than their tokens texts that are run together may be with their padding
 _PATIENCE = 4  # steps that a request may wait for others, to be run together with them
 
@@ -52,6 +53,7 @@ class RunningBatch:
         # How the states of rows go together: not known before the first was run.
         self._joins: bool | None = None
         self._pads = True
+        self._prefill = _PREFILL_ON_CPU if engine.device.type == "cpu" else _PREFILL
         special = engine.special_tokens
         self._ends = special.ends
         self._vocabulary = len(engine.model.get_input_embeddings().weight)
@@ -180,7 +182,7 @@ class RunningBatch:
     def _group(self, rows: Sequence[Row]) -> list[Row]:
         """Those of the rows that are run together first: the longest, and others of like length."""
         rows = sorted(rows, key=lambda row: -len(row.text))
-        if not self._joins:
+        if self._joins is False:
             return rows[:1]
         width = len(rows[0].text)
         padding = _PADDING if self._pads else 1
@@ -188,7 +190,7 @@ class RunningBatch:
         for row in rows:
             tokens += len(row.text)
             padded = width * (count + 1)
-            if count and (padded > _PREFILL_TOKENS or padded > padding * tokens):
+            if count and (padded > self._prefill or padded > padding * tokens):
                 break
             count += 1
         return rows[:count]
@@ -214,6 +216,8 @@ class RunningBatch:
         if self._joins is None:
             self._joins = kept is not None and is_joinable(kept)
             self._pads = self._joins and not is_recurrent(kept)
+            if len(group) > 1 and not self._pads:  # nor should they have been run together
+                return [event for row in group for event in self._begin([row])]
         try:
             if self._joins:
                 self._cache = RunningCache(kept) if self._cache is None else self._cache

@@ -43,6 +43,12 @@ def is_recurrent(cache: Any) -> bool:
     return any(isinstance(layer, LinearAttentionLayer) for layer in cache.layers)
 
 
+def has_columns(cache: Any) -> bool:
+    """Whether anything in it has a column for each token: a model of states alone takes no mask beside them."""
+    layers = getattr(cache, "layers", None)
+    return not layers or any(isinstance(layer, CacheLayerMixin) for layer in layers)
+
+
 class RunningCache(Cache):  # type: ignore[misc]
     """What a model is given as its cache; `rows` of them, in the order of the batch.
 

@@ -88,7 +88,7 @@ class Choosing:
         scores = logits.to(torch.float32, copy=True)
         told = self._told(scores, rows)
         for group in _grouped(rows, lambda row: row.processors.before):
-            self._process(scores, rows, group, rows[group[0]].processors.before)
+            scores = self._processed(scores, rows, group, rows[group[0]].processors.before)
         constrained = [place for place, row in enumerate(rows) if row.constraint is not None]
         if constrained:
             held = Held(self._matchers(), [rows[place].constraint for place in constrained])
@@ -96,7 +96,7 @@ class Choosing:
             scores[constrained] = held(blank, scores[constrained])
             taken = [held.taken(number) or 0.0 for number in range(len(constrained))]
         for group in _grouped(rows, lambda row: row.processors.behind):
-            self._process(scores, rows, group, rows[group[0]].processors.behind)
+            scores = self._processed(scores, rows, group, rows[group[0]].processors.behind)
         tokens = scores.argmax(-1).tolist()
         sampled = [place for place, row in enumerate(rows) if row.ask.do_sample]
         if sampled:
@@ -114,17 +114,18 @@ class Choosing:
             for place, token in enumerate(tokens)
         ]
 
-    def _process(
+    def _processed(
         self, scores: Tensor, rows: Sequence[Row], group: Sequence[int], processors: Sequence[Any]
-    ) -> None:
-        if not processors:
-            return
-        own = scores if len(group) == len(rows) else scores[list(group)]
-        text = rows[group[0]].text
-        ids = torch.tensor([text], device=self._device).expand(len(group), -1)
+    ) -> Tensor:
+        ids = torch.tensor([rows[group[0]].text], device=self._device).expand(len(group), -1)
+        everything = len(group) == len(rows)
+        own = scores if everything else scores[list(group)]
         for processor in processors:
             own = processor(ids, own)
+        if everything:
+            return own
         scores[list(group)] = own
+        return scores
 
     def _told(self, scores: Tensor, rows: Sequence[Row]) -> Any:
         wanting = [place for place, row in enumerate(rows) if row.ask.logprobs is not None]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trimtab.engines.attention import quick_attention
 from trimtab.engines.continuous.asks import Row
+from trimtab.engines.continuous.cache import has_columns
 from trimtab.engines.decoding import left_padded
 from trimtab.steering.blocks import DecoderBlocks
 from trimtab.steering.edits import ANSWER, BEFORE_ANSWER, PROMPT
@@ -79,7 +80,9 @@ class Forward:
         """The logits behind the newest token of each row, whose others are in the cache, which has `past` columns."""
         lengths = torch.tensor([len(row.text) - 1 for row in rows])
         ids = torch.tensor([[row.text[-1]] for row in rows], device=self._device)
-        mask = (torch.arange(past + 1)[None] >= (past - lengths)[:, None]).long().to(self._device)
+        mask = None
+        if has_columns(cache):
+            mask = (torch.arange(past + 1)[None] >= (past - lengths)[:, None]).long().to(self._device)
         phases = [_phases(row)[-1:] for row in rows]
         return self._run(rows, ids, mask, lengths[:, None].to(self._device), phases, cache)
 
@@ -87,12 +90,14 @@ class Forward:
         self,
         rows: Sequence[Row],
         ids: Tensor,
-        mask: Tensor,
+        mask: Tensor | None,
         positions: Tensor,
         phases: list[list[int]],
         cache: Any,
     ) -> tuple[Tensor, Any]:
-        inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, **self._only_last}
+        inputs: dict[str, Any] = {"input_ids": ids, **self._only_last}
+        if mask is not None:
+            inputs["attention_mask"] = mask
         if self._positioned:
             inputs["position_ids"] = positions
         inputs["use_cache"] = self.keeps
@@ -103,7 +108,9 @@ class Forward:
         steered = Steered(self._place, edits, told)
         with torch.inference_mode(), steered, quick_attention(self._device):
             out = self._model(**inputs, return_dict=True)
-        kept = None if self._cache_name is None else getattr(out, self._cache_name)
+        kept = None if self._cache_name is None else getattr(out, self._cache_name, None)
+        if kept is None:  # what it keeps, if anything, it keeps to itself
+            self._cache_name = None
         return out.logits[:, -1], kept
 
     def _edits(self, rows: Sequence[Row]) -> RowEdits:
