@@ -26,6 +26,19 @@ class TrimtabError(Exception):
         super().__init__(text)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had: torch has an error of its own for that of an accelerator.
+
+    On a CPU there are only words, and Python's own say it of a library that could not be loaded, too.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = ("can't allocate memory", "cannot allocate memory", "failed to map segment")
+    return isinstance(error, RuntimeError | OSError | ImportError) and any(
+        one in str(error).lower() for one in words
+    )
+
+
 class InstructionError(TrimtabError):
     """An instruction that does not exist, or parameters it cannot take."""
 

@@ -82,7 +82,7 @@ def steering_folder(engine: Engine, tmp_path: Path) -> Path:
 def run() -> Callable[..., Any]:
     """Run a command as the shell would; gives exit code, standard output and standard error."""
 
-    def invoke(*arguments: object, input: str | None = None) -> Any:
+    def invoke(*arguments: object, input: str | bytes | None = None) -> Any:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=input)
 
     return invoke

@@ -6,12 +6,14 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import trimtab
-from trimtab.cli import doctor
+from trimtab.cli import doctor, output
 from trimtab.errors import TrimtabError
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,54 @@ def test_a_mistake_of_the_user_is_one_line(run: Callable[..., Any], monkeypatch:
     result = run("doctor")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "error: the sails are torn; mend them\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        ImportError("x.so: failed to map segment"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(doctor, "examine", fail)
+    result = run("doctor")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: there is not enough memory; ")
+
+
+def test_a_folder_that_is_gone_is_one_line(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "lost").mkdir()
+    monkeypatch.chdir(tmp_path / "lost")
+    (tmp_path / "lost").rmdir()
+    result = run("learn", "json", "--out", "out")
+    assert result.exit_code == 2
+    assert "the folder that this runs in is gone" in result.stderr
+
+
+def test_standard_input_that_is_no_utf_8_is_one_line(run: Callable[..., Any]) -> None:
+    result = run("generate", "-", input=b"why?\nGr\xfc\xdfe")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: standard input, line 2: not UTF-8 text; save it as UTF-8\n",
+    )
+
+
+def test_standard_input_that_is_closed_is_one_line(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "sys", SimpleNamespace(stdin=None))
+    result = run("generate", "-")
+    assert (result.exit_code, result.stderr.startswith("error: standard input is closed; ")) == (2, True)
 
 
 def test_a_bug_is_not_hidden(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

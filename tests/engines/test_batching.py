@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, is_out_of_memory
 
 
 @given(
@@ -53,3 +53,26 @@ def test_a_single_row_that_does_not_fit_is_an_error() -> None:
 
     with pytest.raises(ModelError, match="reading ran out of memory with a single prompt"):
         list(run_batches([[0, 1]], run, progress=False, stage="reading"))
+
+
+def test_a_cpu_says_in_words_that_it_lacks_memory() -> None:
+    def run(batch: list[int]) -> list[int]:
+        if len(batch) > 1:
+            torch.empty(2**50, dtype=torch.uint8)
+        return batch
+
+    assert list(run_batches([[0, 1]], run, progress=False, stage="reading")) == [([0], [0]), ([1], [1])]
+
+
+@pytest.mark.parametrize(
+    ("error", "lacks"),
+    [
+        (torch.OutOfMemoryError(), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("can't allocate memory"), False),
+    ],
+)
+def test_a_lack_of_memory_is_known(error: Exception, lacks: bool) -> None:
+    assert is_out_of_memory(error) == lacks

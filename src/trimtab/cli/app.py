@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -37,7 +38,7 @@ from trimtab.cli import (
 )
 from trimtab.cli.models import close_engines
 from trimtab.cli.options import flat
-from trimtab.errors import TrimtabError
+from trimtab.errors import TrimtabError, is_out_of_memory
 
 
 class Commands(TyperGroup):
@@ -54,6 +55,18 @@ class Commands(TyperGroup):
         except TrimtabError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
+        except (MemoryError, RuntimeError, OSError, ImportError) as error:
+            if isinstance(error, FileNotFoundError) and not _folder_is_there():
+                typer.echo("error: the folder that this runs in is gone; change to another", err=True)
+                raise typer.Exit(2) from error
+            if not is_out_of_memory(error):
+                raise
+            typer.echo(
+                "error: there is not enough memory; take fewer rows at once (--batch-size), shorter answers, or a "
+                "smaller model or dtype",
+                err=True,
+            )
+            raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from error
@@ -68,6 +81,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _folder_is_there() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _show_version(value: bool) -> None:

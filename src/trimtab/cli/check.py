@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,9 +12,9 @@ from trimtab.cli.completion import instruction_names
 from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice, ModelOption
 from trimtab.cli.options import FileOption, ParamsOption, instruction_named
-from trimtab.cli.output import Output
+from trimtab.cli.output import Output, standard_input
 from trimtab.errors import InstructionError, TrimtabError
-from trimtab.files import decoded, json_lines, read_text
+from trimtab.files import json_lines, read_text
 from trimtab.instructions import Instruction, Judgement
 
 _LINE = 'each line must be like {"response": "..."}'
@@ -68,8 +67,7 @@ def command(
 def _read_rows(responses: str) -> list[tuple[str, dict[str, Any]]]:
     """Read and validate every line, so that nothing is judged when one is wrong."""
     if responses == "-":
-        source = "standard input"
-        text = decoded(sys.stdin.buffer.read(), source)
+        source, text = "standard input", standard_input()
     else:
         source, text = responses, read_text(responses)
     return [(where, _checked(where, row)) for where, row in json_lines(source, text, hint=_LINE)]

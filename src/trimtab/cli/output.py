@@ -21,7 +21,8 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from trimtab.files import write_text
+from trimtab.errors import TrimtabError
+from trimtab.files import decoded, write_text
 from trimtab.progress import Tell, shown
 
 
@@ -36,6 +37,20 @@ def _json_path(value: str | None) -> str | None:
         if not path.absolute().parent.is_dir():
             raise typer.BadParameter(f"the folder {path.absolute().parent} does not exist; make it first")
     return value
+
+
+def standard_input() -> str:
+    """The text that comes by standard input.
+
+    Raises:
+        TrimtabError: It is closed, or not UTF-8.
+    """
+    if sys.stdin is None:
+        raise TrimtabError("standard input is closed; pipe something in, or give it as an argument or a file")
+    try:
+        return decoded(sys.stdin.buffer.read(), "standard input")
+    except OSError as error:
+        raise TrimtabError(f"cannot read standard input: {error.strerror or error}") from error
 
 
 JsonOption = Annotated[

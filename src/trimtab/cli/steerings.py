@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import operator
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -17,7 +16,7 @@ import typer
 
 from trimtab.cli.models import Loading
 from trimtab.cli.options import numbers
-from trimtab.cli.output import Output
+from trimtab.cli.output import Output, standard_input
 from trimtab.errors import PromptError, SteeringError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[str]:
         if not file.exists():
             raise PromptError(f"there is no file {file}; give one with a prompt a line, or .jsonl")
         return load_queries(file)
-    text = sys.stdin.read().strip() if prompt == "-" else prompt
+    text = standard_input().strip() if prompt == "-" else prompt
     if not text:
         raise PromptError("the prompt is empty; give the model something to answer")
     return [text]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, is_out_of_memory
 from trimtab.progress import Progress, shown
 
 _CPU_BYTES = 2 << 30
@@ -70,7 +70,9 @@ def run_batches(
             batch = waiting.pop()
             try:
                 result = run(batch)
-            except torch.OutOfMemoryError as error:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 if len(batch) == 1:
                     raise ModelError(
                         f"{stage} ran out of memory with a single prompt; use a shorter prompt, fewer beams or "

@@ -120,7 +120,12 @@ def _detector() -> tuple[Any, type[Exception]]:
             "telling the language of a response needs the package langdetect: pip install langdetect"
         ) from None
     factory = DetectorFactory()
-    factory.load_profile(PROFILES_DIRECTORY)
+    try:
+        factory.load_profile(PROFILES_DIRECTORY)
+    except LangDetectException as error:
+        raise (
+            error.__context__ or error
+        ) from None  # it says the same of an interrupt, and of a lack of memory
     return factory, LangDetectException
 
 

@@ -7,13 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from trimtab.engines.continuous.asks import Ask, Event, Row, Running
 from trimtab.engines.continuous.cache import RunningCache, is_joinable, is_recurrent
 from trimtab.engines.continuous.choosing import Choice, Choosing
 from trimtab.engines.continuous.forward import Forward
-from trimtab.errors import ModelError, PromptError, SteeringError
+from trimtab.errors import ModelError, PromptError, SteeringError, is_out_of_memory
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
@@ -205,10 +203,10 @@ class RunningBatch:
             logits, kept = self._forward.whole(group)
         except Exception as error:  # noqa: BLE001 - a model is another's program: it can raise anything
             if len(group) > 1:
-                size = len(group) // 2 if _is_memory(error) else 1
+                size = len(group) // 2 if is_out_of_memory(error) else 1
                 parts = [group[start : start + size] for start in range(0, len(group), size)]
                 return [event for part in parts for event in self._begin(part)]
-            if _is_memory(error) and self._rows:
+            if is_out_of_memory(error) and self._rows:
                 self._most = len(self._rows)  # until one of those has ended
                 self._wait_again(group)
                 return []
@@ -275,7 +273,7 @@ class RunningBatch:
         """What a forward pass of these rows failed with ends them; where memory ran out, half of them go on."""
         rows = list(rows)
         self._leave(rows)
-        if _is_memory(error):
+        if is_out_of_memory(error):
             if len(rows) > 1:
                 self._most = len(rows) // 2
                 self._wait_again(rows)
@@ -305,8 +303,3 @@ class RunningBatch:
 def _ended(row: Row, error: Exception) -> Event:
     row.running.ended, row.running.error = "error", error
     return Event(row.running, None, ended="error", error=error)
-
-
-def _is_memory(error: Exception) -> bool:
-    # On a CPU, torch has no error of its own for it.
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -13,6 +13,7 @@ from torch import Tensor
 from trimtab.engines.constraining import Held, Matchers
 from trimtab.engines.continuous.asks import Row
 from trimtab.engines.decoding import PER_CALL, Settings
+from trimtab.errors import is_out_of_memory
 
 # Processors of transformers that do not look at what was written before: rows of one kind go through them together.
 _BLIND = {
@@ -77,9 +78,9 @@ class Choosing:
         """A token for each row, of logits `[rows, vocabulary]`."""
         try:
             return self._choose(logits, rows)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever fails for one row must not end the others
+        except Exception as error:  # whatever fails for one row must not end the others
+            if is_out_of_memory(error):
+                raise
             if len(rows) == 1:
                 return [Choice(error=error)]
             return [self.choose(logits[[place]], [row])[0] for place, row in enumerate(rows)]

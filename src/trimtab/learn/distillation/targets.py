@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, is_out_of_memory
 from trimtab.learn.distillation.aligning import aligned
 from trimtab.learn.distillation.lessons import Lesson
 from trimtab.progress import Tell, silent
@@ -97,7 +97,9 @@ class AtOnce:
         while True:
             try:
                 return work(self.rows)
-            except torch.OutOfMemoryError as error:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 if self.rows == 1:
                     raise ModelError(
                         "a single answer does not fit into memory with what its gradient needs; use gradient "

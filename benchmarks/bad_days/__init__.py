@@ -1,0 +1,1 @@
+"""`python -m benchmarks.bad_days`: bad days, tried: damaged files, kills, full disks, odd machines."""
