@@ -19,7 +19,7 @@ WIDTH, FLOOR, GAP, TOP = 940, 40, 6, 60
 GROUPS = {  # what the floors have in common, drawn beside them
     "for people": ("cli", "demo", "harness", "reproduce", "report"),
     "choose and compare": ("evaluate", "transferring", "tune", "learn"),
-    "serve": ("vllm", "serve"),
+    "serve": ("server", "vllm", "serve"),
     "write a model": ("baking",),
     "ask and judge": ("following", "measure"),
     "run a model": ("engines",),

@@ -17,14 +17,14 @@ class Encoding:
     """The tokens of prompts and responses, for a model that is called `model` in messages.
 
     `limit` is the most tokens that its context holds; None where it says nothing. `thoughts` tells its answers from
-    what it thinks.
+    what it thinks. All three can be read.
     """
 
     def __init__(self, tokenizer: Any, model: str, limit: int | None, thoughts: Reader) -> None:
         self.tokenizer = tokenizer
         self.thoughts = thoughts
         self._model = model
-        self._limit = limit
+        self.limit = limit
 
     def prompts(
         self, prompts: Sequence[Prompt], new_tokens: int = 0, *, raw: bool = False
@@ -37,7 +37,7 @@ class Encoding:
 
     def check(self, lengths: Sequence[int], what: str, limit: int | None = None) -> None:
         """Refuses what does not fit the context."""
-        limit = self._limit if limit is None else limit
+        limit = self.limit if limit is None else limit
         longest = max(range(len(lengths)), key=lambda row: lengths[row])
         if limit is not None and lengths[longest] > limit:
             raise PromptError(

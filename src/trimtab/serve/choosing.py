@@ -1,8 +1,9 @@
 """What the body of one request says about steering, and the body that the server behind gets instead.
 
-A request chooses its steering by its model name (`nano:json+lowercase*0.5`), by its arguments (`vllm_xargs`, say:
-`{"steering": "json"}`), or by both, which adds them up. What is passed on names steerings by their digests alone:
-whatever is loaded, replaced or unloaded after this moment, the request gets what its names meant now.
+A request chooses its steering by its model name (`nano:json+lowercase*0.5`), by its field `steering`, by its arguments
+(`vllm_xargs`, say: `{"steering": "json"}`), or by several of them, which adds them up. What is passed on names steerings
+by their digests alone: whatever is loaded, replaced or unloaded after this moment, the request gets what its names meant
+now.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def choose(
         )
     model = body.get("model")
     base, named = split_model_name(model, served) if isinstance(model, str) else (model, None)
-    both = {"model": named, field: arguments.get(STEERING_KEY)}
-    given = {parameter: value for parameter, value in both.items() if value is not None}
+    places = {"model": named, STEERING_KEY: body.get(STEERING_KEY), field: arguments.get(STEERING_KEY)}
+    given = {parameter: value for parameter, value in places.items() if value is not None}
     if not given:
         return SteeringChoice()
     requests = [_parse(value, parameter) for parameter, value in given.items()]
@@ -77,7 +78,9 @@ def choose(
         tuple(edit for one in requests for edit in one.edits),
     )
     resolved = _resolve(request, library, next(iter(given)), discreet=discreet)
-    changed = dict(body) if named is None else {**body, "model": base}
+    changed = {key: value for key, value in body.items() if key != STEERING_KEY}
+    if named is not None:
+        changed["model"] = base
     if path not in interface.generating:
         return SteeringChoice(changed, resolved.composition)
     if resolved.composition:
@@ -101,12 +104,13 @@ def check_elsewhere(
     model, field = body.get("model"), interface.arguments
     named = isinstance(model, str) and split_model_name(model, served)[1] is not None
     given = _arguments(body, field).get(STEERING_KEY) is not None and path not in interface.arguments_pass
-    if named or given:
-        how = "by the name of the model" if named else f"by {field}"
+    places = {"model": named, STEERING_KEY: body.get(STEERING_KEY) is not None, field: given}
+    if asked := [parameter for parameter, wanted in places.items() if wanted]:
+        how = "by the name of the model" if named else f"by {asked[0]}"
         raise RefusedError(
             f"{path!r:.100} takes no steering {how}; {interface.advice(path)}",
             reason="elsewhere",
-            parameter="model" if named else field,
+            parameter=asked[0],
         )
 
 

@@ -49,6 +49,9 @@ class SteeringMiddleware:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         may_ask = scope["type"] == "http" and scope["method"] == "POST" and not path.startswith(_OWN)
         if not may_ask or not is_json(scope):
+            if serving.backend.interface.alone:
+                await self.app(scope, receive, send)
+                return
             # A way into the server that is not known here may still be steered: it counts until it ends.
             with serving.in_flight.request():
                 await self.app(scope, receive, send)
@@ -100,7 +103,8 @@ class SteeringMiddleware:
             if request_id is None:
                 request_id = uuid.uuid4().hex
                 _set_header(scope, "x-request-id", request_id)  # a server may take it into its own
-            serving.log.info("request %.80r is steered by %s", request_id, steering)
+            if serving.logs_requests:
+                serving.log.info("request %.80r is steered by %s", request_id, steering)
         answered = False
 
         async def sending(message: Message) -> None:
@@ -179,10 +183,14 @@ def _replay(body: bytes, receive: Receive, more: bool) -> Receive:
     return again
 
 
-async def reply(send: Send, status: int, content: Any) -> None:
-    """Answer with a JSON document."""
+async def reply(send: Send, status: int, content: Any, *more: tuple[bytes, bytes]) -> None:
+    """Answer with a JSON document, and `more` headers."""
     body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *more,
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trimtab.serve.library import Entry, SteeringLibrary
     from trimtab.serve.request import SteeringRequest
 
-__all__ = ["Resolved", "resolve", "split_model_name"]
+__all__ = ["Resolved", "edits_of", "resolve", "split_model_name"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,20 @@ def resolve(request: SteeringRequest, library: SteeringLibrary, *, named: bool =
         for digest, _ in composition
     )
     return Resolved(composition, inline, scoped)
+
+
+def edits_of(resolved: Resolved, held: Mapping[str, Sequence[Edit]]) -> tuple[Edit, ...]:
+    """The edits that a request gets, each as strong as it asked, for a server that applies them as they are.
+
+    Args:
+        resolved: What the request gets.
+        held: The edits of every steering that the server holds, by digest.
+    """
+    found: list[Edit] = []
+    for digest, strength in resolved.composition:
+        edits = resolved.inline.get(digest) or held[digest]
+        found += edits if strength == 1.0 else [edit.scaled(strength) for edit in edits]
+    return tuple(found)
 
 
 def split_model_name(name: str, served: Collection[str]) -> tuple[str, str | None]:

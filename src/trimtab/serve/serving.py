@@ -43,6 +43,7 @@ class Serving:
         origins: Sites whose pages may load and unload, besides the server's own.
         folder: Whose subfolders clients may load.
         log: Where it is told what is steered, loaded and unloaded.
+        logs_requests: Whether that is told of each steered request; not where the server says so itself.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Serving:
         origins: Collection[str] = (),
         folder: str | None = None,
         log: logging.Logger | None = None,
+        logs_requests: bool = True,
     ) -> None:
         self.library = library
         self.backend = backend
@@ -65,6 +67,7 @@ class Serving:
         self.origins = frozenset(origins)
         self.folder = folder
         self.log = logging.getLogger(__name__) if log is None else log
+        self.logs_requests = logs_requests
         self.in_flight = InFlight()
         self.patience = _PATIENCE
         self._changing = asyncio.Lock()

@@ -74,7 +74,7 @@ class Reader:
         """Where a response to a prompt goes on: in a thought that the chat template or the prompt's end opened, say."""
         if self.is_trivial or not self.form.entered:
             return self.marks.begin
-        end = b"".join(_OTHER if token in self._others else self._piece(token) for token in prompt)
+        end = b"".join(_OTHER if token in self._others else self.piece(token) for token in prompt)
         end = end[end.rfind(_OTHER) + 1 :]
         places = [(end.rfind(mark.encode()), mark, part) for mark, part in self.form.entered]
         place, mark, part = max(places, key=lambda found: found[0])
@@ -84,7 +84,7 @@ class Reader:
 
     def read(self, node: Node, token: int) -> Node:
         """Where a text stands after one more token."""
-        return self.marks.run(node, self._piece(token))
+        return self.marks.run(node, self.piece(token))
 
     def answering(self, node: Node) -> str:
         """What has to be written there for the answer to begin; empty where it may begin, or has begun."""
@@ -131,30 +131,36 @@ class Reader:
             node: Where it begins (see `after`); None for where a response begins without a prompt.
         """
         if self.is_trivial:
-            return Parts(self._text(tokens))
-        found = PartsSoFar(self.marks, self.marks.begin if node is None else node, self._text)
+            return Parts(self.text(tokens))
+        found = PartsSoFar(self.marks, self.marks.begin if node is None else node, self.text)
         for token in tokens:
-            found.add(token, self._piece(token))
+            found.add(token, self.piece(token))
         return found.parts(finished=True)
 
     def answers(self, node: Node, tokens: Iterable[int]) -> Iterator[str]:
         """The answer after each token that is generated, without what may turn out to begin a mark, and at the end."""
         ids: list[int] = []
-        found = PartsSoFar(self.marks, node, self._text)
+        found = PartsSoFar(self.marks, node, self.text)
         for token in tokens:
             if self.is_trivial:
                 ids.append(token)
-                yield self._text(ids)
+                yield self.text(ids)
             else:
-                found.add(token, self._piece(token))
+                found.add(token, self.piece(token))
                 yield found.parts(finished=False).answer
-        yield self._text(ids) if self.is_trivial else found.parts(finished=True).answer
+        yield self.text(ids) if self.is_trivial else found.parts(finished=True).answer
 
-    def _piece(self, token: int) -> bytes:
+    def so_far(self, node: Node) -> PartsSoFar:
+        """The parts of what is written from there on, as it grows; take the bytes of its tokens from `piece`."""
+        return PartsSoFar(self.marks, node, self.text)
+
+    def piece(self, token: int) -> bytes:
+        """What a token spells; of one that the tokenizer does not know, nothing."""
         return self.pieces[token] if 0 <= token < len(self.pieces) else b""
 
     @cached_property
-    def _text(self) -> Callable[[Sequence[int]], str]:
+    def text(self) -> Callable[[Sequence[int]], str]:
+        """Makes text of tokens, without the special ones."""
         decode = self._tokenizer.decode
         # Cleaning up spaces would change text before the newest token, and what a check sees.
         return lambda ids: str(

@@ -19,9 +19,9 @@ from trimtab.engines.names import source_of
 from trimtab.engines.precision import dtype_named
 from trimtab.engines.published import PUBLISHED
 from trimtab.engines.unpacking import unpacked
+from trimtab.serve.announcing import announced
 from trimtab.serve.permission import may_change
 from trimtab.steering.collection import SteeringFolder
-from trimtab.steering.folder import STEERING
 from trimtab.vllm import WORKER, need_vllm
 from trimtab.vllm.server.options import (
     check_environment,
@@ -152,7 +152,7 @@ def plan(
         has_key = bool(keys(options) or environment.get("VLLM_API_KEY"))
         upload = may_change(address, has_key=has_key, uds=value(options, "--uds"))
     planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: changing}
-    notes = _notes(steerings, folders, address, value(options, "--port") or str(port), upload)
+    notes = announced(steerings, folders, address, value(options, "--port") or str(port), upload)
     return Launch(tuple(command), planned, notes)
 
 
@@ -171,21 +171,3 @@ def _plugins(environment: Mapping[str, str]) -> str:
     else:
         names = {name for name in allowed.split(",") if name}
     return ",".join(sorted(names | {"trimtab"}))
-
-
-def _notes(
-    steerings: Path | None, folders: Sequence[Path], host: str, port: str, upload: bool
-) -> tuple[str, ...]:
-    shown = f"[{host}]" if ":" in host else host
-    names = [folder.name for folder in folders if STEERING.document_path(folder).exists()]
-    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    notes = [f"address: http://{shown}:{port}/v1", f"steerings: {listed or 'none yet'}"]
-    if steerings is not None and not names:
-        notes.append(f"note: no subfolder of {steerings} holds a steering.json")
-    if upload:
-        notes.append("clients may load and unload steerings")
-    else:
-        notes.append(
-            "clients may not load or unload steerings (--upload allows it; use it with an --api-key)"
-        )
-    return tuple(notes)
