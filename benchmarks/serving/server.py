@@ -136,7 +136,7 @@ def starting(
         The server, which is not ready yet.
     """
     port = free_port()
-    module = ["trimtab", "serve", model, "--port", str(port), *arguments, "--", *options]
+    module = ["trimtab", "serve", model, "--engine", "vllm", "--port", str(port), *arguments, "--", *options]
     with started(module, log, environment or {}) as one:
         yield Server(one.process, log, f"http://127.0.0.1:{port}")
 

@@ -38,7 +38,7 @@ def test_serving_starts_what_was_planned(
 
 def test_settings_reach_the_server(run: Callable[..., Any], started: list[Launch]) -> None:
     options = ("--gates", 9, "--limit", 20, "--limit-mib", 3, "--table-dtype", "float32")
-    assert run("serve", "nano", *options).exit_code == 0
+    assert run("serve", "nano", "--engine", "vllm", *options).exit_code == 0
     (launched,) = started
     config = json.loads(launched.command[launched.command.index("--additional-config") + 1])
     assert SteeringSettings(**config["trimtab"]) == SteeringSettings(
@@ -51,7 +51,7 @@ def test_settings_reach_the_server(run: Callable[..., Any], started: list[Launch
 
 
 def test_quiet_says_nothing(run: Callable[..., Any], started: list[Launch]) -> None:
-    assert run("serve", "nano", "--quiet").output == ""
+    assert run("serve", "nano", "--engine", "vllm", "--quiet").output == ""
     assert len(started) == 1
 
 
@@ -74,7 +74,7 @@ def test_a_gguf_file_is_served_from_a_folder(
 ) -> None:
     monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path / "cache"))
     file = tiny_gguf(tmp_path / "tiny.gguf")
-    assert run("serve", file).exit_code == 0
+    assert run("serve", file, "--engine", "vllm").exit_code == 0
     assert run("serve", tmp_path, "--gguf-file", file.name, "--", "--dtype", "bfloat16").exit_code == 0
     for launched, dtype in zip(started, ("float32", "bfloat16"), strict=True):
         given = dict(itertools.pairwise(launched.command))
@@ -84,7 +84,7 @@ def test_a_gguf_file_is_served_from_a_folder(
 
 
 def test_template_options_reach_identity_and_requests(run: Callable[..., Any], started: list[Launch]) -> None:
-    assert run("serve", "nano", "--template-options", '{"message": 1}').exit_code == 0
+    assert run("serve", "nano", "--engine", "vllm", "--template-options", '{"message": 1}').exit_code == 0
     given = dict(itertools.pairwise(started[0].command))
     assert json.loads(given["--default-chat-template-kwargs"]) == {"message": 1}
     assert json.loads(given["--additional-config"])["trimtab"]["template_options"] == {"message": 1}
@@ -107,13 +107,13 @@ def test_steerings_of_the_hub_are_served_beside_folders(
     monkeypatch.setenv(published.CACHE, str(tmp_path / "kept"))
     Steering.load(steering_folder).push_to_hub("me/loud", token=TOKEN)
     for given in ("me/loud", f"me/loud@main,{steering_folder.parent}", f"{steering_folder},me/loud"):
-        result = run("serve", "nano", "--steerings", given)
+        result = run("serve", "nano", "--engine", "vllm", "--steerings", given)
         assert result.exit_code == 0, result.output
         config = json.loads(started[-1].command[started[-1].command.index("--additional-config") + 1])
         found = SteeringFolder(config["trimtab"]["steerings"]).places()
         assert set(found) == {"loud"} | ({"shout"} if "," in given else set())
         assert {Steering.load(one).name for one in found.values()} == {"shout"}
     steering_folder.rename(tmp_path / "loud")
-    clash = run("serve", "nano", "--steerings", f"{tmp_path / 'loud'},me/loud")
+    clash = run("serve", "nano", "--engine", "vllm", "--steerings", f"{tmp_path / 'loud'},me/loud")
     assert clash.exit_code == 2
     assert "would both be served as 'loud'" in clash.stderr

@@ -175,7 +175,7 @@ def test_the_image_has_what_probes_and_commands_run() -> None:
     probed = {name for name, one in containers() if {"livenessProbe", "readinessProbe"} & set(one)}
     assert probed == {"serving.yaml"}, "the others have KubeRay's probes"
     [entrypoint] = [line for line in instructions if line.startswith("ENTRYPOINT")]
-    assert json.loads(entrypoint.removeprefix("ENTRYPOINT")) == ["trimtab", "serve"]
+    assert json.loads(entrypoint.removeprefix("ENTRYPOINT")) == ["trimtab", "serve", "--engine", "vllm"]
 
 
 def test_the_image_is_built_from_what_git_has() -> None:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trimtab.steering.folder import STEERING
+
+if TYPE_CHECKING:
+    from trimtab.engines.names import Source
+
+
+def client_name(model: str, source: Source) -> str:
+    """What clients call a model where nobody said how: as it was asked for, a folder or a file by its own name."""
+    from trimtab.engines.published import PUBLISHED
+
+    return model if source.built_in or model in PUBLISHED else source.model_id
 
 
 def announced(

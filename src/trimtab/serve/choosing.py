@@ -1,9 +1,9 @@
 """What the body of one request says about steering, and the body that the server behind gets instead.
 
-A request chooses its steering by its model name (`nano:json+lowercase*0.5`), by its field `steering`, by its arguments
-(`vllm_xargs`, say: `{"steering": "json"}`), or by several of them, which adds them up. What is passed on names steerings
-by their digests alone: whatever is loaded, replaced or unloaded after this moment, the request gets what its names meant
-now.
+A request chooses its steering by its model name (`nano:json+lowercase*0.5`), by its field `steering`, by its
+arguments (`vllm_xargs`, say: `{"steering": "json"}`), or by several of them, which adds them up. What is passed on
+names steerings by their digests alone: whatever is loaded, replaced or unloaded after this moment, the request gets
+what its names meant now.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The server that comes with the package: OpenAI's API on the transformers engine, each request with its own steering."""
+"""The server that comes with the package: OpenAI's API on the transformers engine, a steering for each request."""

@@ -1,12 +1,12 @@
-"""The application of the embedded server: OpenAI's routes, those about steerings, health and metrics, and what is mounted.
+"""The application of the embedded server: OpenAI's routes, those about steerings, health and metrics, what is mounted.
 
     app = build_app(trimtab.load("nano"), steerings=Path("steerings"))
     uvicorn.run(app)
 
 A page can be put beside the API, in the same process: give its ASGI application in `mounts`, or mount it on what
-`build_app` returns, as `gradio.mount_gradio_app(app, blocks, path="/")` does; the routes of the API come first. What the
-page needs is `app.state.embedded`, an `Embedded`: `async for part in embedded.answer(prompt, steering=...)` answers in the
-running batch, `embedded.serving` has the steerings, and adds what was just learned by
+`build_app` returns, as `gradio.mount_gradio_app(app, blocks, path="/")` does; the routes of the API come first. What
+the page needs is `app.state.embedded`, an `Embedded`: `async for part in embedded.answer(prompt, steering=...)`
+answers in the running batch, `embedded.serving` has the steerings, and adds what was just learned by
 
     entry = await asyncio.to_thread(embedded.serving.apart().add, name, steering)
     await embedded.serving.load(entry, replace=True)
@@ -100,7 +100,12 @@ def build_app(
             await embedded.stop()
 
     app = FastAPI(
-        title="trimtab", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+        title="trimtab",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
     app.state.embedded = embedded
     app.state.trimtab = embedded.serving

@@ -14,6 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from trimtab.errors import TrimtabError
+from trimtab.files import json_value
 from trimtab.serve.middleware import is_json
 from trimtab.serve.refusal import RefusedError
 from trimtab.server.backend import CHAT, COMPLETIONS
@@ -93,8 +94,8 @@ async def _json_of(request: Request) -> Any:
             status=415,
         )
     try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
+        return json_value(await request.body())
+    except ValueError as error:
         raise RefusedError(f"the body is not JSON ({error})", reason="malformed") from error
 
 
@@ -114,9 +115,7 @@ async def _answered(
         prepared = prepare(body)
     record = record_of(request.scope)
     record.prompt = prepared.prompt_tokens
-    answers = Answers(
-        embedded.runner, prepared.orders, prepared.composition, embedded.limits.seconds
-    )
+    answers = Answers(embedded.runner, prepared.orders, prepared.composition, embedded.limits.seconds)
     shaped = shape(
         record.id, embedded.backend.name, embedded.engine.thoughts, tells_usage=body.includes_usage
     )
@@ -190,7 +189,9 @@ class _Stream(StreamingResponse):
         self._shape = shape
         self._record = record
         self._tells_usage = tells_usage
-        super().__init__(self._events(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        super().__init__(
+            self._events(), media_type="text/event-stream", headers={"cache-control": "no-cache"}
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -15,10 +15,14 @@ class Counts:
     def __init__(self, registry: Any, runner: Runner) -> None:
         from prometheus_client import Counter, Gauge
 
-        self._tokens = Counter("trimtab_tokens", "Tokens, of prompts and written.", ["kind"], registry=registry)
+        self._tokens = Counter(
+            "trimtab_tokens", "Tokens, of prompts and written.", ["kind"], registry=registry
+        )
         for kind in ("prompt", "written"):
             self._tokens.labels(kind)
-        under_way = Gauge("trimtab_answers", "Answers that are written, or wait for a place.", registry=registry)
+        under_way = Gauge(
+            "trimtab_answers", "Answers that are written, or wait for a place.", registry=registry
+        )
         under_way.set_function(lambda: len(runner.writing))
 
     def count(self, record: Record) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from trimtab.constraint import Constraint
     from trimtab.engines.base import Prompt
     from trimtab.engines.transformers import TransformersEngine
+    from trimtab.serve.composition import Composition
+    from trimtab.steering.edits import Edit
 
 
 class Embedded:
@@ -74,9 +76,7 @@ class Embedded:
         self.engine = engine
         self.limits = limits or Limits()
         self.log = logging.getLogger("trimtab.server") if log is None else log
-        library = SteeringLibrary(
-            engine.identity, gates=gates, limit=limit, limit_bytes=limit_mib * MIB
-        )
+        library = SteeringLibrary(engine.identity, gates=gates, limit=limit, limit_bytes=limit_mib * MIB)
         if steerings is not None:
             library.load_folder(steerings)
         rows = self.limits.rows
@@ -139,6 +139,8 @@ class Embedded:
             TrimtabError: It cannot be had; a `BusyError` where there is no place.
         """
         preparing = self.preparing
+        composition: Composition
+        edits: Sequence[Edit]
         if isinstance(steering, Steering):
             steering.check_model(self.engine.identity)
             if steering.whens:

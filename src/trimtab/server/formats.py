@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import regex
 
 from trimtab.constraint import Constraint
+from trimtab.files import json_value
 from trimtab.serve.refusal import RefusedError
 
 _KINDS = "text, json_object, json_schema"
@@ -58,7 +58,7 @@ def _of_outputs(value: Mapping[str, Any]) -> Constraint:
 def _json(value: Any) -> Constraint | None:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json_value(value)
         except ValueError:
             return None
     return Constraint.json_schema(value) if isinstance(value, Mapping) else None

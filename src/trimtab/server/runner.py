@@ -88,6 +88,7 @@ class Runner:
 
     Attributes:
         steered: How many steered answers there were so far.
+        loop: The event loop that it was started in.
     """
 
     def __init__(
@@ -106,13 +107,13 @@ class Runner:
         self._wake = threading.Event()
         self._ends = False
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     # --- the event loop's side ---------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begins to step, for the event loop that this is called in."""
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="trimtab-batch", daemon=True)
         self._thread.start()
 
@@ -193,7 +194,7 @@ class Runner:
                 batch, idle = self._batch, not self._live
             try:
                 events = batch.step()  # of an idle one too: what was given up goes
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - told with its traceback, and to those who wait
                 self._log.exception("a step of the model failed; all answers under way are given up")
                 with self._lock:
                     self._batch = self._make()
@@ -209,7 +210,7 @@ class Runner:
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(function, *arguments)  # type: ignore[union-attr]
+            self.loop.call_soon_threadsafe(function, *arguments)  # type: ignore[union-attr]
         except RuntimeError:  # the loop is closed: nobody waits any more
             self._ends = True
 

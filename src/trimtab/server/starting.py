@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import ipaddress
-import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +27,7 @@ def check_installed() -> None:
 
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
-        raise ModelError(
-            f"the server takes the packages {', '.join(missing)}: pip install 'trimtab[serve]'"
-        )
+        raise ModelError(f"the server takes the packages {', '.join(missing)}: pip install 'trimtab[serve]'")
 
 
 def is_loopback(host: str) -> bool:
@@ -63,7 +60,8 @@ def listening(host: str, port: int) -> socket.socket:
         TrimtabError: It cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named, or asyncio does not switch off waiting for more to send (TCP_NODELAY).
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))
@@ -75,13 +73,16 @@ def listening(host: str, port: int) -> socket.socket:
     return made
 
 
-def run(app: FastAPI, at: socket.socket) -> None:
-    """Serves until a signal ends it; answers under way have some time to be finished (`Limits.grace_seconds`)."""
-    server_of(app).run(sockets=[at])
+def run(app: FastAPI, at: socket.socket, *, quiet: bool = False) -> None:
+    """Serves until a signal ends it; answers under way have some time to be finished (`Limits.grace_seconds`).
+
+    Where it is `quiet`, only warnings and errors are logged.
+    """
+    server_of(app, level="WARNING" if quiet else "INFO").run(sockets=[at])
 
 
-def server_of(app: FastAPI) -> Any:
-    """The `uvicorn.Server` of an application of `build_app`."""
+def server_of(app: FastAPI, *, level: str = "INFO") -> Any:
+    """The `uvicorn.Server` of an application of `build_app`, which logs on standard error from a level on."""
     import uvicorn
 
     grace = app.state.embedded.limits.grace_seconds
@@ -95,10 +96,11 @@ def server_of(app: FastAPI) -> Any:
             ending = asyncio.get_running_loop().create_task(_end_after(app, grace))
             await super().shutdown(sockets)
             ending.cancel()
+            self._captured_signals.clear()  # they were obeyed: uvicorn would let them end the process once more
 
     config = uvicorn.Config(
         app,
-        log_config=_log_config(),
+        log_config=_log_config(level),
         access_log=False,  # `Front` has a line for each request
         timeout_graceful_shutdown=int(grace) + 5,
         h11_max_incomplete_event_size=64 * 1024,
@@ -111,23 +113,16 @@ async def _end_after(app: FastAPI, seconds: float) -> None:
     from trimtab.server.runner import FailedError
 
     await asyncio.sleep(seconds)
-    app.state.embedded.runner.end_all(
-        FailedError("the server is shutting down", status=503, reason="ending")
-    )
+    app.state.embedded.runner.end_all(FailedError("the server is shutting down", status=503, reason="ending"))
 
 
-def _log_config() -> dict[str, Any]:
+def _log_config(level: str) -> dict[str, Any]:
     """Uvicorn's own, on standard error, with the lines of this server among its."""
     from uvicorn.config import LOGGING_CONFIG
 
     config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     config["loggers"]["uvicorn"]["level"] = "WARNING"
     config["loggers"]["uvicorn.error"] = {"level": "WARNING"}
-    config["loggers"]["trimtab"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    config["loggers"]["trimtab"] = {"handlers": ["default"], "level": level, "propagate": False}
     config["formatters"]["default"]["fmt"] = "%(asctime)s %(levelname)s %(message)s"
     return config
-
-
-def quiet() -> None:
-    """Leaves what is no warning out of the log."""
-    logging.getLogger("trimtab").setLevel(logging.WARNING)

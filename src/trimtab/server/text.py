@@ -134,7 +134,7 @@ class AnswerText:
         if places:
             self._held = ""
             return Grown(whole[: min(places)], thought, stopped=True)
-        held = 0 if finished else max(map(lambda stop: _begun(whole, stop), self._stops))
+        held = 0 if finished else max(_begun(whole, stop) for stop in self._stops)
         self._held = whole[len(whole) - held :]
         return Grown(whole[: len(whole) - held], thought)
 

@@ -17,9 +17,8 @@ from typing import Any, NoReturn
 
 from trimtab.engines.names import source_of
 from trimtab.engines.precision import dtype_named
-from trimtab.engines.published import PUBLISHED
 from trimtab.engines.unpacking import unpacked
-from trimtab.serve.announcing import announced
+from trimtab.serve.announcing import announced, client_name
 from trimtab.serve.permission import may_change
 from trimtab.steering.collection import SteeringFolder
 from trimtab.vllm import WORKER, need_vllm
@@ -121,9 +120,7 @@ def plan(
         if option not in given:
             command.extend([option, str(default)])
 
-    unless_given(
-        "--served-model-name", name or (model if source.built_in or model in PUBLISHED else source.model_id)
-    )
+    unless_given("--served-model-name", name or client_name(model, source))
     unless_given("--host", host)
     unless_given("--port", port)
     if source.built_in:

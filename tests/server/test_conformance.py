@@ -1,0 +1,7 @@
+"""What the embedded server shares with vLLM's."""
+
+from tests.serve.conformance import Conformance
+
+
+class TestConformance(Conformance):
+    """All of it."""
