@@ -28,6 +28,7 @@ from trimtab.cli import (
     inspect,
     instructions,
     learn,
+    play,
     pull,
     push,
     reproduce,
@@ -110,6 +111,7 @@ def root(
 # In the order of a first visit. Each module has one function, `command`, and imports what is heavy inside it.
 for module in (
     demo,
+    play,
     instructions,
     check,
     agreement,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMES = ("nano", "nano-instruct", "nano-base")
 
-__all__ = ["NAMES", "facts", "instructions", "is_built_in", "path", "queries", "revision"]
+__all__ = ["NAMES", "facts", "instructions", "is_built_in", "path", "queries", "revision", "steerings"]
 
 
 def path(name: str = "nano") -> Path:
@@ -68,6 +68,15 @@ def queries(split: Split, n: int | None = None, seed: int = 0) -> list[str]:
     if n is not None and not 0 <= n <= len(texts):
         raise PromptError(f"nano has {len(texts)} {split} questions, {n} were asked for")
     return texts[:n]
+
+
+def steerings() -> dict[str, Path]:
+    """The folders of the steerings that ship with nano, by name: each is what `trimtab learn` makes of it.
+
+    They are for `nano-instruct`, which is just `nano`.
+    """
+    place = Path(str(resources.files("trimtab.nano").joinpath("steerings")))
+    return {one.name: one for one in sorted(place.iterdir()) if one.is_dir()}
 
 
 def facts(query: str, response: str) -> float | None:

@@ -1,0 +1,116 @@
+"""The page: its tabs, put together with Gradio, and mounted on a server's address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from trimtab.errors import ModelError
+from trimtab.page import style
+from trimtab.page.guard import Guard
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from gradio import Blocks
+
+    from trimtab.page.workplace import Workplace
+
+
+def check_installed() -> None:
+    """Make sure that Gradio is there, and that it asks no other machine for anything.
+
+    Raises:
+        ModelError: It is not; the message names the extra.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise ModelError(f"the page needs Gradio ({error}): pip install 'trimtab[page]'") from None
+
+
+def build(workplace: Workplace, *, key: bool = False) -> Blocks:
+    """The page over a model and its steerings; `key` says whether its server asks for an API key."""
+    check_installed()
+    import gradio as gr
+
+    from trimtab.page.tabs.ask import AskTab
+
+    workplace.stock()
+    blocks: Blocks
+    with gr.Blocks(title=f"trimtab: {workplace.model}", analytics_enabled=False, fill_width=True) as blocks:
+        gr.HTML(_head(workplace), elem_classes="tt-top")
+        with gr.Tabs() as tabs:
+            AskTab(workplace, key=key).add(blocks, tabs)
+    return blocks
+
+
+def mount(app: FastAPI, workplace: Workplace, path: str = "/", *, key: str | None = None) -> None:
+    """Mounts the page on an app, behind everything that is routed there already.
+
+    Args:
+        app: What serves it.
+        workplace: The model and its steerings.
+        path: Where the page is.
+        key: The server's API key, which the page then asks for; None for none.
+
+    Raises:
+        ModelError: Gradio is not installed.
+    """
+    check_installed()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # Gradio would then make some, and leave them behind
+        inner = asyncio.run(_coroutine(workplace, key is not None))
+    else:
+        inner = _app(workplace, key is not None)
+    outer = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def both(app: FastAPI) -> AsyncIterator[Any]:
+        # What is mounted has a lifespan that nobody else runs: the queue of Gradio begins in it.
+        async with outer(app) as state, inner.router.lifespan_context(inner):
+            yield state
+
+    app.router.lifespan_context = both
+    app.mount(path, Guard(inner, key))
+
+
+async def _coroutine(workplace: Workplace, key: bool) -> FastAPI:
+    return _app(workplace, key)
+
+
+def _app(workplace: Workplace, key: bool) -> FastAPI:
+    import gradio as gr
+    from fastapi import FastAPI
+
+    blocks = build(workplace, key=key)
+    blocks.queue(default_concurrency_limit=8)
+    app = FastAPI(openapi_url=None)
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        "/",
+        theme=style.theme(),
+        css=style.style(),
+        head=style.head(),
+        footer_links=[],
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        show_error=True,
+    )
+    return app
+
+
+def _head(workplace: Workplace) -> str:
+    return (
+        '<header class="tt-head"><h1>trimtab</h1><p>Steer a model from inside, and see what it changes.</p>'
+        f'<span class="tt-chip" title="The model">{escape(workplace.model)}</span>'
+        '<button type="button" data-theme aria-label="Switch colours"></button></header>'
+    )

@@ -1,0 +1,111 @@
+"""The page as somebody uses it: a whole journey in headless Chromium, on nano."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.page.conftest import served
+
+from trimtab.page.workplace import Workplace
+
+# Gradio counts its own calls with pandas, which remarks on that.
+pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
+WAIT = 45_000  # ms; nothing is measured by it
+
+
+@pytest.fixture(scope="module")
+def url(workplace: Workplace) -> Iterator[str]:
+    with served(workplace) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Any]:
+    """A page that fails for what goes wrong in the browser, and for every request to another machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(WAIT)
+    requests: list[str] = []
+    wrong: list[str] = []
+    opened.on("request", lambda request: requests.append(request.url))
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    yield opened
+    context.close()
+    inside = (url, "data:", "blob:")
+    assert requests
+    assert [one for one in requests if not one.startswith(inside)] == []
+    assert wrong == []
+
+
+def opened(page: Any, address: str) -> Any:
+    page.goto(address)
+    page.wait_for_selector(".tt-list input[type=checkbox]")
+    return page
+
+
+def answered(page: Any, *verdicts: str) -> None:
+    """Waits until the three answers have these verdicts; a verdict that never comes fails."""
+    page.wait_for_function(
+        """wanted => document.querySelector('.tt-answers[aria-busy="false"]') && wanted ===
+        [...document.querySelectorAll('.tt-card')].map(card => [...card.querySelectorAll('.tt-verdicts b')]
+        .map(one => one.innerText.replace(':', '')).join(' and ')).join('; ')""",
+        arg="; ".join(verdicts),
+    )
+
+
+def faults(page: Any) -> list[str]:
+    """What axe finds that is serious or critical."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")
+    ]
+
+
+def test_ask_steer_slide_and_share(page: Any, url: str) -> None:
+    opened(page, url)
+    page.get_by_role("searchbox").fill("lowercase")
+    page.get_by_role("checkbox", name="Use only lowercase letters").check()
+    page.get_by_label("Your question").fill("What is Blackwick?")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    answered(page, "Not followed", "Followed", "Followed")
+    assert page.locator(".tt-without mark").count() > 0
+    assert page.locator(".tt-steered mark").count() == 0
+    steered = page.locator(".tt-steered .tt-text").inner_text()
+    slider = page.get_by_role("slider", name="Strength of Use only lowercase letters.")
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowLeft")
+    answered(page, "Not followed", "Followed", "Not followed")
+    assert page.locator(".tt-steered .tt-text").inner_text() != steered
+    page.wait_for_function("() => location.search.includes('lowercase')")
+    assert faults(page) == []
+
+    opened(page, page.url)  # somebody else opens the link
+    page.wait_for_selector(".tt-picked li")
+    assert page.get_by_label("Your question").input_value() == "What is Blackwick?"
+    assert page.locator(".tt-picked output").inner_text() == "0.0"
+    answered(page, "Not followed", "Followed", "Not followed")
+    page.get_by_role("button", name="The same in Python").click()
+    assert "0 * trimtab.Steering.load('lowercase')" in page.locator("#tt-code").inner_text()
+
+
+def test_dark_on_a_phone_by_keyboard(page: Any, url: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    opened(page, url)
+    page.get_by_role("button", name="Switch to dark colours").click()
+    assert page.evaluate("document.body.classList.contains('dark')")
+    box = page.get_by_role("checkbox", name="Answer in JSON")
+    box.focus()
+    page.keyboard.press("Space")
+    page.get_by_label("Your question").fill("What is Langford?")
+    page.get_by_role("button", name="Answer", exact=True).press("Enter")
+    answered(page, "Not followed", "Followed", "Followed")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert faults(page) == []
+    opened(page, page.url)
+    assert page.evaluate("document.body.classList.contains('dark')")
