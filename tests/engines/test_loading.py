@@ -111,7 +111,7 @@ def test_a_quantized_model_is_placed_when_it_is_loaded(
 
     def load_it(source: str, **options: Any) -> Any:
         seen.append(options["device_map"])
-        return model
+        return model, {}
 
     def moved(*_: Any) -> None:
         raise ValueError("`.to` is not supported for `8-bit` bitsandbytes models")

@@ -18,6 +18,7 @@ from torch import Tensor
 from trimtab.engines.attention import quick_attention
 from trimtab.engines.constraining import Held
 from trimtab.engines.ends import end_tokens
+from trimtab.engines.finite import NotFiniteError, Watch
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
@@ -102,6 +103,8 @@ class Settings:
             "cache_implementation": None,
             "disable_compile": True,
             "stop_strings": None,
+            # It would hide what is not finite, which is refused.
+            "remove_invalid_values": False,
         }
         if self.do_sample:
             given = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
@@ -183,6 +186,9 @@ class Writer:
         """The responses to each prompt of a batch, given as token ids; `held` has one row for each response.
 
         `told` is told how many tokens of each there are, now and then.
+
+        Raises:
+            NotFiniteError: The model gives logits that are not finite; its rows are prompts of the batch.
         """
         ids, mask = left_padded(prompts, self._tokens.pad, self._device)
         width, per_prompt = ids.shape[1], settings.num_return_sequences
@@ -196,7 +202,8 @@ class Writer:
         )
         steered = self._steered(edits, [len(row) for row in prompts])
         first = min(limit, _STRETCH) if stretched else limit
-        out = self._generate(ids, mask, None, steered, settings, first, held)
+        owners = [prompt for prompt in range(len(prompts)) for _ in range(settings.rows_per_prompt)]
+        out = self._generate(ids, mask, None, steered, settings, first, held, owners)
         texts: list[list[int]] = out.sequences[:, width:].tolist()
         if not stretched:
             return self._written(texts, per_prompt, held)
@@ -227,7 +234,8 @@ class Writer:
             written = ids.shape[1]
             mask = torch.nn.functional.pad(mask, (0, written - mask.shape[1]), value=1)
             more_tokens = min(limit + width - written, _STRETCH)
-            out = self._generate(ids, mask, cache, steered, settings, more_tokens, held)
+            owners = [row // per_prompt for row in alive]
+            out = self._generate(ids, mask, cache, steered, settings, more_tokens, held, owners)
             ids = out.sequences
             for row, more in zip(alive, ids[:, written:].tolist(), strict=True):
                 texts[row] += more
@@ -242,7 +250,11 @@ class Writer:
         lock: Any,
         held: Held | None = None,
     ) -> Iterator[int]:
-        """The tokens of one response as they come, the end token left out; the model is free in between."""
+        """The tokens of one response as they come, the end token left out; the model is free in between.
+
+        Raises:
+            NotFiniteError: The model gives logits that are not finite.
+        """
         ids, mask = left_padded([prompt], self._tokens.pad, self._device)
         steered = self._steered([edits], [len(prompt)])
         if not self._in_stretches:
@@ -279,10 +291,12 @@ class Writer:
         settings: Settings,
         new_tokens: int,
         held: Held | None,
+        owners: Sequence[int] = (0,),
     ) -> Any:
         quick = quick_attention(self._device)
+        watch = Watch()
         with torch.inference_mode(), steered, quick:
-            return self._model.generate(
+            out = self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=new_tokens,
@@ -290,6 +304,9 @@ class Writer:
                 eos_token_id=list(self._tokens.ends) or None,
                 return_dict_in_generate=True,
                 **({} if cache is None else {"past_key_values": cache}),
-                **({} if held is None else {"logits_processor": [held]}),
+                logits_processor=[watch] if held is None else [watch, held],
                 **settings.options(),
             )
+        if rows := watch.rows():
+            raise NotFiniteError([owners[row] for row in rows])
+        return out

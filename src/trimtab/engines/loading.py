@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from trimtab.engines import gguf, precision, registry
+from trimtab.engines import gguf, precision, registry, whole
 from trimtab.engines import quantization as quantized
 from trimtab.engines.base import Engine, Model
 from trimtab.engines.names import Source, first_line, reason_of, revision_of, source_of
@@ -191,12 +191,15 @@ def load_transformers(
     try:
         with (
             quiet_bars() if source.built_in or not sys.stderr.isatty() else nullcontext(),
+            whole.without_report(),
             nullcontext() if source.gguf_file is None else gguf.read_once(),
             nullcontext() if source.gguf_file is None else gguf.all_types(),
         ):
             model, tokenizer = _from_pretrained(source, reading, weights, wanted, target, runs_on)
         if target is not None and getattr(model, "hf_quantizer", None) is None:
             model = model.to(target)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(reason_of(str(name), source, error)) from error
     settle_template(tokenizer, source.model_id, template_options)
@@ -275,13 +278,17 @@ def _from_pretrained(
     if of_gguf:
         gguf.settle_tokenizer(tokenizer, source, revision)
         # The config is given, or the file is read again for it.
-        model = kind.from_pretrained(source.place, **options, **weights, **gguf.options(), config=config)
+        weights = {**weights, **gguf.options(), **whole.READING}
+        model, found = kind.from_pretrained(source.place, **options, **weights, config=config)
+        whole.check(source.model_id, found)
         gguf.settle(model, dtype if isinstance(dtype, torch.dtype) else gguf.saved_dtype(source, revision))
         return model, tokenizer
     stored = getattr(config, "quantization_config", None) is not None
     if target is not None and (stored or "quantization_config" in weights):
         weights = {**weights, "device_map": target}  # some quantized models can't be moved later
-    return kind.from_pretrained(source.place, **options, **weights, dtype=dtype), tokenizer
+    model, found = kind.from_pretrained(source.place, **options, **weights, **whole.READING, dtype=dtype)
+    whole.check(source.model_id, found)
+    return model, tokenizer
 
 
 def _template_of_processor(place: str, options: dict[str, Any]) -> str | None:

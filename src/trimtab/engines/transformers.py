@@ -6,6 +6,7 @@ import inspect
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from trimtab.engines.chat import beginning
 from trimtab.engines.constraining import Constraints, Matchers, Start, constraints_of_rows, held
 from trimtab.engines.decoding import Settings, SpecialTokens, Writer, left_padded
 from trimtab.engines.encoding import Encoding, check_positions
+from trimtab.engines.finite import NotFiniteError, blamed, finite, unsound
 from trimtab.engines.footprint import Footprint
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
@@ -34,6 +36,7 @@ from trimtab.thoughts import Reader, ThoughtFormat
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
+    from trimtab.steering.edits import Edit
     from trimtab.steering.steering import Steering
 
 _WRITING = "writing"
@@ -164,7 +167,7 @@ class TransformersEngine(Engine):
         )
         for _, part in run_batches(batches, run, progress=progress, stage="reading"):
             statistics.merge(part)
-        return statistics.result()
+        return finite(statistics.result(), self.identity.id)
 
     def generate(
         self,
@@ -204,10 +207,11 @@ class TransformersEngine(Engine):
             def told(tokens: int) -> None:
                 tell(_WRITING, len(results), len(rows), f"token {tokens} of {max_new_tokens}")
 
-            with self.lock, random():
+            own = [edits[row] for row in batch]
+            with self.lock, random(), self._finite(batch, own):
                 written = writer.write(
                     [rows[row] for row in batch],
-                    [edits[row] for row in batch],
+                    own,
                     settings,
                     held(self.matchers, [starts[row] for row in batch], num_return_sequences),
                     told,
@@ -254,7 +258,13 @@ class TransformersEngine(Engine):
         [edits] = self.edits_of_rows(steering, 1, [prompt], raw=raw)
         writer = Writer(self.model, self.decoder_blocks, self.special_tokens, self.device, self.thoughts)
         random = Randomness(seed, self._devices)
-        return self.encoding.pieces(row, writer.tokens(row, edits, settings, random, self.lock, hold))
+        tokens = writer.tokens(row, edits, settings, random, self.lock, hold)
+
+        def sound() -> Iterator[int]:
+            with self._finite([0], [edits]):
+                yield from tokens
+
+        return self.encoding.pieces(row, sound())
 
     def score(
         self,
@@ -288,10 +298,10 @@ class TransformersEngine(Engine):
             own = [edits[row] for row in batch]
             steered = Steered(self.decoder_blocks, own, lengths, thoughts=self.thoughts)
             kept = {"logits_to_keep": last} if keeps else {}
-            with self.lock, torch.inference_mode(), steered:
+            with self.lock, torch.inference_mode(), steered, self._finite(batch, own):
                 inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
                 logits = self.model(**inputs, **extra(mask), **kept).logits
-                losses = []
+                losses, wrong = [], []
                 for row, place in enumerate(places):
                     for index in scored[place]:
                         length = len(rows[index].response)
@@ -301,7 +311,14 @@ class TransformersEngine(Engine):
                             counted = torch.tensor(rows[index].counted, device=logits.device)
                             predicted, expected = predicted[counted], expected[counted]
                         losses.append(torch.nn.functional.cross_entropy(predicted, expected))
-                return [float(loss) for loss in torch.stack(losses).cpu()]
+                        wrong.append(unsound(predicted).any())
+                found: list[list[float]] = torch.stack(
+                    [torch.stack(losses), torch.stack(wrong).to(losses[0].dtype)]
+                ).tolist()
+                if any(found[1]):
+                    owners = [row for row, place in enumerate(places) for _ in scored[place]]
+                    raise NotFiniteError([row for row, bad in zip(owners, found[1], strict=True) if bad])
+                return found[0]
 
         batches = self._batches(
             [len(rows[same[0]].tokens) for same in scored],
@@ -312,6 +329,17 @@ class TransformersEngine(Engine):
             for row, loss in zip((row for place in places for row in scored[place]), losses, strict=True):
                 results[row] = loss
         return results
+
+    @contextmanager
+    def _finite(self, prompts: Sequence[int], edits: Sequence[Sequence[Edit]]) -> Iterator[None]:
+        """Says what is to blame where the logits of a batch are not finite, given its prompts' numbers and edits."""
+        try:
+            yield
+        except NotFiniteError as found:
+            row = next((row for row in found.rows if not edits[row]), found.rows[0])
+            raise blamed(
+                self.model, self.decoder_blocks, self.identity.id, prompts[row], steered=bool(edits[row])
+            ) from found
 
     @property
     def matchers(self) -> Matchers:

@@ -6,6 +6,7 @@ The choices of a question share its context: the model reads that once and goes 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor
 
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
+from trimtab.engines.finite import UNSOUND
 from trimtab.engines.footprint import Footprint
 from trimtab.engines.transformers import TransformersEngine
+from trimtab.errors import ModelError
 from trimtab.progress import Tell
 from trimtab.steering.steering import Steering
 
@@ -195,4 +198,7 @@ def _answer(logits: Tensor, tokens: Sequence[int]) -> Answer:
     scores = logits.float().log_softmax(-1)
     wanted = torch.tensor(tokens, device=scores.device)
     chosen = scores.gather(-1, wanted[:, None])
-    return float(chosen.sum()), bool((scores.argmax(-1) == wanted).all())
+    total = float(chosen.sum())
+    if math.isnan(total):
+        raise ModelError(UNSOUND)
+    return total, bool((scores.argmax(-1) == wanted).all())

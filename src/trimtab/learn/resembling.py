@@ -236,10 +236,6 @@ def _read(
     )
     if capture.activations is None:
         raise ModelError(f"the engine of {engine.identity.id} keeps no activations to learn from")
-    if not bool(torch.isfinite(capture.activations).all()):
-        raise ModelError(
-            f"{engine.identity.id} gives values that are not finite; load it in bfloat16 or float32"
-        )
     return capture.activations
 
 

@@ -121,7 +121,8 @@ def text_perplexity(engine: Engine, batch_size: int = 32) -> TextPerplexity:
         from the second on. None for a text of fewer than two tokens. Longer ones than the model's context are cut.
 
     Raises:
-        ModelError: The engine gives no access to a model and a tokenizer of transformers.
+        ModelError: The engine gives no access to a model and a tokenizer of transformers; where texts are measured,
+            also if the model gives values that are not finite.
     """
     model, tokenizer = getattr(engine, "model", None), getattr(engine, "tokenizer", None)
     if model is None or tokenizer is None:
@@ -129,6 +130,8 @@ def text_perplexity(engine: Engine, batch_size: int = 32) -> TextPerplexity:
             f"{type(engine).__name__} gives no access to its model, so it cannot score texts without a prompt; name "
             "another model for the perplexity, one loaded with trimtab.load"
         )
+
+    from trimtab.engines.finite import UNSOUND
 
     def measure(texts: Sequence[str]) -> list[float | None]:
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -140,6 +143,8 @@ def text_perplexity(engine: Engine, batch_size: int = 32) -> TextPerplexity:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             for row, value in zip(batch, _losses(model, [rows[row] for row in batch]), strict=True):
+                if math.isnan(value):
+                    raise ModelError(UNSOUND)
                 result[row] = math.exp(min(value, 709.0)) if math.isfinite(value) else None
         return result
 

@@ -25,6 +25,7 @@ from trimtab.engines.capturing import CaptureStatistics, pooled
 from trimtab.engines.constraining import Constraints, Matchers
 from trimtab.engines.decoding import Settings
 from trimtab.engines.encoding import Encoding, check_positions
+from trimtab.engines.finite import UNSOUND, finite
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress, shown
@@ -162,7 +163,7 @@ class VllmEngine(Engine):
         expected = sum(len(row) for row in rows) if positions == "all" else len(rows)
         if result.count != expected:
             raise ModelError(f"vllm's workers read {result.count} vectors of {expected}; please report this")
-        return result
+        return finite(result, self.identity.id)
 
     def generate(
         self,
@@ -333,6 +334,8 @@ class VllmEngine(Engine):
                 row = rows[scored[place]]
                 likely = requesting.log_probabilities(output, len(row.start), row.response)
                 results[scored[place]] = -row.mean(likely)
+                if math.isnan(results[scored[place]]):
+                    raise ModelError(UNSOUND)
                 tell("scoring", done, len(scored))
         return results
 

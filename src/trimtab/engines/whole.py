@@ -1,0 +1,62 @@
+"""A checkpoint is whole or it is refused: what it lacks, transformers would fill with random numbers and go on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from trimtab.errors import ModelError
+
+READING: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""How `from_pretrained` is asked for what `check` needs; its own report of shapes names no shape in its error."""
+
+_SHOWN = 3
+
+
+def check(name: str, found: Mapping[str, Any]) -> None:
+    """Refuses a model of which not every weight came from its checkpoint.
+
+    Args:
+        name: What the user called it.
+        found: What `from_pretrained` gives with `output_loading_info`.
+
+    Raises:
+        ModelError: Weights are missing, or have another shape than its config says.
+    """
+    shapes = sorted(found.get("mismatched_keys") or ())
+    if shapes:
+        weight, saved, wanted = shapes[0][:3]
+        others = f" (and {len(shapes) - 1} more)" if len(shapes) > 1 else ""
+        raise ModelError(
+            f"{name} does not fit its own config.json: {weight} is {list(saved)} in the checkpoint and {list(wanted)} "
+            f"by the config{others}; download or save the model anew"
+        )
+    missing = sorted(found.get("missing_keys") or ())
+    if missing:
+        raise ModelError(
+            f"{name} is incomplete: its checkpoint lacks {_some(missing)}, which would be random; download or save the "
+            "model anew"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+@contextmanager
+def without_report() -> Iterator[None]:
+    """Without the table of transformers on what is missing: `check` says it in a line."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def keep(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        return "LOAD REPORT" not in text or "UNEXPECTED" in text
+
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
