@@ -72,14 +72,16 @@ def finite(capture: Capture, model: str) -> Capture:
     return capture
 
 
-def blamed(model: Any, place: DecoderBlocks, name: str, prompt: int, *, steered: bool) -> ModelError:
+def blamed(
+    model: Any, place: DecoderBlocks, name: str, prompt: int | None = None, *, steered: bool
+) -> ModelError:
     """What to say where a model gave logits that are not finite.
 
     Args:
         model: The model of transformers.
         place: Its decoder blocks.
         name: What it is called.
-        prompt: The number of the prompt it happened at.
+        prompt: The number of the prompt it happened at; None where there is but one.
         steered: Whether edits acted on that.
     """
     damaged = next(_damaged(model, place), None)
@@ -87,12 +89,13 @@ def blamed(model: Any, place: DecoderBlocks, name: str, prompt: int, *, steered:
         return ModelError(
             f"{name} holds weights that are not finite, in {damaged}: the checkpoint is damaged; load it anew"
         )
+    where = "" if prompt is None else f" (prompt {prompt})"
     if steered:
         return ModelError(
-            f"steered, {name} gives values that are not finite (prompt {prompt}); lower the strength of the steering"
+            f"steered, {name} gives values that are not finite{where}; lower the strength of the steering"
         )
     return ModelError(
-        f"{name} gives values that are not finite (prompt {prompt}): they leave its dtype; load it in "
+        f"{name} gives values that are not finite{where}: they leave its dtype; load it in "
         "bfloat16 or float32"
     )
 

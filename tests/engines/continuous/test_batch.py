@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from tests.tiny import PROMPTS, random_steering
 
 from trimtab.engines.continuous import Ask, Event, Running, RunningBatch
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 
 
 def answered(batch: RunningBatch, most: int = 10_000) -> list[Event]:
@@ -39,3 +42,21 @@ def test_rows_that_join_late_and_leave_early_are_answered_as_alone(engines: Any)
         answered(batch)
         assert [tuple(one.token_ids) for one in running] == [one.token_ids for one in alone]
         assert [one.ended == "stop" for one in running] == [one.finished for one in alone]
+
+
+def test_a_row_whose_logits_are_not_finite_ends_alone_and_says_why(engines: Any) -> None:
+    engine = engines("llama")
+    many = torch.full((engine.identity.width,), 1e15)
+    edits = [Edit(block, many, alpha=1.0, p=many) for block in range(engine.identity.blocks)]
+    strong = Steering("strong", edits, Record(engine.identity))
+    batch = RunningBatch(engine)
+    good = batch.submit(asked(engine, PROMPTS[0], max_new_tokens=4))
+    drawn = batch.submit(asked(engine, PROMPTS[1], strong, max_new_tokens=4, do_sample=True))
+    bad = batch.submit(asked(engine, PROMPTS[1], strong, max_new_tokens=4))
+    answered(batch)
+    [alone] = engine.generate(PROMPTS[:1], max_new_tokens=4)
+    assert tuple(good.token_ids) == alone.token_ids
+    for one in (drawn, bad):
+        assert one.ended == "error"
+        assert "lower the strength of the steering" in str(one.error)
+        assert one.token_ids == []

@@ -11,6 +11,7 @@ from trimtab.engines.continuous.asks import Ask, Event, Row, Running
 from trimtab.engines.continuous.cache import RunningCache, is_joinable, is_recurrent
 from trimtab.engines.continuous.choosing import Choice, Choosing
 from trimtab.engines.continuous.forward import Forward
+from trimtab.engines.finite import NotFiniteError, blamed
 from trimtab.errors import ModelError, PromptError, SteeringError, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -257,7 +258,11 @@ class RunningBatch:
     def _event(self, row: Row, choice: Choice) -> Event:
         running = row.running
         if choice.error is not None:
-            return _ended(row, choice.error)
+            error = choice.error
+            if isinstance(error, NotFiniteError):
+                engine, edited = self._engine, bool(row.ask.edits)
+                error = blamed(engine.model, engine.decoder_blocks, engine.identity.id, steered=edited)
+            return _ended(row, error)
         told = (choice.logprob, choice.top_logprobs)
         if choice.token in row.ends:
             running.ended = "stop"

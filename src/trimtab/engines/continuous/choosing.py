@@ -13,6 +13,7 @@ from torch import Tensor
 from trimtab.engines.constraining import Held, Matchers
 from trimtab.engines.continuous.asks import Row
 from trimtab.engines.decoding import PER_CALL, Settings
+from trimtab.engines.finite import NotFiniteError, unsound
 from trimtab.errors import is_out_of_memory
 
 # Processors of transformers that do not look at what was written before: rows of one kind go through them together.
@@ -87,6 +88,8 @@ class Choosing:
 
     def _choose(self, logits: Tensor, rows: Sequence[Row]) -> list[Choice]:
         scores = logits.to(torch.float32, copy=True)
+        if faults := unsound(scores).nonzero().flatten().tolist():
+            raise NotFiniteError(faults)
         told = self._told(scores, rows)
         for group in _grouped(rows, lambda row: row.processors.before):
             scores = self._processed(scores, rows, group, rows[group[0]].processors.before)
@@ -104,7 +107,7 @@ class Choosing:
             probabilities = (scores if len(sampled) == len(rows) else scores[sampled]).softmax(-1)
             # What fails, fails before a number is drawn: a second try draws the same ones.
             if not bool(probabilities.isfinite().all()):
-                raise ValueError("the model gave no finite logits to sample from")
+                raise NotFiniteError(sampled)
             for place, own in zip(sampled, probabilities, strict=True):
                 tokens[place] = rows[place].drawn(own)
         if constrained:
