@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from trimtab._version import __version__
+from trimtab.cli.answers import PORTION, AnswerFile, Row, digest_of_run, portions
 from trimtab.cli.constraining import ConstraintChoice
 from trimtab.cli.models import EngineChoice
 from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption
-from trimtab.cli.output import Output
+from trimtab.cli.output import Output, to_json
 from trimtab.cli.steerings import (
     PromptArgument,
     PromptsOption,
@@ -24,6 +28,7 @@ from trimtab.cli.steerings import (
     read_prompts,
 )
 from trimtab.errors import InstructionError
+from trimtab.progress import part_of
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
@@ -43,6 +48,15 @@ def command(
         bool, typer.Option("--compare", help="Show the answer without and with the steering, side by side.")
     ] = False,
     prompts: PromptsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="With --prompts: keep the answers here as they come, JSON Lines; the same command goes on with them.",
+        ),
+    ] = None,
     max_new_tokens: MaxNewTokensOption = 256,
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample; without this and the next three, greedy.")
@@ -65,6 +79,8 @@ def command(
     output: Output,
 ) -> None:
     """Answer a prompt, plain or steered. One prompt streams to the terminal as it is written."""
+    if out is not None and prompts is None:
+        raise typer.BadParameter("--out keeps the answers to many prompts; give them with --prompts FILE")
     asked = read_prompts(prompt, prompts)
     folders = folders_of(steering or [])
     if compare and not folders:
@@ -82,7 +98,7 @@ def command(
         "raw": raw,
     }
     acting = engine.decided(steered, asked, batch_size=batch_size, raw=raw)
-    if len(asked) == 1 and output.json is None and not compare:
+    if len(asked) == 1 and output.json is None and out is None and not compare:
         if steered is not None and steered.whens and acting[0] is None:
             output.note("the steering does not act on this prompt: it is answered unsteered")
         for piece in engine.stream(asked[0], steering=acting[0], constraint=constraints[0], **sampling):
@@ -90,24 +106,75 @@ def command(
         output.text("")
         return
     conditions = (["baseline"] if compare or steered is None else []) + (["steered"] if steered else [])
-    settings = {**sampling, "batch_size": batch_size, "progress": not output.quiet}
-    rows = _answer(engine, asked, conditions, steered, acting, constraints, settings)
-    _show(output, rows, compare=compare)
-    output.result(
-        {"model": engine.identity.id, "steering": steered.name if steered else None, "responses": rows}
-    )
+    encoding = getattr(engine, "encoding", None)
+    if encoding is not None:
+        encoding.prompts(
+            asked, max_new_tokens, raw=raw
+        )  # one that is too long is found before the first is answered
+    on_cpu = str(getattr(engine, "device", "")) == "cpu"
+    size = max(batch_size or 1, PORTION // 4 if on_cpu else PORTION)
+    kept = None
+    if out is not None:
+        parts = {
+            "model": engine.identity.to_dict(),
+            "steering": None if steered is None else steered.digest(),
+            "conditions": conditions,
+            "constraints": [None if one is None else [one.kind, one.text] for one in constraints],
+            "sampling": sampling,
+            "portion": size,
+            "version": __version__,
+        }
+        kept = AnswerFile(out, digest_of_run(parts), asked, len(conditions), size)
+    rows: list[Row] = []
+    try:
+        with output.progress() as tell:
+            for number, places in enumerate(portions(len(asked), size)):
+                if kept is not None and number < kept.done:
+                    continue
+                job = _Portion(
+                    [asked[place] for place in places],
+                    [acting[place] for place in places],
+                    [constraints[place] for place in places],
+                )
+                told = part_of(
+                    tell, "writing answers", places[0] * len(conditions), len(asked) * len(conditions)
+                )
+                settings = {**sampling, "batch_size": batch_size, "progress": told}
+                if seed is not None:  # each portion draws its own, whatever was answered before
+                    settings["seed"] = seed if number == 0 else (seed + number) % 2**63
+                found = _answer(engine, job, conditions, steered, settings)
+                if kept is not None:
+                    kept.append(found, to_json)
+                else:
+                    _show(output, found, compare=compare, several=len(asked) > 1)
+                    rows += found if output.json is not None else []
+        if kept is not None:
+            output.note(f"{len(asked) * len(conditions)} answers in {out}")
+        if output.json is not None:
+            rows = rows if kept is None else list(kept.rows())
+            name = steered.name if steered else None
+            output.result({"model": engine.identity.id, "steering": name, "responses": rows})
+    finally:
+        if kept is not None:
+            kept.close()
+
+
+@dataclass(frozen=True)
+class _Portion:
+    prompts: Sequence[str]
+    acting: Sequence[Steering | None]
+    constraints: Sequence[Constraint | None]
 
 
 def _answer(
     engine: Engine,
-    prompts: Sequence[str],
+    portion: _Portion,
     conditions: Sequence[str],
     steering: Steering | None,
-    acting: Sequence[Steering | None],
-    constraints: Sequence[Constraint | None],
     settings: dict[str, Any],
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Answer every prompt under every condition, all as rows of the same batches."""
+    prompts, acting, constraints = portion.prompts, portion.acting, portion.constraints
     jobs = [(number, condition) for number in range(len(prompts)) for condition in conditions]
     generations = engine.generate(
         [prompts[number] for number, _ in jobs],
@@ -152,7 +219,7 @@ def _followed(prompt: str, response: str, wanted: Sequence[dict[str, Any]]) -> d
     return followed
 
 
-def _show(output: Output, rows: Sequence[dict[str, Any]], *, compare: bool) -> None:
+def _show(output: Output, rows: Sequence[Row], *, compare: bool, several: bool) -> None:
     if not output.speaks:
         if not compare:
             for row in rows:
@@ -164,11 +231,11 @@ def _show(output: Output, rows: Sequence[dict[str, Any]], *, compare: bool) -> N
             output.print()
         return
     for row in rows:
-        if len(rows) > 1:
+        if several:
             idle = "  (not steered: it does not act here)" if row.get("acts") is False else ""
             output.print(Text(f"> {row['prompt']}{idle}", style="bold"))
         output.print(row["response"])
-        if len(rows) > 1:
+        if several:
             output.print()
 
 
