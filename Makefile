@@ -16,6 +16,8 @@ VLLM_TESTS := tests/on_vllm tests/vllm tests/serve tests/deploy
 # other, takes less memory and more time.
 WORKERS ?= 2
 VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
+# llama.cpp, by its Python package, in an environment of its own over $(VENV).
+LLAMA := .venv-llama
 # The oldest versions that pyproject.toml allows, for the tests that say whether it may.
 LOWEST := .venv-lowest
 ARGS ?=
@@ -24,7 +26,7 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python
 # vLLM's environment needs one for which torch's CPU build is at hand; that is tried first which was tested.
 VLLM_PYTHON ?= python3.11 $(PYTHON)
 
-.PHONY: help demo real bench test test-main test-vllm test-lowest lint format docs docs-serve dist lock lock-vllm clean
+.PHONY: help demo real bench test test-main test-vllm test-llama test-lowest lint format docs docs-serve dist lock lock-vllm clean
 
 help: ## Show this list
 	@echo "make demo     steer the built-in model and print what was measured (installs into .venv first)"
@@ -33,6 +35,7 @@ help: ## Show this list
 	@echo "make test     lint, types and all tests; those on vLLM in .venv-vllm (half an hour in all)"
 	@echo "make test ARGS=\"tests/cli -x\"                lint, types and these tests, without vLLM"
 	@echo "make test-vllm [ARGS=\"tests/on_vllm -x\"]       only the tests on vLLM, or these of them"
+	@echo "make test-llama    the tests on llama.cpp, which is built first (a C++ compiler, and some ten minutes once)"
 	@echo "make test-lowest   the fast tests on the oldest versions allowed (downloads torch anew: gigabytes)"
 	@echo "make lint     ruff, mypy and the layers of the house only"
 	@echo "make format   let ruff mend layout and what it can"
@@ -40,7 +43,7 @@ help: ## Show this list
 	@echo "make dist     build the wheel and the sdist into dist/, and check them"
 	@echo "make lock     pin the newest allowed versions of all packages in constraints.txt"
 	@echo "make lock-vllm   the same for vLLM's environment, in constraints-vllm.txt"
-	@echo "make clean    remove .venv, .venv-vllm, .venv-lowest, site/ and all caches"
+	@echo "make clean    remove .venv, .venv-vllm, .venv-llama, .venv-lowest, site/ and all caches"
 
 # $(call environment,FOLDER,PYTHONS,VARIABLE) makes an environment with the first of the Pythons that runs. A name on the
 # path need not run (version managers leave such stubs), so each candidate is tried.
@@ -125,6 +128,22 @@ test-vllm: $(VLLM)/test.stamp
 	@OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=1 \
 	  VLLM_LOGGING_LEVEL=ERROR VLLM_NO_USAGE_STATS=1 $(VLLM)/bin/python -m pytest $(VLLM_ARGS)
 
+# What is in $(VENV) is seen from here, and llama.cpp's package is built beside it.
+$(LLAMA)/made.stamp: $(VENV)/dev.stamp
+	@rm -rf $(LLAMA) && $(BIN)/python -m venv $(LLAMA)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$($(LLAMA)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/trimtab-main.pth"
+	@touch $@
+
+$(LLAMA)/test.stamp: $(LLAMA)/made.stamp tests/on_llama/requirements.txt
+	@echo "==> building llama.cpp into $(LLAMA) (some ten minutes the first time)"
+	@$(LLAMA)/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/on_llama/requirements.txt
+	@touch $@
+
+test-llama: $(LLAMA)/test.stamp
+	@echo "==> pytest on llama.cpp: $(or $(ARGS),tests/on_llama)"
+	@OMP_WAIT_POLICY=passive $(LLAMA)/bin/python -m pytest $(or $(ARGS),tests/on_llama)
+
 # uv resolves to the lowest direct versions, which pip cannot; the locks and what is newer there are not asked.
 $(LOWEST)/made.stamp:
 	$(call environment,$(LOWEST),$(PYTHON),PYTHON)
@@ -189,5 +208,5 @@ build/lock-vllm/made.stamp:
 	$(call environment,build/lock-vllm,$(VLLM_PYTHON),VLLM_PYTHON)
 
 clean:
-	@echo "==> removing $(VENV), $(VLLM), $(LOWEST), site/, build/ and caches"
-	@rm -rf $(VENV) $(VLLM) $(LOWEST) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@echo "==> removing $(VENV), $(VLLM), $(LLAMA), $(LOWEST), site/, build/ and caches"
+	@rm -rf $(VENV) $(VLLM) $(LLAMA) $(LOWEST) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ PAGE, PICTURE = DOCS / "house.md", DOCS / "house.svg"
 
 WIDTH, FLOOR, GAP, TOP = 940, 40, 6, 60
 GROUPS = {  # what the floors have in common, drawn beside them
-    "for people": ("cli", "demo", "harness", "page", "reproduce", "report"),
+    "for people": ("cli", "demo", "harness", "page", "reproduce", "trainer", "report"),
     "choose and compare": ("evaluate", "transferring", "tune", "learn"),
     "serve": ("server", "vllm", "serve"),
     "write a model": ("baking",),

@@ -2,5 +2,6 @@
 
 from trimtab.baking.baked import Answered, Approximation, Baked, Check
 from trimtab.baking.baking import WAYS, Way, bake
+from trimtab.baking.gguf_file import write_gguf
 
-__all__ = ["WAYS", "Answered", "Approximation", "Baked", "Check", "Way", "bake"]
+__all__ = ["WAYS", "Answered", "Approximation", "Baked", "Check", "Way", "bake", "write_gguf"]

@@ -13,6 +13,7 @@ from trimtab.cli.models import Loading
 from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
 from trimtab.cli.steerings import SteeredModelOption, compose, model_of
+from trimtab.errors import ModelError
 
 if TYPE_CHECKING:
     from trimtab.baking import Approximation, Baked
@@ -22,6 +23,14 @@ def _folder(value: Path) -> Path:
     from trimtab.baking.checkpoint import check_out
 
     check_out(value)
+    return value
+
+
+def _gguf(value: Path | None) -> Path | None:
+    from trimtab.baking.gguf_file import check_file
+
+    if value is not None:
+        check_file(value)
     return value
 
 
@@ -79,6 +88,15 @@ def command(
         int,
         typer.Option("--max-new-tokens", min=1, help="With fitted: the longest of these answers, in tokens."),
     ] = 128,
+    gguf: Annotated[
+        Path | None,
+        typer.Option(
+            "--gguf",
+            metavar="FILE.gguf",
+            callback=_gguf,
+            help="For a model from a GGUF file: write that file too, with the steering in it, for llama.cpp.",
+        ),
+    ] = None,
     file: FileOption = None,
     *,
     loading: Loading,
@@ -94,11 +112,10 @@ def command(
     name, loading = model_of(steering, model, loading)
     if steering is None:
         raise typer.BadParameter("name at least one steering")
-    engine = (
-        loading.open(output, name)
-        if loading.dtype
-        else dataclasses.replace(loading, dtype="auto").open(output, name)
-    )
+    source = None if gguf is None else _file_of(name, loading)
+    if not loading.dtype:  # what is added to a GGUF file is not rounded
+        loading = dataclasses.replace(loading, dtype="float32" if source else "auto")
+    engine = loading.open(output, name)
     with output.progress() as tell:
         baked = baking.bake(
             engine,
@@ -124,7 +141,27 @@ def command(
         _show(output, baked.approximation)
     output.print("open it with transformers alone:")
     output.print(f"  {baked.use}")
-    output.result({"path": str(out), **baked.to_dict(), "digest": steering.digest()})
+    if gguf is not None and source is not None:
+        baking.write_gguf(out, source, gguf)
+        output.print(f"written to {gguf}; run it there:")
+        output.print(f"  llama-cli -m {gguf}")
+    output.result(
+        {"path": str(out), **baked.to_dict(), "digest": steering.digest(), "gguf": gguf and str(gguf)}
+    )
+
+
+def _file_of(model: str, loading: Loading) -> Path:
+    """The GGUF file that a model comes from."""
+    from trimtab.engines.names import source_of
+    from trimtab.engines.unpacking import file_of
+
+    source = source_of(model, loading.gguf_file)
+    if source.gguf_file is None:
+        raise ModelError(
+            f"{model} is no GGUF file, so there is none to write the steering into; bake it, and turn the folder into "
+            "GGUF with llama.cpp's convert_hf_to_gguf.py"
+        )
+    return file_of(source, loading.revision)
 
 
 _HOW = {

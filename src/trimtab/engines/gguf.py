@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from trimtab.engines.names import Source
 from trimtab.errors import ModelError
+
+CARRIES = "trimtab.steering"
+"""The key under which a file that was baked says which steering it carries."""
 
 
 def check_installed(name: str) -> None:
@@ -38,6 +42,28 @@ def options() -> dict[str, Any]:
     from transformers import GgufConfig
 
     return {"dtype": torch.float32, "quantization_config": GgufConfig(dequantize=True)}
+
+
+def check_whole(source: Source, revision: str | None = None) -> None:
+    """Refuses a file of which transformers leaves something out: a model of another kind, it would say nothing of it.
+
+    Such are the biases that carry a steering in a Llama: llama.cpp adds them, and transformers' reader drops them.
+
+    Raises:
+        ModelError: It has biases at the projections of a Llama's feed-forward parts.
+    """
+    from transformers.integrations.gguf.reader import read_gguf_metadata
+    from transformers.utils import cached_file
+
+    path = cached_file(source.place, source.gguf_file, revision=revision)
+    metadata, names = read_gguf_metadata(path)
+    dropped = [name for name in names if re.fullmatch(r"blk\.\d+\.ffn_(down|up|gate)\.bias", name)]
+    if dropped and metadata.get("general.architecture") == "llama":
+        carried = " (it carries a steering)" if CARRIES in metadata else ""
+        raise ModelError(
+            f"{source.gguf_file} has biases such as {dropped[0]}{carried}, which transformers would leave out: run it "
+            "in llama.cpp, or load the folder of transformers that it was made with"
+        )
 
 
 def saved_dtype(source: Source, revision: str | None = None) -> torch.dtype:

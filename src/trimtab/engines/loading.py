@@ -276,6 +276,7 @@ def _from_pretrained(
         saved = gguf.saved_dtype(source, revision) if of_gguf else precision.saved_dtype(config)
         dtype = precision.dtype_on_cpu(saved, int(config.get_text_config().hidden_size))
     if of_gguf:
+        gguf.check_whole(source, revision)
         gguf.settle_tokenizer(tokenizer, source, revision)
         # The config is given, or the file is read again for it.
         weights = {**weights, **gguf.options(), **whole.READING}

@@ -30,7 +30,7 @@ def unpacked(source: Source, dtype: torch.dtype | str | None = None, revision: s
         return source
     if dtype is None and torch.accelerator.is_available():
         dtype = "auto"
-    file = _file(source, revision)
+    file = file_of(source, revision)
     from filelock import FileLock
 
     kind = str(dtype or "default").removeprefix("torch.")
@@ -51,7 +51,12 @@ def unpacked(source: Source, dtype: torch.dtype | str | None = None, revision: s
     return source_of(target)
 
 
-def _file(source: Source, revision: str | None) -> Path:
+def file_of(source: Source, revision: str | None = None) -> Path:
+    """The GGUF file that a model is read from, on this machine.
+
+    Raises:
+        ModelError: It cannot be had.
+    """
     from transformers.utils import cached_file
 
     try:
