@@ -90,6 +90,16 @@ def test_a_schema_is_never_fetched_from_elsewhere(load: Load) -> None:
         instructions.get("far").check("{}")
 
 
+def test_a_pattern_that_takes_too_long_is_an_error_and_no_hang(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab.patterns.SECONDS", 0.05)
+    load("[slow]\nphrasings = ['x']\nregex = '(a|aa)+$'")
+    assert instructions.get("slow").check("aaa")
+    with pytest.raises(InstructionError, match="on a response of 61 characters"):
+        instructions.get("slow").check("a" * 60 + "b")
+
+
 def test_mere_phrasings_have_no_check_and_say_so(load: Load) -> None:
     load('[sailor.phrasings]\nlearning = ["Talk like a {sailor}."]\nvalidation = ["Arr."]\ntest = ["Ahoy."]')
     sailor = instructions.get("sailor")

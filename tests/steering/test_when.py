@@ -113,7 +113,7 @@ def test_values_that_are_not_finite_are_no_decision() -> None:
 
 
 def test_a_pattern_that_takes_too_long_is_an_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimtab.steering.when.rules._MATCH_SECONDS", 0.01)
+    monkeypatch.setattr("trimtab.patterns.SECONDS", 0.01)
     with pytest.raises(SteeringError, match="less backtracking"):
         Matches(r"(a|aa)+$").holds("a" * 60 + "b", unread)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from trimtab.instructions.judgement import Check, Question
 from trimtab.instructions.kinds import InstructionType
 from trimtab.instructions.phrasings import SPLITS, Phrasings
 from trimtab.instructions.registry import REGISTER
+from trimtab.instructions.schemas import conforming
 from trimtab.instructions.text import plain
+from trimtab.patterns import UserPattern
 
 _KEYS = tuple(
     "summary family phrasings regex ignore_case json_schema judge follows fails constraint conflicts".split()
@@ -85,8 +87,8 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
     constraints: list[Constraint | None] = []
     written = dict(table)
     if "regex" in table:
-        compiled = _compiled(where, table["regex"], table.get("ignore_case", False))
-        checks.append(_regex_check(compiled))
+        compiled, own = _compiled(where, table["regex"], table.get("ignore_case", False))
+        checks.append(_regex_check(own))
         constraints.append(found(compiled))
     if "json_schema" in table:
         written["json_schema"] = _schema(where, table["json_schema"], file.parent)
@@ -160,18 +162,21 @@ def _texts(where: str, key: str, value: Any) -> list[str]:
     return value
 
 
-def _compiled(where: str, pattern: Any, ignore_case: Any) -> re.Pattern[str]:
+def _compiled(where: str, pattern: Any, ignore_case: Any) -> tuple[re.Pattern[str], UserPattern]:
+    """The pattern as Python reads it, from which its constraint follows, and what searches for it."""
     if not isinstance(ignore_case, bool):
         raise InstructionError(f"{where}: ignore_case must be true or false, not {ignore_case!r}")
+    text = _text(where, "regex", pattern)
     try:
-        return re.compile(_text(where, "regex", pattern), re.IGNORECASE if ignore_case else 0)
-    except re.error as error:
-        raise InstructionError(f"{where}: the regex {pattern!r} is not valid: {error}") from None
+        compiled = re.compile(text, re.IGNORECASE if ignore_case else 0)
+        return compiled, UserPattern(text, InstructionError, ignore_case=ignore_case)
+    except (re.error, OverflowError, RecursionError, InstructionError) as error:
+        raise InstructionError(f"{where}: the regex {pattern!r:.80} is not valid: {error}") from None
 
 
-def _regex_check(compiled: re.Pattern[str]) -> Check:
+def _regex_check(own: UserPattern) -> Check:
     # As it is written, or with line ends and letters written in the one way that patterns expect.
-    return lambda response: any(compiled.search(text) for text in (response, plain(response)))
+    return lambda response: any(own.found_in(text, "a response") for text in (response, plain(response)))
 
 
 def _schema_constraint(schema: Any) -> Constraint | None:
@@ -201,7 +206,7 @@ def _schema(where: str, schema: Any, folder: Path) -> Any:
 
 
 def _schema_check(where: str, schema: Any) -> Check:
-    conforms = _validator(where, schema)
+    conforms = conforming(where, schema)
 
     def check(response: str) -> bool:
         try:
@@ -211,36 +216,3 @@ def _schema_check(where: str, schema: Any) -> Check:
         return conforms(value)
 
     return check
-
-
-def _validator(where: str, schema: Any) -> Callable[[Any], bool]:
-    try:
-        from jsonschema import SchemaError
-        from jsonschema.validators import validator_for
-        from referencing import Registry
-        from referencing.exceptions import Unresolvable
-    except ImportError:
-        raise InstructionError(
-            f"{where}: a json_schema needs the package jsonschema: pip install jsonschema"
-        ) from None
-    if not isinstance(schema, dict | bool):
-        raise InstructionError(
-            f"{where}: a json_schema is a table, true or false, not {type(schema).__name__}"
-        )
-    kind: Any = validator_for(schema)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        raise InstructionError(f"{where}: json_schema is not a valid schema: {error.message}") from None
-    # An empty registry: a schema that points elsewhere is not fetched from the network.
-    validator = kind(schema, registry=Registry())
-
-    def conforms(value: Any) -> bool:
-        try:
-            return bool(validator.is_valid(value))
-        except Unresolvable as error:
-            raise InstructionError(
-                f"{where}: json_schema points to {error.ref!r}, which is not in it"
-            ) from None
-
-    return conforms

@@ -10,11 +10,10 @@ from typing import Any, Self
 from torch import Tensor
 
 from trimtab.errors import SteeringError
+from trimtab.patterns import UserPattern
 from trimtab.steering.documents import take
 from trimtab.steering.record import ModelIdentity
 from trimtab.steering.when.base import Prompt, Reader, When, prompt_text
-
-_MATCH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,27 +29,14 @@ class Matches(When):
 
     kind = "matches"
     pattern: str
-    _compiled: Any = field(init=False, repr=False)
+    _searched: UserPattern = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        import regex
-
-        try:
-            object.__setattr__(self, "_compiled", regex.compile(self.pattern))
-        except (regex.error, TypeError, RecursionError) as error:
-            raise SteeringError(
-                f"the pattern {self.pattern!r:.80} is not a regular expression: {error}"
-            ) from error
+        object.__setattr__(self, "_searched", UserPattern(self.pattern, SteeringError))
 
     def holds(self, prompt: Prompt, read: Reader) -> bool:
         """Whether the text matches. A search that takes too long is an error: saved patterns may come from anyone."""
-        try:
-            return self._compiled.search(prompt_text(prompt), timeout=_MATCH_SECONDS) is not None
-        except TimeoutError:
-            raise SteeringError(
-                f"the pattern {self.pattern!r:.80} took over {_MATCH_SECONDS:g} s on a prompt of "
-                f"{len(prompt_text(prompt))} characters; write it with less backtracking"
-            ) from None
+        return self._searched.found_in(prompt_text(prompt), "a prompt")
 
     def describe(self) -> str:
         """The pattern in words."""
