@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import os
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +144,47 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     there = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
     assert sorted(pages(navigation)) == sorted(path.as_posix() for path in there)
+
+
+def test_the_rows_that_help_to_choose_are_those_of_the_benchmark() -> None:
+    chosen, whole = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("choosing.md", "benchmarks.md")
+    )
+    table = re.search(r"<!-- rows of benchmarks.md -->\n(.*?)<!-- end -->", chosen, re.DOTALL)
+    assert table is not None
+    rows = table[1].splitlines()
+    assert len(rows) > 8
+    assert set(rows) <= set(whole.splitlines())
+
+
+def test_every_file_that_the_page_for_researchers_names_is_there() -> None:
+    page = (ROOT / "docs" / "researchers.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+/[\w/]+(?:\.py|/))`", page))
+    assert len(named) > 12
+    for name in named:
+        assert (ROOT / "src" / "trimtab" / name).exists(), name
+    for module in set(re.findall(r"python -m (benchmarks[\w.]*)", page)):
+        assert importlib.util.find_spec(module) is not None, module
+
+
+@pytest.mark.slow
+def test_the_documentation_builds_strictly_and_the_reference_has_the_public_names(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(tmp_path / "site"),
+    ]
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "site" / "reference" / "index.html").read_text(encoding="utf-8")
+    for name in ("load", "on", "follow", "compose", "transfer", "Steering", "Edit", "Engine", "learn.distill"):
+        assert re.search(rf">\s*trimtab\.{name}\s*<", page), name
 
 
 def test_every_name_that_the_page_on_python_lists_is_there() -> None:
