@@ -183,7 +183,17 @@ def test_the_documentation_builds_strictly_and_the_reference_has_the_public_name
     done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "site" / "reference" / "index.html").read_text(encoding="utf-8")
-    for name in ("load", "on", "follow", "compose", "transfer", "Steering", "Edit", "Engine", "learn.distill"):
+    for name in (
+        "load",
+        "on",
+        "follow",
+        "compose",
+        "transfer",
+        "Steering",
+        "Edit",
+        "Engine",
+        "learn.distill",
+    ):
         assert re.search(rf">\s*trimtab\.{name}\s*<", page), name
 
 
