@@ -10,10 +10,11 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from benchmarks.serving import embedded
 from benchmarks.serving.material import KINDS, make_model, make_steerings
 from benchmarks.serving.rounds import Way, measure
 from benchmarks.serving.served import Load, Served
@@ -57,6 +58,12 @@ def rows_of(base: Way, ways: Sequence[Way], tokens: int) -> list[list[str]]:
 
 
 def command(
+    engine: Annotated[
+        Literal["vllm", "transformers"],
+        typer.Option(help="vLLM with and without the plugin, or the embedded server under several clients."),
+    ] = "vllm",
+    model: Annotated[str, typer.Option(help="What the embedded server serves.")] = "smollm2",
+    clients: Annotated[int, typer.Option(min=1, help="Clients of the embedded server.")] = 32,
     shape: Annotated[str, typer.Option(help="A shape of benchmarks/shapes.py.")] = "llama-143m",
     requests: Annotated[int, typer.Option(min=1, help="Requests of a batch.")] = 256,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")] = 64,
@@ -74,10 +81,16 @@ def command(
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure the throughput of vLLM without the plugin, with it idle, and with many different steerings at once."""
+    """Measure the throughput of serving: on vLLM without the plugin, with it idle, and with many steerings at once.
+
+    With --engine transformers: of the embedded server, many clients at once against one after the other.
+    """
     output = Output(json, quiet)
     if not sys.stdout.isatty():
         output.console.width = 120
+    if engine == "transformers":
+        _measure_embedded(output, model, clients, new_tokens, rounds, markdown)
+        return
     [shape] = shape_names(shape) if "," not in shape else [shape]
     try:
         counts = [int(count) for count in steerings.split(",")]
@@ -109,6 +122,25 @@ def command(
             "rounds": rounds,
             "machine": _machine(),
             "ways": [_as_json(way) for way in (base, *ways)],
+        }
+    )
+
+
+def _measure_embedded(
+    output: Output, model: str, clients: int, new_tokens: int, rounds: int, markdown: str | None
+) -> None:
+    import trimtab
+
+    loaded = trimtab.load(model)
+    with output.progress() as tell:
+        ways = embedded.measure(loaded, clients, new_tokens, rounds, tell)
+    show(output, embedded.rows_of(ways, clients), embedded.caption(loaded, new_tokens, rounds), markdown)
+    output.result(
+        {
+            "model": loaded.identity.id,
+            "clients": clients,
+            "new_tokens": new_tokens,
+            "ways": [asdict(way) for way in ways],
         }
     )
 

@@ -3,6 +3,10 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from typing import Any
 import pytest
 from tests.tiny_gguf import tiny_gguf
 
+from trimtab.server import starting
 from trimtab.vllm.server.launch import Launch
 from trimtab.vllm.settings import SteeringSettings
 
@@ -117,3 +122,143 @@ def test_steerings_of_the_hub_are_served_beside_folders(
     clash = run("serve", "nano", "--engine", "vllm", "--steerings", f"{tmp_path / 'loud'},me/loud")
     assert clash.exit_code == 2
     assert "would both be served as 'loud'" in clash.stderr
+
+
+# --- in this process -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The applications that would have been run."""
+    apps: list[Any] = []
+    monkeypatch.setattr(starting, "run", lambda app, at, quiet: apps.append((app, at.getsockname(), quiet)))
+    return apps
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def test_without_vllms_options_it_is_served_here(
+    run: Callable[..., Any],
+    served: list[Any],
+    started: list[Launch],
+    model_folder: Path,
+    steering_folder: Path,
+) -> None:
+    port = free_port()
+    options = (
+        "--gates",
+        9,
+        "--limit",
+        20,
+        "--max-rows",
+        3,
+        "--max-tokens",
+        100,
+        "--timeout",
+        5,
+        "--api-key",
+        "k",
+    )
+    options += ("--dtype", "bfloat16", "--max-body-mib", 2)
+    where = ("--port", port, "--steerings", steering_folder.parent)
+    result = run("serve", model_folder, *where, *options)
+    assert (result.exit_code, result.stdout, started) == (0, "", [])
+    assert "shout" in result.stderr
+    assert f"address: http://127.0.0.1:{port}/v1" in result.stderr
+    [(app, address, quiet)] = served
+    embedded = app.state.embedded
+    assert (address, quiet) == (("127.0.0.1", port), False)
+    assert embedded.backend.name == "tiny"
+    assert embedded.serving.library.names() == ["shout"]
+    assert (embedded.serving.library.gates, embedded.serving.library.limit) == (9, 20)
+    assert (embedded.limits.rows, embedded.limits.tokens, embedded.limits.seconds) == (3, 100, 5)
+    assert embedded.limits.body_bytes == 2 * 2**20
+    assert str(embedded.engine.model.dtype) == "torch.bfloat16"
+    assert embedded.serving.has_key
+    assert embedded.serving.may_change
+
+
+def test_the_key_may_come_from_the_environment(
+    run: Callable[..., Any],
+    served: list[Any],
+    started: list[Launch],
+    model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRIMTAB_API_KEY", "secret")
+    assert run("serve", model_folder, "--host", "0.0.0.0", "--port", free_port()).exit_code == 0
+    assert served[0][0].state.embedded.serving.has_key
+    assert run("serve", "nano", "--engine", "vllm").exit_code == 0
+    assert started[0].environment["VLLM_API_KEY"] == "secret"
+    assert "secret" not in " ".join(started[0].command)
+
+
+def test_nobody_else_is_let_in_without_a_key(
+    run: Callable[..., Any], served: list[Any], model_folder: Path
+) -> None:
+    result = run("serve", model_folder, "--host", "0.0.0.0", "--port", free_port())
+    assert (result.exit_code, served) == (2, [])
+    assert result.stderr.startswith(
+        "error: at 0.0.0.0 other machines reach this server, and it has no API key"
+    )
+    assert run("serve", model_folder, "--api-key", "").exit_code == 2
+    told = run("serve", model_folder, "--host", "0.0.0.0", "--port", free_port(), "--no-api-key")
+    assert (told.exit_code, len(served)) == (0, 1)
+    assert not served[0][0].state.embedded.serving.may_change
+    assert "clients may not load" in told.stderr
+
+
+def test_mistakes_show_before_the_model_is_loaded(
+    run: Callable[..., Any], served: list[Any], tmp_path: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("serve", "nano", "--port", port)
+    assert (result.exit_code, served) == (2, [])
+    assert f"nothing can listen at 127.0.0.1, port {port}" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert run("serve", "nano", "--steerings", tmp_path / "none").exit_code == 2
+    for options, says in (
+        (("--engine", "transformers", "--", "--max-num-seqs", 4), "is for vLLM"),
+        (("--engine", "transformers", "--show"), "--show is for vLLM"),
+        (("--engine", "vllm", "--device", "cpu"), "--device is not for vLLM, which has CUDA_VISIBLE_DEVICES"),
+        (("--max-rows", 4, "--", "--seed", 1), "--max-rows is not for vLLM, which has -- --max-num-seqs N"),
+    ):
+        result = run("serve", "nano", *options)
+        assert result.exit_code == 2
+        assert says in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_server_of_a_gguf_file_answers_and_ends(tmp_path: Path) -> None:
+    """As a user starts it: a process, asked over HTTP, that ends by SIGTERM with 0."""
+    import httpx
+
+    port = free_port()
+    file = tiny_gguf(tmp_path / "tiny.gguf")
+    command = [sys.executable, "-m", "trimtab", "serve", str(file), "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            end = time.monotonic() + 120
+            while time.monotonic() < end and process.poll() is None:
+                try:
+                    assert httpx.get(f"http://127.0.0.1:{port}/health").json()["model"] == "tiny.gguf"
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.1)
+            body = {"messages": [{"role": "user", "content": "Who?"}], "max_tokens": 3}
+            answer = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60)
+        finally:
+            process.terminate()
+        said = process.communicate(timeout=60)
+    assert answer.json()["usage"]["completion_tokens"] <= 3
+    assert process.returncode == 0
+    assert said[0] == ""
+    lines = [line for line in said[1].splitlines() if "/v1/chat/completions" in line]
+    assert len(lines) == 1
+    assert "Who" not in said[1]

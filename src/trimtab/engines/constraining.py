@@ -42,8 +42,12 @@ def constraints_of_rows(constraints: Constraints, count: int) -> list[Constraint
     return rows
 
 
+_KEPT = 256
+"""Compiled constraints that are kept: a server is sent new ones for ever."""
+
+
 class Matchers:
-    """Compiles constraints for the vocabulary of one model, each once.
+    """Compiles constraints for the vocabulary of one model, the last ones used each once. May be used from any thread.
 
     Args:
         tokenizer: The model's tokenizer.
@@ -70,9 +74,13 @@ class Matchers:
         """
         if self._vocabulary is None:
             self._vocabulary = readable_vocabulary(self._tokenizer, self.ends, self.width, self._model)
-        if constraint not in self._compiled:
-            self._compiled[constraint] = self._compile(constraint)
-        matcher = self._compiled[constraint].deep_copy()
+        compiled = self._compiled.pop(constraint, None)
+        if compiled is None:
+            compiled = self._compile(constraint)
+        self._compiled[constraint] = compiled  # behind those that were used before
+        while len(self._compiled) > _KEPT:
+            self._compiled.pop(next(iter(self._compiled)), None)
+        matcher = compiled.deep_copy()
         if beginning:
             tokens = self._vocabulary.tokenize_str(beginning)
             if matcher.try_consume_tokens(tokens) < len(tokens):

@@ -38,6 +38,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            least = 0 if name in ("waiting", "grace_seconds") else 1
-            if value is not None and value < least:
-                raise ModelError(f"the limit {name} is {value}; it must be at least {least}")
+            may_be_none = name in ("waiting", "grace_seconds")
+            if value is not None and (value < 0 or (value == 0 and not may_be_none)):
+                raise ModelError(
+                    f"the limit {name} is {value}; it must be {'at least' if may_be_none else 'above'} 0"
+                )
