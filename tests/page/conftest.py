@@ -7,7 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,19 +36,23 @@ def workplace(engines: Callable[[str], Any]) -> Iterator[Workplace]:
 
 
 @contextmanager
-def served(workplace: Workplace, key: str | None = None) -> Iterator[str]:
-    """The address of a page, while it is served."""
-    from trimtab.page.opening import address, server_of
+def served(
+    engine: Any, folder: Path | None = None, key: str | None = None
+) -> Iterator[tuple[str, Workplace]]:
+    """The address of a page, and what it works on, while it is served as `trimtab play` serves it."""
+    from trimtab.page.opening import address, page_app
+    from trimtab.server.starting import server_of
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = server_of(workplace, key)
+    app, workplace = page_app(engine, name="nano", folder=folder, key=key)
+    with socket.create_server(("127.0.0.1", 0)) as listening, closing(workplace):
+        server = server_of(app, level="ERROR")
         running = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         running.start()
         while not server.started:
             assert running.is_alive()
             time.sleep(0.02)
         try:
-            yield address(listening)
+            yield address(listening), workplace
         finally:
             server.should_exit = True
             running.join(20)

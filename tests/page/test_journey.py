@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.page.conftest import served
 
+from trimtab.page import teaching
 from trimtab.page.workplace import Workplace
+from trimtab.steering.steering import Steering
 
 # Gradio counts its own calls with pandas, which remarks on that.
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
@@ -16,9 +20,16 @@ WAIT = 45_000  # ms; nothing is measured by it
 
 
 @pytest.fixture(scope="module")
-def url(workplace: Workplace) -> Iterator[str]:
-    with served(workplace) as address:
-        yield address
+def place(
+    engines: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Workplace]]:
+    with served(engines("nano"), tmp_path_factory.mktemp("play")) as found:
+        yield found
+
+
+@pytest.fixture
+def url(place: tuple[str, Workplace]) -> str:
+    return place[0]
 
 
 @pytest.fixture
@@ -109,3 +120,47 @@ def test_dark_on_a_phone_by_keyboard(page: Any, url: str) -> None:
     assert faults(page) == []
     opened(page, page.url)
     assert page.evaluate("document.body.classList.contains('dark')")
+
+
+def test_teach_download_look_and_combine(
+    page: Any, place: tuple[str, Workplace], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(teaching, "EFFORT", teaching.Effort(16, 8, 20, 16, 2))
+    url, workplace = place
+    opened(page, url)
+    page.get_by_role("tab", name="Teach").click()
+    page.get_by_label("With its values").fill("words(at_most=12)")
+    page.wait_for_function("() => document.querySelector('.tt-asked')?.innerText.includes('12 words')")
+    page.get_by_role("button", name="Teach", exact=True).click()
+    page.wait_for_selector(".tt-is-working, .tt-is-done")
+    page.wait_for_selector(".tt-is-done")
+    assert page.locator("#tt-work polyline").count() == 2  # loss and followed
+    assert faults(page) == []
+    with page.expect_download() as begun:
+        page.get_by_role("link", name="Download it (zip)").click()
+    file = tmp_path / "taught.zip"
+    begun.value.save_as(file)
+    with zipfile.ZipFile(file) as archive:
+        assert {"words-12/steering.json", "words-12/steering.safetensors"} <= set(archive.namelist())
+    assert Steering.load(workplace.place / "words-12").record.instructions[0]["name"] == "words"
+
+    page.get_by_role("button", name="Ask with it").click()
+    page.wait_for_selector(".tt-picked li")
+    page.get_by_label("Your question").fill("What is Blackwick?")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    page.wait_for_selector('.tt-answers[aria-busy="false"] .tt-steered .tt-verdicts')
+
+    page.get_by_role("tab", name="Look inside").click()
+    page.get_by_role("button", name="Show the pushes").click()
+    page.wait_for_selector(".tt-heat")
+    assert page.locator(".tt-bars li").count() == workplace.engine.identity.blocks
+    assert faults(page) == []
+
+    page.get_by_role("tab", name="Combine").click()
+    page.wait_for_function(
+        "() => location.search === '?tab=combine' || location.search.endsWith('&tab=combine')"
+    )
+    page.get_by_role("button", name="Try them together").click()
+    page.wait_for_selector("#tt-together .tt-note")
+    assert "leave each other alone" in page.locator("#tt-together").inner_text()
+    assert faults(page) == []

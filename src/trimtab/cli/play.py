@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from trimtab.cli.models import Loading
 from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
+from trimtab.cli.serve import Address
+
+if TYPE_CHECKING:
+    from trimtab.engines.transformers import TransformersEngine
 
 
 def command(
@@ -30,31 +34,45 @@ def command(
             show_default="what is taught goes with the server",
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 is all of the machine's.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8000,
-    api_key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", envvar="TRIMTAB_API_KEY", help="Who opens the page has to give this."),
-    ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Whether to open the page in a browser.")
     ] = True,
     file: FileOption = None,
     *,
+    address: Address,
     loading: Loading,
     output: Output,
 ) -> None:
     """Open a page on which to play with a model: ask, steer, teach, look inside, combine."""
-    from trimtab.page.opening import play
+    from trimtab.page.app import check_installed
+    from trimtab.server import starting
 
-    play(
-        lambda: loading.open(output, model),
-        steerings=steerings,
-        host=host,
-        port=port,
-        key=api_key,
-        browser=browser,
-        note=output.note,
-    )
+    starting.check_installed()
+    check_installed()
+    starting.check_exposure(address.host, address.api_key, without_key=address.no_api_key)
+
+    from trimtab.engines.names import source_of
+    from trimtab.page import opening
+    from trimtab.serve.announcing import client_name
+    from trimtab.serve.permission import may_change
+
+    source = source_of(model, loading.gguf_file)
+    with starting.listening(address.host, address.port) as at:
+        engine = cast("TransformersEngine", loading.open(output, model))
+        app, workplace = opening.page_app(
+            engine,
+            name=client_name(model, source),
+            folder=steerings,
+            may_change=may_change(address.host, has_key=address.api_key is not None),
+            key=address.api_key,
+            origins=tuple(address.allowed_origins or ()),
+        )
+        server = starting.server_of(app, level="WARNING")
+        url = opening.address(at)
+        output.note(f"the page is at {url}, and the API at {url}v1; Ctrl+C ends it")
+        if browser:
+            opening.open_browser(server, url)
+        try:
+            server.run(sockets=[at])
+        finally:
+            workplace.close()

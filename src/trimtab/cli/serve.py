@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -191,6 +192,14 @@ def command(
     table_dtype: Annotated[
         TableDtype, typer.Option(help="Of vLLM's tables of steerings; auto is the model's.")
     ] = "auto",
+    page: Annotated[
+        bool | None,
+        typer.Option(
+            "--page/--no-page",
+            help="Whether the page to play with is at / (not on vLLM).",
+            show_default="if Gradio is installed",
+        ),
+    ] = None,
     show: Annotated[
         bool, typer.Option("--show", help="Print the command that starts vLLM, and leave.")
     ] = False,
@@ -210,8 +219,10 @@ def command(
         raise typer.BadParameter(f"{own[0]} is for vLLM; leave it out, or say --engine vllm")
     output = Output(quiet=quiet)
     if engine != "vllm" and not own:
-        _serve(output, model, name, loading, address, steerings, limits)
+        _serve(output, model, name, loading, address, steerings, limits, page=page)
         return
+    if page:
+        raise typer.BadParameter("--page is not for vLLM; leave it out, or serve by --engine transformers")
     _refuse_for_vllm(loading, address, limits)
     _launch(output, model, name, loading, address, steerings, table_dtype, options or [], show=show)
 
@@ -224,6 +235,8 @@ def _serve(
     address: Address,
     steerings: Steerings,
     limits: LimitOptions,
+    *,
+    page: bool | None,
 ) -> None:
     """Serves by the transformers engine, until a signal ends it."""
     from trimtab.server import starting
@@ -232,6 +245,8 @@ def _serve(
     starting.check_exposure(address.host, address.api_key, without_key=address.no_api_key)
 
     from trimtab.engines.names import source_of
+    from trimtab.page.opening import add_page, is_installed
+    from trimtab.page.opening import address as page_address
     from trimtab.serve.announcing import announced, client_name
     from trimtab.serve.permission import may_change
     from trimtab.server.app import build_app
@@ -257,9 +272,15 @@ def _serve(
             key=address.api_key,
             origins=address.allowed_origins or (),
         )
-        for note in announced(folder, folders, address.host, address.port, upload):
-            output.note(note)
-        starting.run(app, at, quiet=output.quiet)
+        with ExitStack() as stack:
+            if page or (page is None and is_installed()):
+                stack.enter_context(
+                    closing(add_page(app, key=address.api_key is not None, stock=folder is None))
+                )
+                output.note(f"page: {page_address(at)}")
+            for note in announced(folder, folders, address.host, address.port, upload):
+                output.note(note)
+            starting.run(app, at, quiet=output.quiet)
 
 
 def _launch(

@@ -6,15 +6,17 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, SteeringError
 from trimtab.page import style
 from trimtab.page.guard import Guard
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Request, Response
     from gradio import Blocks
 
     from trimtab.page.workplace import Workplace
@@ -40,24 +42,30 @@ def build(workplace: Workplace, *, key: bool = False) -> Blocks:
     import gradio as gr
 
     from trimtab.page.tabs.ask import AskTab
+    from trimtab.page.tabs.combine import CombineTab
+    from trimtab.page.tabs.look import LookTab
+    from trimtab.page.tabs.teach import TeachTab
 
-    workplace.stock()
     blocks: Blocks
-    with gr.Blocks(title=f"trimtab: {workplace.model}", analytics_enabled=False, fill_width=True) as blocks:
+    with gr.Blocks(title=f"trimtab: {workplace.name}", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(_head(workplace), elem_classes="tt-top")
-        with gr.Tabs() as tabs:
-            AskTab(workplace, key=key).add(blocks, tabs)
+        with gr.Tabs(elem_id="tt-tabs") as tabs:
+            asking = AskTab(workplace, key=key)
+            asking.add(blocks, tabs)
+            TeachTab(workplace, asking).add(blocks, tabs)
+            LookTab(workplace, asking).add()
+            CombineTab(workplace, asking).add(blocks)
     return blocks
 
 
-def mount(app: FastAPI, workplace: Workplace, path: str = "/", *, key: str | None = None) -> None:
+def mount(app: FastAPI, workplace: Workplace, path: str = "/", *, key: bool = False) -> None:
     """Mounts the page on an app, behind everything that is routed there already.
 
     Args:
         app: What serves it.
         workplace: The model and its steerings.
         path: Where the page is.
-        key: The server's API key, which the page then asks for; None for none.
+        key: Whether the server asks for an API key, which browsers then ask their user for.
 
     Raises:
         ModelError: Gradio is not installed.
@@ -66,9 +74,9 @@ def mount(app: FastAPI, workplace: Workplace, path: str = "/", *, key: str | Non
     try:
         asyncio.get_running_loop()
     except RuntimeError:  # Gradio would then make some, and leave them behind
-        inner = asyncio.run(_coroutine(workplace, key is not None))
+        inner = asyncio.run(_coroutine(workplace, key))
     else:
-        inner = _app(workplace, key is not None)
+        inner = _app(workplace, key)
     outer = app.router.lifespan_context
 
     @asynccontextmanager
@@ -78,7 +86,7 @@ def mount(app: FastAPI, workplace: Workplace, path: str = "/", *, key: str | Non
             yield state
 
     app.router.lifespan_context = both
-    app.mount(path, Guard(inner, key))
+    app.mount(path, Guard(inner))
 
 
 async def _coroutine(workplace: Workplace, key: bool) -> FastAPI:
@@ -92,6 +100,7 @@ def _app(workplace: Workplace, key: bool) -> FastAPI:
     blocks = build(workplace, key=key)
     blocks.queue(default_concurrency_limit=8)
     app = FastAPI(openapi_url=None)
+    app.add_route("/download", partial(_download, workplace))
     gr.mount_gradio_app(
         app,
         blocks,
@@ -108,9 +117,26 @@ def _app(workplace: Workplace, key: bool) -> FastAPI:
     return app
 
 
+def _download(workplace: Workplace, request: Request) -> Response:
+    """A zip file with the steerings that the address names."""
+    from fastapi import Response
+
+    names = request.query_params.getlist("name")
+    try:
+        content = workplace.zipped(names)
+    except SteeringError as error:
+        return Response(str(error), 404, media_type="text/plain")
+    file = f"{'+'.join(names)[:80]}.zip"
+    return Response(
+        content,
+        media_type="application/zip",
+        headers={"content-disposition": f'attachment; filename="{quote(file)}"'},
+    )
+
+
 def _head(workplace: Workplace) -> str:
     return (
         '<header class="tt-head"><h1>trimtab</h1><p>Steer a model from inside, and see what it changes.</p>'
-        f'<span class="tt-chip" title="The model">{escape(workplace.model)}</span>'
+        f'<span class="tt-chip" title="The model">{escape(workplace.name)}</span>'
         '<button type="button" data-theme aria-label="Switch colours"></button></header>'
     )

@@ -89,7 +89,9 @@ def ask(
     limit = workplace.max_new_tokens
     asked = Asked(query, choice.strengths, tuple(_first(query, choice, way) for way in WAYS))
     yield asked
-    for texts in streamed(workplace.engine, list(missing.values()), max_new_tokens=limit):
+    for texts in streamed(
+        workplace.engine, list(missing.values()), max_new_tokens=limit, embedded=workplace.embedded
+    ):
         growing = dict(zip(missing, texts, strict=True))
         answers = tuple(
             replace(one, text=growing.get(one.way, known.get(keys.get(one.way), ""))) for one in asked.answers

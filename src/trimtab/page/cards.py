@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from trimtab.page.asking import WAYS
 
@@ -121,3 +122,11 @@ def code(shown: Snippets) -> str:
         if text
     )
     return f'<div class="tt-codes">{blocks}</div>'
+
+
+def download(names: Sequence[str], words: str = "Download") -> str:
+    """A link to the zip file of some steerings; nothing for none."""
+    if not names:
+        return ""
+    address = urlencode([("name", name) for name in names])
+    return f'<a class="tt-link" href="download?{escape(address)}" download>{escape(words)}</a>'

@@ -8,8 +8,8 @@ from html import escape
 from typing import Literal
 
 Colour = Literal["without", "told", "steered", "quality"]
-_WIDTH, _HEIGHT = 520, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 34
+_WIDTH, _HEIGHT = 360, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 12, 36
 
 
 @dataclass(frozen=True)

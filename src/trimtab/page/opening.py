@@ -1,91 +1,98 @@
-"""From a model to a page in the browser: a server of its own, and the browser that is sent there."""
+"""The page on a server: mounted beside the API, with the server's steerings and its running batch."""
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 import webbrowser
-from collections.abc import Callable
-from contextlib import closing
-from ipaddress import ip_address
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.engines.transformers import TransformersEngine
-from trimtab.errors import ModelError, TrimtabError
-from trimtab.page.app import check_installed, mount
-from trimtab.page.workplace import Workplace
-from trimtab.serve.permission import may_change
+from trimtab.page.app import mount
+from trimtab.page.workplace import GATES, Workplace
 
 if TYPE_CHECKING:
-    from trimtab.engines.base import Engine
+    import socket
+
+    from fastapi import FastAPI
+
+    from trimtab.engines.transformers import TransformersEngine
 
 
-def play(
-    load: Callable[[], Engine],
+def is_installed() -> bool:
+    """Whether Gradio is, without which there is no page."""
+    return find_spec("gradio") is not None
+
+
+def page_app(
+    engine: TransformersEngine,
     *,
-    steerings: Path | None = None,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    name: str | None = None,
+    folder: Path | None = None,
+    may_change: bool = True,
     key: str | None = None,
-    browser: bool = True,
-    note: Callable[[str], None] = lambda text: None,
-) -> None:
-    """Serves the page until it is interrupted.
+    origins: tuple[str, ...] = (),
+) -> tuple[FastAPI, Workplace]:
+    """A server of a model with the page at `/`.
 
     Args:
-        load: Loads the model.
-        steerings: A folder whose subfolders are the steerings to begin with; what is taught is kept there.
-        host: The address to listen on.
-        port: The port; 0 for a free one.
-        key: The API key that is asked for; None for none.
-        browser: Whether to open the page in a browser.
-        note: Told where the page is.
+        engine: The model.
+        name: What clients call it.
+        folder: Whose subfolders are the steerings to begin with, and where what is taught is kept; made when it is
+            missing. None for a folder that goes with the server.
+        may_change: Whether clients of the API may load and unload steerings.
+        key: The API key; None asks for none.
+        origins: Other sites whose pages may use the API.
 
     Raises:
-        TrimtabError: The address cannot be listened on, or is to be open to other machines without a key.
-        ModelError: A package is missing, or the model cannot be steered here.
-        SteeringError: A steering in the folder cannot be used.
+        SteeringError: A steering of the folder cannot be used.
     """
-    if key == "" or (key is None and not may_change(host, has_key=False)):
-        raise TrimtabError(
-            f"the page would be open to everybody who reaches {host}; give it a key: --api-key, or listen on 127.0.0.1"
-        )
-    check_installed()
-    listening = _listening(host, port)
-    with listening:
-        engine = load()
-        if not isinstance(engine, TransformersEngine):
-            raise ModelError("the page needs a model that runs in this process, on transformers")
-        with closing(workplace_of(engine, steerings)) as workplace:
-            server = server_of(workplace, key)
-            url = address(listening)
-            note(f"the page is at {url} (Ctrl+C ends it)")
-            if browser:
-                threading.Thread(target=_open, args=(server, url), daemon=True).start()
-            server.run(sockets=[listening])
+    from trimtab.server.app import build_app
 
-
-def workplace_of(engine: TransformersEngine, folder: Path | None) -> Workplace:
-    """A workplace with the steerings of a folder, which may be new and empty, and those that ship with the model."""
-    workplace = Workplace(engine, folder=folder)
     if folder is not None:
-        if folder.is_dir():
-            workplace.library.load_folder(folder)
-        else:
-            folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    app = build_app(
+        engine,
+        name=name,
+        steerings=folder,
+        gates=GATES,
+        may_change=may_change,
+        key=key,
+        origins=origins,
+    )
+    return app, add_page(app, folder, key=key is not None, stock=True)
+
+
+def add_page(
+    app: FastAPI, folder: Path | None = None, *, key: bool = False, stock: bool = False
+) -> Workplace:
+    """Puts the page at `/` of a server of `build_app`; close what it gives when the server has ended.
+
+    Args:
+        app: The server.
+        folder: Where what is taught is kept; None for a folder that goes with the server.
+        key: Whether the server asks for an API key.
+        stock: Whether the server gets the steerings that ship with the model.
+    """
+    embedded = app.state.embedded
+    workplace = Workplace(embedded.engine, embedded, folder)
+    if stock:
+        workplace.stock()
+    mount(app, workplace, key=key)
     return workplace
 
 
-def server_of(workplace: Workplace, key: str | None = None) -> Any:
-    """A `uvicorn.Server` with the page at `/`."""
-    import uvicorn
-    from fastapi import FastAPI
+def open_browser(server: Any, url: str) -> None:
+    """Opens an address in the browser as soon as its server has started."""
 
-    app = FastAPI(openapi_url=None)
-    mount(app, workplace, key=key)
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+    def wait() -> None:
+        while not server.started and not server.should_exit:
+            time.sleep(0.05)
+        if server.started:
+            webbrowser.open(url)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def address(listening: socket.socket) -> str:
@@ -93,30 +100,3 @@ def address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{local}:{port}/"
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens, before a model is loaded for it."""
-    try:
-        family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
-    except ValueError:  # a name
-        family = socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise TrimtabError(
-            f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port (0 for a free "
-            "one) or --host"
-        ) from error
-    return listening
-
-
-def _open(server: Any, url: str) -> None:
-    while not server.started:
-        if server.should_exit:
-            return
-        time.sleep(0.05)
-    webbrowser.open(url)

@@ -52,6 +52,15 @@
     if (theme) url.searchParams.set("__theme", theme);
     history.replaceState(null, "", url);
   };
+  // The first tab is selected before the one that the address names.
+  let awaited = new URL(location.href).searchParams.get("tab");
+  window.trimtabTab = (name) => {
+    if (!name || (awaited && name === "ask")) return;
+    awaited = null;
+    const url = new URL(location.href);
+    if (name === "ask") url.searchParams.delete("tab"); else url.searchParams.set("tab", name);
+    history.replaceState(null, "", url);
+  };
   if (document.body) begin(); else document.addEventListener("DOMContentLoaded", begin);
   setInterval(() => { if (document.querySelector("[data-theme]:empty")) name(); }, 300);
 })();

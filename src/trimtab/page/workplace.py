@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import io
 import tempfile
-import threading
 import zipfile
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimtab import instructions, nano
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import InstructionError, SteeringError
+from trimtab.page.working import Job
 from trimtab.serve.library import SteeringLibrary
 from trimtab.steering.folder import CARD, STEERING
+from trimtab.steering.steering import Steering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trimtab.instructions import Instruction
-    from trimtab.steering.steering import Steering
+    from trimtab.server.embedded import Embedded
 
 GATES = 64
 """Gated edits that steerings may have in one block: nothing is tabled here, so there is room for many."""
@@ -35,31 +37,41 @@ class Workplace:
 
     Args:
         engine: The model.
-        library: The steerings by name; an empty one when None.
+        embedded: The server that the page stands in: its steerings are the page's, and its running batch answers. None
+            for a page on its own.
         folder: Where taught steerings are kept, each in a subfolder; None for a folder that goes with the server.
 
     Attributes:
         place: The folder that taught steerings are kept in.
         kept: Whether they outlast the server.
+        job: What is taught in the background.
     """
 
     def __init__(
-        self, engine: TransformersEngine, library: SteeringLibrary | None = None, folder: Path | None = None
+        self, engine: TransformersEngine, embedded: Embedded | None = None, folder: Path | None = None
     ) -> None:
         self.engine = engine
-        self.library = library or SteeringLibrary(engine.identity, gates=GATES)
+        self.embedded = embedded
+        if embedded is None:
+            self.library = SteeringLibrary(engine.identity, gates=GATES)
+        else:
+            self.library = embedded.serving.library
         self.kept = folder is not None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="trimtab-play-")
             folder = Path(self._temporary.name)
         self.place = folder
-        self._copying = threading.Lock()
+        self.job = Job()
+        # Never run, so that no copy of it is made while something is hooked in.
+        self._spare = copy.deepcopy(engine.model, self._weights(engine.model))
         for file in sorted(self.instructions_folder.glob("*.toml")):
             instructions.load_file(file, replace=True)
 
     def close(self) -> None:
-        """Lets go what goes with the server."""
+        """Ends the work, and lets go what goes with the server."""
+        self.job.cancel()
+        self.job.wait(30)
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -73,8 +85,13 @@ class Workplace:
 
     @property
     def model(self) -> str:
-        """What the model is called."""
+        """What the model is called in the records of steerings."""
         return self.engine.identity.id
+
+    @property
+    def name(self) -> str:
+        """What clients of the server call the model."""
+        return self.model if self.embedded is None else self.embedded.backend.name
 
     @property
     def max_new_tokens(self) -> int:
@@ -88,17 +105,23 @@ class Workplace:
 
     @cached_property
     def twin(self) -> TransformersEngine:
-        """The same model once more, with the same weights in memory: hooks of one don't steer the other."""
-        with self._copying:
-            model = self.engine.model
-            shared = {id(one): one for one in (*model.parameters(), *model.buffers())}
-            identity = self.engine.identity
-            return TransformersEngine(
-                copy.deepcopy(model, shared),
-                self.engine.tokenizer,
-                model_id=identity.id,
-                revision=identity.revision,
-            )
+        """The model that is taught on in the background."""
+        return self.another()
+
+    def another(self) -> TransformersEngine:
+        """The same model once more, with the same weights in memory: what hooks one of them steers no other."""
+        identity = self.engine.identity
+        return TransformersEngine(
+            copy.deepcopy(self._spare, self._weights(self._spare)),
+            self.engine.tokenizer,
+            model_id=identity.id,
+            revision=identity.revision,
+        )
+
+    @staticmethod
+    def _weights(model: Any) -> dict[int, Any]:
+        """What copies of a model share: what `deepcopy` shall take for copied already."""
+        return {id(one): one for one in (*model.parameters(), *model.buffers())}
 
     def steerings(self) -> dict[str, Steering]:
         """All steerings by name, in order of their names."""
@@ -118,8 +141,30 @@ class Workplace:
         Raises:
             SteeringError: The name cannot be used, or the folder not be written.
         """
-        self.library.add(name, steering)
+        self._add(name, steering)
         steering.save_pretrained(self.place / name)
+
+    def check_permission(self) -> None:
+        """Refuses to change the list where the server's clients may not.
+
+        Raises:
+            SteeringError: They may not.
+        """
+        if self.embedded is not None and not self.embedded.serving.may_change:
+            raise SteeringError(
+                "this server was started so that nobody loads or teaches steerings; start it with --upload, best with "
+                "an --api-key"
+            )
+
+    def _add(self, name: str, steering: Steering) -> None:
+        """Into the list; in a server that runs, through what counts and tells of its steerings."""
+        loop = None if self.embedded is None else self.embedded.runner.loop
+        if self.embedded is None or loop is None:
+            self.library.add(name, steering)
+            return
+        serving = self.embedded.serving
+        entry = serving.apart().add(name, steering)
+        asyncio.run_coroutine_threadsafe(serving.load(entry, replace=True), loop).result()
 
     def load(self, place: str) -> list[str]:
         """Adds the steerings of a folder (itself one, or with some in it), or of the Hub; gives their names.
@@ -129,9 +174,10 @@ class Workplace:
         """
         from trimtab.steering.collection import SteeringFolder
 
+        self.check_permission()
         found = SteeringFolder.found(place.strip()).load(self.engine.identity)
         for name, steering in found.items():
-            self.library.add(name, steering)
+            self._add(name, steering)
         return list(found)
 
     def load_zip(self, path: str | Path) -> list[str]:
@@ -140,6 +186,7 @@ class Workplace:
         Raises:
             SteeringError: It is no such file, or its steerings are not for this model.
         """
+        self.check_permission()
         try:
             with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
                 _unpack(archive, Path(folder))
@@ -152,14 +199,20 @@ class Workplace:
                 names = []
                 for place in inside:
                     name = place.name if place != Path(folder) else Path(path).stem
-                    self.library.load(name, place)
+                    self._add(name, Steering.load(place, self.engine.identity))
                     names.append(name)
                 return names
         except zipfile.BadZipFile as error:
             raise SteeringError("this is not a zip file; upload the zip of a steering's folder") from error
 
     def zipped(self, names: list[str]) -> bytes:
-        """A zip file with steerings, each in a folder of its name, and the instructions of one's own they need."""
+        """A zip file with steerings, each in a folder of its name, and the instructions of one's own they need.
+
+        Raises:
+            SteeringError: There is no name, or no steering of a name.
+        """
+        if not names:
+            raise SteeringError("name a steering to download: ?name=json")
         content = io.BytesIO()
         with (
             zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive,

@@ -24,7 +24,7 @@ from trimtab.instructions.registry import REGISTER
 from trimtab.learn.distillation.sizes import Size, default_sizes, sizes_to_try
 from trimtab.measure.judges import Calibration, InstructionJudge
 from trimtab.prompts import PromptPair
-from trimtab.steering.steering import Steering
+from trimtab.steering.steering import Record, Steering
 
 NO_COMMAS = instructions.get("no_commas")
 SCHEDULE = learn.Schedule(steps=4, batch_size=4, save_every=1)
@@ -132,6 +132,21 @@ def test_a_killed_run_asks_nothing_twice_and_ends_the_same(tmp_path: Path) -> No
     for one, other in zip(again.steering.edits, whole.steering.edits, strict=True):
         assert one._content() == other._content()
     assert again.trials == whole.trials
+
+
+def test_who_watches_sees_every_step_and_what_was_learned_and_changes_nothing() -> None:
+    seen: list[tuple[Any, int]] = []
+    engine = Scripted()
+
+    def watch(step: Any, edits: Any) -> None:
+        trial = Steering("trial", edits(), Record(engine.identity))
+        engine.generate(["who is it"], steering=trial, max_new_tokens=2)
+        seen.append((step, len(trial.edits)))
+
+    found = distilled(engine, watch=watch)
+    assert [step for step, _ in seen] == list(found.history)
+    assert {count for _, count in seen} == {len(found.steering.edits)}
+    assert found.steering.digest() == distilled(Scripted()).steering.digest()
 
 
 def test_an_instruction_that_is_not_followed_on_validation_still_gives_a_steering(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ from trimtab.learn.distillation.sizes import sizes_to_try
 from trimtab.learn.distillation.tasks import Task, told_pairs
 from trimtab.learn.distillation.teachers import Teacher, check_teacher
 from trimtab.learn.distillation.trainable import Form, TrainableEdits
-from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
+from trimtab.learn.distillation.training import Course, Watch, scales_of, trainable_engine
 from trimtab.learn.mean_difference import mean_difference
 from trimtab.measure.responses import all_follow
 from trimtab.progress import Progress, part_of, prefixed, shown
@@ -92,6 +92,7 @@ def distill(
     scorer: Scorer | None = None,
     questions: int = 0,
     progress: Progress = False,
+    watch: Watch | None = None,
     seed: int = 0,
 ) -> Distilled:
     """Learn edits that make the model follow instructions which its prompt does not hold.
@@ -136,6 +137,7 @@ def distill(
         questions: How many closed-book questions to ask plain and under each set of edits: what is forgotten counts
             as quality lost. A built-in model is asked none. On fewer than a hundred, much of it is chance.
         progress: See `trimtab.progress.Progress`; a step of training is told with its loss.
+        watch: Is shown every step of training, and the edits so far (`Watch`).
         seed: Chooses wordings, samples and the order of lessons; it takes the place of the schedule's.
 
     Returns:
@@ -176,6 +178,7 @@ def distill(
             scorer=scorer,
             questions=questions,
             progress=progress,
+            watch=watch,
             seed=seed,
         )
         start, blocks, rank = first.steering, None, None
@@ -272,6 +275,7 @@ def distill(
                 f"learning {edits.size} edits in {len(size.blocks)} blocks",
                 folder=folder and folder / str(number),
                 checkpointing=gradient_checkpointing,
+                watch=watch,
             )
             outcomes.append(edits.edits())
             settled.append(course.pace.settled)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,11 @@ from trimtab.steering.hooks import Steered
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Prompt
+    from trimtab.steering.edits import Edit
+
+Watch = Callable[[Step, Callable[[], "tuple[Edit, ...]"]], None]
+"""Is shown a step of a course, and what gives the edits as they are then. It may run the model; what it raises ends the
+course, which can be resumed."""
 
 _STATE = "state.safetensors"
 _CHECKS = 5  # how often in a course the held-out loss is measured
@@ -97,6 +102,7 @@ class Course:
         *,
         folder: Path | None = None,
         checkpointing: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         """Train to the end, and leave the edits as they were when the held-out loss was lowest.
 
@@ -105,6 +111,7 @@ class Course:
             stage: What the steps are called.
             folder: Where the state is saved, and resumed from if there is one of the same course.
             checkpointing: Compute block activations again in the backward pass instead of keeping them.
+            watch: Shown every step, and the edits so far.
 
         Raises:
             ModelError: A single lesson does not fit into memory, or the loss is not finite.
@@ -128,6 +135,8 @@ class Course:
                 if folder is not None and done % self.schedule.save_every == 0 and self.ranks.is_first:
                     self._save(folder)
                 tell(stage, done, steps, f"loss {loss:.3f}")
+                if watch is not None:
+                    watch(self.history[-1], self.edits.edits)
         if self.best < math.inf:
             self.edits.load_state_dict(self._kept)
 

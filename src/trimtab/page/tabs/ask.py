@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -11,7 +11,7 @@ from trimtab.errors import TrimtabError
 from trimtab.page import cards, sharing
 from trimtab.page.asking import Asked, ask, examples
 from trimtab.page.choosing import chosen
-from trimtab.page.tabs.picker import picker
+from trimtab.page.tabs.picker import options, picker
 
 if TYPE_CHECKING:
     from trimtab.page.workplace import Workplace
@@ -46,11 +46,21 @@ class AskTab:
 
     def add(self, blocks: gr.Blocks, tabs: gr.Tabs) -> None:
         """Adds the tab to the page that is being built."""
-        with gr.Tab("Ask", id="ask"):
+        with gr.Tab("Ask", id="ask") as tab:
             gr.HTML(_LEAD)
+            tab.select(None, None, None, js="() => window.trimtabTab('ask')")
             with gr.Row(elem_classes="tt-ask"):
                 with gr.Column(scale=4, min_width=290):
                     self.choices = picker(self._workplace)
+                    with gr.Accordion("Load steerings", open=False, elem_classes="tt-load"):
+                        place = gr.Textbox(
+                            label="A folder, or owner/name on the Hub",
+                            placeholder="./my-steering",
+                            elem_id="tt-place",
+                        )
+                        load = gr.Button("Load", size="md")
+                        upload = gr.UploadButton("Upload a zip", file_types=[".zip"], size="md")
+                        loaded = gr.HTML("")
                 with gr.Column(scale=9, min_width=320):
                     self.question = gr.Textbox(
                         label="Your question",
@@ -70,7 +80,7 @@ class AskTab:
                     with gr.Accordion("The same in Python, on the command line, by curl", open=False):
                         code = gr.HTML(self._code("", {}, None), elem_id="tt-code")
                     address = gr.Textbox(visible="hidden", label="Address")
-        before = gr.State(None)
+                    before = gr.State(None)  # outside the tab it would count as one
         inputs = [self.question, self.choices, before]
         outputs = [answers, message, said, code, before, address]
         told: dict[str, Any] = {"js": "(state) => window.trimtabAddress(state)"}
@@ -81,6 +91,8 @@ class AskTab:
         for button in shown:
             taken = button.click(lambda text: text, button, self.question, show_progress="hidden")
             taken.then(self.ask, inputs, outputs, **_SHOWN).then(None, address, None, **told)
+        load.click(self.load, place, [loaded, self.choices], show_progress="minimal")
+        upload.upload(self.upload, upload, [loaded, self.choices], show_progress="minimal")
         opened = [self.question, self.choices, message, tabs]
         shared = blocks.load(self.opened, None, opened, show_progress="hidden")
         shared.then(self.shared, inputs, outputs, **_SHOWN)
@@ -134,9 +146,27 @@ class AskTab:
         tab = gr.Tabs(selected=state.tab) if state.tab else gr.skip()
         return state.question or gr.skip(), dict(choice.strengths) or gr.skip(), cards.note(hint), tab
 
+    def load(self, place: str) -> tuple[Any, ...]:
+        """Adds the steerings of a folder or of the Hub to the list."""
+        if not (place or "").strip():
+            return cards.note("Name a folder, or owner/name on the Hub.", "wrong"), gr.skip()
+        return self._added(lambda: self._workplace.load(place))
+
+    def upload(self, path: str) -> tuple[Any, ...]:
+        """Adds the steerings of a zip file to the list."""
+        return self._added(lambda: self._workplace.load_zip(path))
+
+    def _added(self, add: Callable[[], list[str]]) -> tuple[Any, ...]:
+        try:
+            names = add()
+        except TrimtabError as error:
+            return cards.note(str(error), "wrong"), gr.skip()
+        return cards.note(f"In the list now: {', '.join(names)}."), gr.HTML(options=options(self._workplace))
+
     def _code(self, question: str | None, picked: dict[str, Any], request: gr.Request | None) -> str:
         choice = chosen(self._workplace, picked)
         there = set(self._workplace.library.names())
         strengths = {name: one for name, one in choice.strengths.items() if name in there}
         url = "http://127.0.0.1:8000" if request is None else str(request.base_url)
-        return cards.code(sharing.snippets(self._workplace.model, question or "", strengths, url, self._key))
+        shown = cards.code(sharing.snippets(self._workplace.name, question or "", strengths, url, self._key))
+        return shown + cards.download(list(strengths), "Download these steerings (zip)")
