@@ -59,9 +59,9 @@ def measure(
     on_step("counting operations")
     counted = {kind: operations_per_block(engine, steering_of(engine, kind)) for kind in KINDS[:2]}
     on_step("learning")
-    learned = _guarded(lambda: _timed(engine, lambda: _learn(engine, plan)))
+    learned = _guarded(lambda: learning(engine, plan))
     on_step("distilling")
-    distilled = _guarded(lambda: _timed(engine, lambda: _distill(engine, plan)))
+    distilled = _guarded(lambda: distilling(engine, plan))
     decoded = {}
     for rows in plan.batch_sizes:
         on_step(f"decoding, {rows} at once")
@@ -74,6 +74,16 @@ def measure(
         "distill": distilled,
         "decode": decoded,
     }
+
+
+def learning(engine: TransformersEngine, plan: Plan) -> dict[str, Any]:
+    """How many pairs mean differences were learned from, seconds, and bytes at the peak."""
+    return _timed(engine, lambda: _learn(engine, plan))
+
+
+def distilling(engine: TransformersEngine, plan: Plan) -> dict[str, Any]:
+    """How many steps a distillation took, seconds, and bytes at the peak."""
+    return _timed(engine, lambda: _distill(engine, plan))
 
 
 def decoding(engine: TransformersEngine, rows: int, plan: Plan) -> dict[str, Any]:

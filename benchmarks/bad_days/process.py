@@ -55,6 +55,7 @@ def warm() -> None:
     import torch
 
     torch.set_num_threads(1)  # no threads, which a fork would lose
+    import pydantic  # noqa: F401
     from hypothesis import settings  # noqa: F401
     from transformers import LlamaForCausalLM  # noqa: F401
 

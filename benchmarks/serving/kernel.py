@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from benchmarks.serving.table import MarkdownOption, show
-from benchmarks.shapes import SHAPES, shape_names
+from benchmarks.shapes import SHAPES, Shape, shape_names
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.errors import TrimtabError
 from trimtab.progress import Tell, silent
@@ -66,17 +66,28 @@ class Blocks:
     """The matrices of all blocks of a shape with random weights, and full tables for them.
 
     Args:
-        shape: One of `benchmarks.shapes`.
+        shape: One of `benchmarks.shapes`, or its name there.
         batch: Tokens of a step, each with a steering of its own.
         gates: Gated edits for which the tables have room.
         dtype: Of weights, stream and tables.
         device: Where.
+        kinds: What is steered, as `KINDS` has it.
     """
 
-    def __init__(self, shape: str, batch: int, gates: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        shape: str | Shape,
+        batch: int,
+        gates: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        kinds: Mapping[str, int | None] = KINDS,
+    ) -> None:
         import transformers
 
-        config = getattr(transformers, SHAPES[shape].config)(**SHAPES[shape].values)
+        known = SHAPES[shape] if isinstance(shape, str) else shape
+        config = getattr(transformers, known.config)(**known.values)
+        self.kinds = kinds
         self.width, self.feed_forward = config.hidden_size, config.intermediate_size
         head = getattr(config, "head_dim", None) or self.width // config.num_attention_heads
         self.attended = head * config.num_attention_heads
@@ -112,7 +123,7 @@ class Blocks:
             kind: torch.zeros(3 * slots, gates, device=device).index_fill_(
                 1, torch.arange(used or 0, device=device), 1.0
             )
-            for kind, used in KINDS.items()
+            for kind, used in kinds.items()
         }
 
     def products(self, weights: Sequence[Tensor]) -> Tensor:
@@ -125,11 +136,11 @@ class Blocks:
         """One step through all blocks.
 
         Args:
-            kind: Which of `KINDS`; None leaves the operation out.
+            kind: Which of the kinds; None leaves the operation out.
             products: Whether the matrix products are computed; else the operation stands alone.
             compiled: Whether a block is compiled, as vLLM does it on a CPU from one attention to the next.
         """
-        index = None if kind is None else self.steered if KINDS[kind] is not None else self.steered * 0
+        index = None if kind is None else self.steered if self.kinds[kind] is not None else self.steered * 0
         strength = None if kind is None else self.strength[kind]
 
         def block(weights: Sequence[Tensor], tables: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -157,7 +168,7 @@ def measure(blocks: Blocks, repeats: int, steps: int, tell: Tell = silent) -> Me
     runs: dict[tuple[str, str], Run] = {
         ("base", ""): ready(blocks.step(None, products=True, compiled=not cuda), steps)
     }
-    for kind in KINDS:
+    for kind in blocks.kinds:
         runs["alone", kind] = ready(blocks.step(kind, products=False), steps)
         runs["together", kind] = ready(blocks.step(kind, products=True, compiled=not cuda), steps)
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
@@ -169,8 +180,8 @@ def measure(blocks: Blocks, repeats: int, steps: int, tell: Tell = silent) -> Me
     kept = {key: values[1:] for key, values in seconds.items()}
     return Measured(
         kept["base", ""],
-        {kind: kept["alone", kind] for kind in KINDS},
-        {kind: kept["together", kind] for kind in KINDS},
+        {kind: kept["alone", kind] for kind in blocks.kinds},
+        {kind: kept["together", kind] for kind in blocks.kinds},
     )
 
 

@@ -205,6 +205,7 @@ def test_torch_approves_of_the_operator(addend: bool) -> None:
     torch.library.opcheck(torch.ops.trimtab.steer.default, case(BATCH, addend=addend).arguments())
 
 
+@pytest.mark.gpu
 @on_a_gpu
 @settings(max_examples=60)
 @given(made=cases())
@@ -214,6 +215,7 @@ def test_on_a_gpu_every_token_gets_what_its_edits_say(made: Case) -> None:
     made.check(stream)
 
 
+@pytest.mark.gpu
 @on_a_gpu
 @pytest.mark.parametrize("width", [1000, 4096, 12288])
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -224,6 +226,7 @@ def test_on_a_gpu_at_real_widths(dtype: torch.dtype, width: int) -> None:
     made.check(stream)
 
 
+@pytest.mark.gpu
 @on_a_gpu
 def test_on_a_gpu_a_captured_graph_reads_what_was_written_last() -> None:
     """The batch changes, its buffers stay."""
@@ -240,6 +243,7 @@ def test_on_a_gpu_a_captured_graph_reads_what_was_written_last() -> None:
         made.check(held[0])  # type: ignore[arg-type]
 
 
+@pytest.mark.gpu
 @on_a_gpu
 def test_on_a_gpu_a_compiled_model_holds_the_operator() -> None:
     made = case(BATCH)
