@@ -186,7 +186,10 @@ def _streams() -> Iterator[Day]:
         yield Day(f"standard input is {name}: generate -", ["generate", "-"], (2,), options={"stdin": given})
         if given != b"":
             yield Day(
-                f"standard input is {name}: check", ["check", "json", "-"], (2,), options={"stdin": given}
+                f"standard input is {name}: check",
+                ["check", "json", "--responses", "-"],
+                (2,),
+                options={"stdin": given},
             )
 
 

@@ -86,7 +86,7 @@ def operation(sizes: Sizes) -> dict[str, Any]:
     from benchmarks.shapes import layers_of
 
     device = torch.device(sizes.device)
-    kinds: Mapping[str, int | None] = {f"{count} edits": count for count in sizes.edits}
+    kinds: Mapping[str, int | None] = {str(count): count for count in sizes.edits}
     rows = []
     for width in sizes.widths:
         for tokens in sizes.tokens:

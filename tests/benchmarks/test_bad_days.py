@@ -14,6 +14,7 @@ from benchmarks.bad_days.__main__ import Row, markdown, with_table
 from benchmarks.bad_days.days import Day
 from benchmarks.bad_days.process import Done
 from benchmarks.running import run
+from tests.fuzzing import schemas
 
 from trimtab.errors import TrimtabError
 
@@ -23,7 +24,8 @@ pytestmark = [
 ]
 
 
-def test_parts_are_tried_and_told(tmp_path: Path) -> None:
+def test_parts_are_tried_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas, "SCHEMAS", schemas.SCHEMAS[-1:])
     place, page = tmp_path / "result.json", tmp_path / "page.md"
     page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
     asked = ["--parts", "requests", "--trials", "5", "--json", str(place), "--page", str(page), "-q"]
@@ -63,9 +65,11 @@ def test_how_a_command_ended_is_judged(done: Done, wrong: str | None) -> None:
 def test_commands_run_in_processes_of_their_own(tmp_path: Path) -> None:
     done = process.run(["--version"], tmp_path)
     assert (done.code, done.out.startswith("trimtab ")) == (0, True)
-    assert process.run(["check", "json", "-"], tmp_path, stdin=b'{"response": "{}"}').code == 0
+    assert process.run(["check", "json", "--responses", "-"], tmp_path, stdin=b'{"response": "{}"}').code == 0
     assert "standard input is closed" in process.run(["generate", "-"], tmp_path, stdin=None).err
-    killed = process.stopped(process.start(["check", "json", "-"], tmp_path, first=signal.pause), 9, 0.05)
+    killed = process.stopped(
+        process.start(["check", "json", "--responses", "-"], tmp_path, first=signal.pause), 9, 0.05
+    )
     assert killed.code == -signal.SIGKILL
     lost = process.run(["doctor"], tmp_path, environment={"HOME": None}, first=process.unprivileged)
     assert lost.code in (0, 1)
