@@ -65,11 +65,10 @@ def test_how_a_command_ended_is_judged(done: Done, wrong: str | None) -> None:
 def test_commands_run_in_processes_of_their_own(tmp_path: Path) -> None:
     done = process.run(["--version"], tmp_path)
     assert (done.code, done.out.startswith("trimtab ")) == (0, True)
-    assert process.run(["check", "json", "--responses", "-"], tmp_path, stdin=b'{"response": "{}"}').code == 0
+    check = ["check", "json", "--responses", "-"]
+    assert process.run(check, tmp_path, stdin=b'{"response": "{}"}').code == 0
     assert "standard input is closed" in process.run(["generate", "-"], tmp_path, stdin=None).err
-    killed = process.stopped(
-        process.start(["check", "json", "--responses", "-"], tmp_path, first=signal.pause), 9, 0.05
-    )
+    killed = process.stopped(process.start(check, tmp_path, first=signal.pause), 9, 0.05)
     assert killed.code == -signal.SIGKILL
     lost = process.run(["doctor"], tmp_path, environment={"HOME": None}, first=process.unprivileged)
     assert lost.code in (0, 1)
