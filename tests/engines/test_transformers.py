@@ -212,8 +212,7 @@ class TestGenerate:
         assert tokens_of(batch) == tokens_of(alone)
         assert [one.finished for one in batch] == [one.finished for one in alone]
         assert [len(batch[row].token_ids) for row in (0, 2, 5)] == [1, 1, 1]
-        assert sizes[0] == 6
-        assert sizes[-1] < 6
+        assert sizes[sizes.index(6) + 1] == 3
 
     @pytest.mark.parametrize("limit", [1, 15, 16, 17, 33])
     def test_the_limit_is_kept(self, tiny_llama: Any, limit: int) -> None:

@@ -27,6 +27,7 @@ from trimtab.errors import ModelError
 from trimtab.progress import Progress, Tell, shown
 from trimtab.steering.blocks import find_decoder_blocks
 from trimtab.steering.held import rows_of
+from trimtab.steering.hooked import owner_of
 from trimtab.steering.hooks import Steered
 from trimtab.steering.identity import model_identity
 from trimtab.steering.phases import PromptLengths, row_lengths
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
     from trimtab.steering.steering import Steering
 
 _WRITING = "writing"
+# Generation settings of a model that only a whole call of transformers' `generate` can follow.
+_WHOLE_CALLS = (
+    "max_time",
+    "guidance_scale",
+    "watermarking_config",
+    "prompt_lookup_num_tokens",
+    "penalty_alpha",
+)
 
 
 class TransformersEngine(Engine):
@@ -229,6 +238,17 @@ class TransformersEngine(Engine):
             return settings.rows_per_prompt * (kept + tokens * self._bytes.activations)
 
         batches = self._batches([len(row) for row in rows], batch_size, row_bytes)
+        if self._joins_rows(settings, len(rows)):
+            from trimtab.engines.continuous.writing import write
+
+            with shown(progress) as tell:
+                written = write(
+                    self, rows, edits, starts, max_new_tokens, len(batches[0]), partial(tell, _WRITING)
+                )
+            return [
+                self.encoding.generation(rows[row], row, one.token_ids, one.finished, one.taken)
+                for row, one in enumerate(written)
+            ]
         with shown(progress) as tell:
             writing = partial(run, tell=tell)
             for batch, responses in run_batches(batches, writing, progress=tell, stage=_WRITING):
@@ -361,6 +381,22 @@ class TransformersEngine(Engine):
             else Start(self._matchers.matcher(one, "" if raw else beginning(prompt)), one.other_case)
             for one, prompt in zip(wanted, prompts, strict=True)
         ]
+
+    def _joins_rows(self, settings: Settings, count: int) -> bool:
+        """Whether answers are written by the running batch: where that gives what `generate` of transformers does.
+
+        Samples are not: they come from the numbers of the whole batch. Nor are answers inside a context that steers
+        the model, which may know the batch as it was given.
+        """
+        own = self.model.generation_config
+        return (
+            count > 1
+            and not settings.do_sample
+            and settings.num_beams == 1
+            and settings.use_cache
+            and not any(getattr(own, name, None) for name in _WHOLE_CALLS)
+            and owner_of(self.decoder_blocks.decoder) is None
+        )
 
     def _position_argument(self, module: Any) -> Any:
         """A function of the mask: the positions of left-padded tokens, for models that take them as an argument."""

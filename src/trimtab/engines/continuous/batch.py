@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # Tokens of texts that are run together, padding included, on a CPU and on an accelerator.
 _PREFILL_ON_CPU, _PREFILL = 4096, 32768
 _PADDING = 1.5  # how much longer than their tokens texts that are run together may be with their padding
-_PATIENCE = 4  # steps that a request may wait for others, to be run together with them
 
 
 class RunningBatch:
@@ -33,16 +32,19 @@ class RunningBatch:
     Args:
         engine: What runs the model.
         max_rows: The most requests that are answered at once; the others wait.
+        patience: How many steps a free place may wait for others while most are taken, so that several prompts are
+            run together: that takes little longer than one.
 
     Raises:
         ModelError: If `max_rows` is less than 1.
     """
 
-    def __init__(self, engine: TransformersEngine, max_rows: int = 32) -> None:
+    def __init__(self, engine: TransformersEngine, max_rows: int = 32, patience: int = 4) -> None:
         if max_rows < 1:
             raise ModelError(f"max_rows is {max_rows}; it must be at least 1")
         self._engine = engine
         self._max_rows = self._most = max_rows
+        self._patience = patience
         self._guard = threading.Condition()
         self._waiting: deque[Row] = deque()
         self._cancelled = False
@@ -163,9 +165,8 @@ class RunningBatch:
             count = min(self._most - len(self._rows), len(self._waiting))
             if count <= 0:
                 return []
-            # A forward pass over a prompt takes about as long as one over several: in a full batch it pays to wait.
-            few = count < self._most // 8 and len(self._rows) >= self._most // 2
-            if few and self._waited < _PATIENCE:
+            few = count < self._most // 4 and len(self._rows) >= self._most // 2
+            if few and self._waited < self._patience:
                 self._waited += 1
                 return []
             self._waited = 0
@@ -262,6 +263,7 @@ class RunningBatch:
             if isinstance(error, NotFiniteError):
                 engine, edited = self._engine, bool(row.ask.edits)
                 error = blamed(engine.model, engine.decoder_blocks, engine.identity.id, steered=edited)
+                error.__cause__ = choice.error
             return _ended(row, error)
         told = (choice.logprob, choice.top_logprobs)
         if choice.token in row.ends:
