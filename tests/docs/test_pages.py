@@ -146,6 +146,10 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(pages(navigation)) == sorted(path.as_posix() for path in there)
 
 
+def test_the_readme_can_be_read_at_a_sitting() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
 def test_the_rows_that_help_to_choose_are_those_of_the_benchmark() -> None:
     chosen, whole = (
         (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("choosing.md", "benchmarks.md")
