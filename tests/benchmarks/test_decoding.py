@@ -18,7 +18,7 @@ def test_it_measures_all_ways_and_writes_them_down(
     options = "--model nano --dtype float32 --rows 3 --tokens 6 --rounds 1 --json".split()
     assert run(decoding.main, "decoding", [*options, str(file)]) == 0
     found = json.loads(file.read_text())
-    assert set(found["tokens_per_second"]) == {"before", "free", "held"}
+    assert set(found["tokens_per_second"]) == {"before", "stretches", "free", "held"}
     assert "held / free" in capsys.readouterr().out
 
 
