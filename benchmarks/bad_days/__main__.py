@@ -149,22 +149,27 @@ _WORK = {
 }
 
 
-def markdown(rows: list[Row]) -> str:
-    """The table of the documentation."""
-    lines = ["| part | tried | times | wrong |", "|---|---|---:|---|"]
+def markdown(rows: list[Row]) -> list[str]:
+    """The rows of the documentation's table."""
+    lines = []
     for row in rows:
         wrong = "; ".join(row.wrong).replace("|", "\\|").replace("\n", " ") or "nothing"
-        lines.append(f"| {row.part} | {row.what} | {row.times} | {wrong} |")
-    return "\n".join(lines) + "\n"
+        lines.append(f"| {row.part} | {row.what} | {row.times:,} | {wrong} |")
+    return lines
 
 
 def with_table(text: str, rows: list[Row]) -> str:
-    """A page with the table between its marks."""
+    """A page with rows in the table between its marks; those of parts that were not tried now stay."""
     before, opening, rest = text.partition("<!-- table -->")
-    _, closing, after = rest.partition("<!-- end -->")
+    old, closing, after = rest.partition("<!-- end -->")
     if not opening or not closing:
         raise TrimtabError("the page has no place for the table: <!-- table --> and <!-- end -->")
-    return f"{before}{opening}\n\n{markdown(rows)}\n{closing}{after}"
+    tried = {row.part for row in rows}
+    kept = [line for line in old.splitlines() if line.startswith("| ") and line.split(" ")[1] in PARTS]
+    lines = [line for line in kept if line.split(" ")[1] not in tried] + markdown(rows)
+    lines.sort(key=lambda line: PARTS.index(line.split(" ")[1]))
+    whole = "\n".join(["| part | tried | times | wrong |", "|---|---|---:|---|", *lines])
+    return f"{before}{opening}\n\n{whole}\n\n{closing}{after}"
 
 
 def command(

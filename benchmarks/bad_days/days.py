@@ -154,7 +154,7 @@ _NAMES = (
 
 def days() -> Iterator[Day]:
     """All days, a second or a few each."""
-    for some in (_disks, _streams, _folders, _homes, _places, _paths, _memory):
+    for some in (_disks, _streams, _folders, _homes, _places, _paths, _memory, _models):
         yield from some()
 
 
@@ -270,6 +270,41 @@ def _memory() -> Iterator[Day]:
         learn = [*LEARN, "--out", "out"]
         yield Day(f"{name}: learn", learn, (0, 2), judge=_absent_or_whole, options=short)
         yield Day(f"{name}: evaluate", EVALUATE, (0, 2), options=short)
+
+
+def _write_model(folder: Path, template: str | None, pad: bool, broken: bool, context: int) -> None:
+    import torch
+    from tests.tiny import tiny_model, tiny_tokenizer
+
+    model, tokenizer = tiny_model("llama", max_position_embeddings=context), tiny_tokenizer(template)
+    if not pad:
+        tokenizer.pad_token = None
+        model.config.pad_token_id = model.generation_config.pad_token_id = None
+    if broken:
+        with torch.no_grad():
+            model.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+
+
+def _models() -> Iterator[Day]:
+    from tests.tiny import TEMPLATE
+
+    made: dict[str, tuple[str | None, bool, bool, int, tuple[int, ...]]] = {
+        "without a chat template": (None, True, False, 512, (0,)),
+        "without a pad token": (TEMPLATE, False, False, 512, (0,)),
+        "with a weight that is no number": (TEMPLATE, True, True, 512, (2,)),
+        "with a context shorter than the prompt": (TEMPLATE, True, False, 8, (2,)),
+    }
+    learn = [*LEARN[:-3], "1", *LEARN[-2:], "--model", "model", "--out", "out"]
+    evaluate = ["evaluate", "--suite", "base", *EVALUATE[3:], "--model", "model"]
+    for name, (template, pad, broken, context, codes) in made.items():
+
+        def prepare(folder: Path, made: tuple[Any, ...] = (template, pad, broken, context)) -> None:
+            _write_model(folder, *made)
+
+        for what in ([*GENERATE, "--model", "model"], learn, evaluate):
+            yield Day(f"a model {name}: {what[0]}", what, codes, prepare)
 
 
 def _names_cache(folder: Path, done: Done) -> str | None:

@@ -27,7 +27,9 @@ pytestmark = [
 def test_parts_are_tried_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemas, "SCHEMAS", schemas.SCHEMAS[-1:])
     place, page = tmp_path / "result.json", tmp_path / "page.md"
-    page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
+    page.write_text(
+        "before\n<!-- table -->\n| files | suite | 1 | nothing |\n| requests | old | 1 | all |\n<!-- end -->\nafter\n"
+    )
     asked = ["--parts", "requests", "--trials", "5", "--json", str(place), "--page", str(page), "-q"]
     assert run(command.command, "bad_days", asked) == 0
     rows = json.loads(place.read_text())["rows"]
@@ -36,12 +38,16 @@ def test_parts_are_tried_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     text = page.read_text()
     assert text.startswith("before\n<!-- table -->\n\n| part |")
     assert text.endswith("<!-- end -->\nafter\n")
-    assert f"| requests | --strength | {rows[-1]['times']} | nothing |" in text
+    assert (
+        f"| files | suite | 1 | nothing |\n| requests | --strength | {rows[-1]['times']} | nothing |\n"
+        in text
+    )
+    assert "old" not in text
 
 
 def test_what_was_wrong_is_told() -> None:
     rows = [Row("files", "suite", 3, ("it hangs\nfor long", "a|b"))]
-    assert markdown(rows).splitlines()[-1] == "| files | suite | 3 | it hangs for long; a\\|b |"
+    assert markdown(rows)[-1] == "| files | suite | 3 | it hangs for long; a\\|b |"
     with pytest.raises(TrimtabError, match="has no place for the table"):
         with_table("no marks", rows)
     assert run(command.command, "bad_days", ["--parts", "fires"]) == 2
