@@ -92,9 +92,10 @@ def _tried(part: str, name: str, count: int, work: Callable[[], Any]) -> Row:
 
 def _machines(plan: Plan, folder: Path) -> Iterator[Row]:
     from benchmarks.bad_days import days
+    from benchmarks.bad_days.machines import machines
 
     found: dict[str, list[str | None]] = {}
-    for number, day in enumerate(days.days()):
+    for number, day in enumerate(machines()):
         place = folder / f"day-{number}"
         wrong = days.tried(day, place)
         found.setdefault(day.name.partition(":")[0], []).append(wrong and f"{day.name}: {wrong}")
