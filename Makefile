@@ -12,8 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # vLLM wants other versions of many packages, so it has an environment of its own.
 VLLM := .venv-vllm
 VLLM_TESTS := tests/on_vllm tests/vllm tests/serve tests/deploy
-# Two files of tests at once, because a start of vLLM keeps little more than one core busy. WORKERS=0, one after the
-# other, takes less memory and more time.
+# Two files of tests at once, each with one thread: small models and a start of vLLM keep little more than one core busy.
+# WORKERS=0, one after the other, takes less memory and more time.
 WORKERS ?= 2
 VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
 # llama.cpp, by its Python package, in an environment of its own over $(VENV).
@@ -116,9 +116,10 @@ bench: $(VENV)/bench.stamp
 test: test-main $(if $(ARGS),,test-vllm)
 
 # OMP_WAIT_POLICY=passive: threads that wait must not spin, or they take the cores from those that work.
+test-main: MAIN_ARGS = $(or $(ARGS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 test-main: lint
-	@echo "==> pytest $(ARGS)"
-	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(ARGS)
+	@echo "==> pytest $(MAIN_ARGS)"
+	@OMP_WAIT_POLICY=passive $(if $(ARGS),,OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(MAIN_ARGS)
 
 # What needs a running vLLM, and again what needs a part of it only. Each worker is given its memory by the tests, and
 # vLLM is kept from binding its threads to cores: it would choose the same core for all that run at once.
