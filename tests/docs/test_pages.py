@@ -40,6 +40,11 @@ KNOWN = {"python", "console", "sh", "text", "json", "toml"}
 ON_VLLM = {"vllm-engine.md"}
 """Pages whose blocks need vLLM, which has an environment of its own: tests/on_vllm/test_docs.py runs them there."""
 
+NEEDED = {"frameworks.md": ("outlines", "nnsight")}
+"""Packages that pages need and that only some environments have: the extra `test` has them."""
+AT_A_SERVER = "http://127.0.0.1:8000"
+"""A Python block with this address needs a server: tests/server/test_frameworks_page.py runs it with one."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -95,6 +100,8 @@ def catalogue_as_it_was() -> Iterator[None]:
     "page", [page for page in PAGES if page.name not in ON_VLLM], ids=lambda page: page.name
 )
 def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in NEEDED.get(page.name, ()):
+        pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     run_blocks(page)
 
@@ -107,7 +114,7 @@ def run_blocks(page: Path) -> None:
             Path(block.title).write_text(block.text, encoding="utf-8")
     namespace: dict[str, object] = {"__name__": page.stem}
     for block in found:
-        if block.language == "python" and not block.title:
+        if block.language == "python" and not block.title and AT_A_SERVER not in block.text:
             code = "\n" * (block.line - 1) + block.text  # so that a traceback names the line of the page
             exec(compile(code, str(page), "exec"), namespace)
         elif block.language == "console":
