@@ -134,3 +134,17 @@ def test_what_is_sealed_is_given_back_or_found_damaged(value: Any, data: st.Data
 def test_what_was_not_sealed_is_told(content: str | bytes) -> None:
     with pytest.raises(ValueError):
         files.unsealed(content)
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    from trimtab.files import check_writable
+
+    check_writable(tmp_path / "new.json")
+    (tmp_path / "old.json").write_text("kept")
+    check_writable(tmp_path / "old.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
+    assert (tmp_path / "old.json").read_text() == "kept"
+    with pytest.raises(TrimtabError, match="cannot write"):
+        check_writable(tmp_path / ("x" * 300))
+    with pytest.raises(TrimtabError, match="cannot write"):
+        check_writable(tmp_path / "missing" / "x")

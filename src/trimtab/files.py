@@ -17,6 +17,8 @@ from typing import Any
 from trimtab.errors import TrimtabError
 
 __all__ = [
+    "check_name",
+    "check_writable",
     "decoded",
     "json_lines",
     "json_value",
@@ -71,6 +73,43 @@ def write_bytes(path: str | Path, content: bytes, *, make_folder: bool = False, 
     except OSError as error:
         raise TrimtabError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def check_name(path: str | Path, error: type[TrimtabError] = TrimtabError) -> None:
+    """Refuse a path that no file and no folder can have, such as one of 300 letters; whether it is there is no matter.
+
+    Args:
+        path: The path.
+        error: What to raise.
+
+    Raises:
+        TrimtabError: Of the class given.
+    """
+    try:
+        Path(path).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as failure:
+        raise error(
+            f"cannot write {path!s:.80}: {getattr(failure, 'strerror', None) or failure}"
+        ) from failure
+
+
+def check_writable(path: str | Path, error: type[TrimtabError] = TrimtabError) -> None:
+    """Try to make a file where one shall be written after long work, and take it away again.
+
+    Args:
+        path: The file; its folder is there.
+        error: What to raise.
+
+    Raises:
+        TrimtabError: Of the class given: no file can be written there, or none of that name.
+    """
+    check_name(path, error)
+    try:
+        replacement(Path(path), b"", flush=False).unlink()
+    except OSError as failure:
+        raise error(f"cannot write {path}: {failure.strerror or failure}") from failure
 
 
 def replacement(path: Path, content: bytes, *, flush: bool = True) -> Path:

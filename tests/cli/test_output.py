@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 from pathlib import Path
@@ -136,3 +137,20 @@ def test_progress_shows_on_a_terminal(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "rowing" in captured.err
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii", "utf-8", "UTF8", "utf-16"])
+def test_json_on_standard_output_is_json_in_every_encoding(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace", newline="")
+    monkeypatch.setattr("sys.stdout", stream)
+    Output(json="-").result({"text": "\U0001f680 \u00e9 \u2028"})
+    stream.flush()
+    assert json.loads(raw.getvalue().decode(encoding)) == {"text": "\U0001f680 \u00e9 \u2028"}
+
+
+def test_half_a_character_is_escaped_and_lost_nowhere(tmp_path: Path) -> None:
+    Output(json=str(tmp_path / "r.json")).result({"text": "a \ud800 \u00e9"})
+    assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8")) == {"text": "a \ud800 \u00e9"}

@@ -16,6 +16,7 @@ from trimtab.cli import (
     architectures,
     bake,
     check,
+    claims,
     compose,
     demo,
     doctor,
@@ -73,6 +74,7 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from error
         finally:
             close_engines()
+            claims.release()
 
 
 app = typer.Typer(

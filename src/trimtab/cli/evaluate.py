@@ -159,6 +159,10 @@ def command(
     factors = numbers(
         strengths, "--strengths", float, zero=False, takes="numbers other than 0, separated by commas"
     )
+    if not steering and factors != [1]:
+        raise typer.BadParameter("--strengths are of steerings; name some: --steering DIR")
+    if search and report is None:
+        raise typer.BadParameter("--search is for the page of --report; name that too")
     wanted = _conditions(conditions, constrained)
     chosen = None if instructions is None else specs.parse_instructions(instructions)
     if judge_url is not None and judge is None:
@@ -231,10 +235,10 @@ def command(
         output.print(
             "No constrained condition was measured: every prompt has an instruction that has no constraint."
         )
+    output.result(evaluation.to_dict())
     if report is not None:
         reports.write(reports.report_of(evaluation, found), report)
         output.print(f"Plots, answers and every number: {report}")
-    output.result(evaluation.to_dict())
 
 
 def _conditions(names: str | None, constrained: bool) -> list[Condition]:

@@ -13,8 +13,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from trimtab import instructions
+from trimtab.cli import claims
 from trimtab.errors import InstructionError
-from trimtab.files import json_value
+from trimtab.files import check_name, check_writable, json_value
 from trimtab.instructions import Instruction
 
 N = TypeVar("N", int, float)
@@ -94,8 +95,10 @@ BatchSizeOption = Annotated[
 def page_file(value: Path | None) -> Path | None:
     """Refuse before the work what could not be written after it."""
     if value is not None:
+        check_name(value)
         if value.is_dir() or not value.absolute().parent.is_dir():
             raise typer.BadParameter(f"{value} cannot be a file; name one in a folder that exists")
+        check_writable(value)
         from trimtab.report import pages
 
         pages.check_installed()
@@ -127,6 +130,7 @@ def steering_folder(value: Path | None) -> Path | None:
         from trimtab.steering.folder import check_folder
 
         check_folder(value)
+        claims.claim(value)
     return value
 
 

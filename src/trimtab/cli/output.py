@@ -6,6 +6,7 @@ A command takes one `Output`, which is its options `--json` and `--quiet`, and s
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json as json_format
 import math
@@ -22,7 +23,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from trimtab.errors import TrimtabError
-from trimtab.files import decoded, write_text
+from trimtab.files import check_name, check_writable, decoded, write_text
 from trimtab.progress import Tell, shown
 
 
@@ -30,12 +31,14 @@ def _json_path(value: str | None) -> str | None:
     """Refuse a `--json` target that cannot be written before any work is done."""
     if value is not None and value != "-":
         path = Path(value)
+        check_name(path)
         if path.is_dir():
             raise typer.BadParameter(
                 f"{value} is a folder; give the name of a file, or - for standard output"
             )
         if not path.absolute().parent.is_dir():
             raise typer.BadParameter(f"the folder {path.absolute().parent} does not exist; make it first")
+        check_writable(path)
     return value
 
 
@@ -130,7 +133,7 @@ class Output:
             return
         text = render()
         if self.json == "-":
-            sys.stdout.write(text)
+            sys.stdout.write(text if _is_utf8(sys.stdout) else escaped(text))
             sys.stdout.flush()
         else:
             write_text(self.json, text)
@@ -144,7 +147,7 @@ class Output:
 
 
 def to_json(data: Any, *, indent: int | None = None) -> str:
-    """Render data as strict JSON in readable UTF-8.
+    """Render data as strict JSON in readable UTF-8; in ASCII where it holds halves of characters, which are no text.
 
     Args:
         data: Dictionaries, sequences, sets, numbers, strings, None, paths, numpy or torch scalars, dataclasses, and
@@ -157,7 +160,30 @@ def to_json(data: Any, *, indent: int | None = None) -> str:
     Raises:
         TypeError: Something in it has no JSON form.
     """
-    return json_format.dumps(_plain(data), ensure_ascii=False, indent=indent, allow_nan=False)
+    text = json_format.dumps(_plain(data), ensure_ascii=False, indent=indent, allow_nan=False)
+    return text if _is_whole(text) else escaped(text)
+
+
+def escaped(document: str) -> str:
+    """A JSON document in ASCII, with every other character as JSON escapes it."""
+    return "".join(
+        character if character < "\x80" else json_format.dumps(character)[1:-1] for character in document
+    )
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_utf8(stream: Any) -> bool:
+    try:
+        return codecs.lookup(stream.encoding or "utf-8").name == "utf-8"
+    except (AttributeError, LookupError):
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -146,6 +146,8 @@ def compose(folders: Sequence[str], strength: str) -> Steering | None:
             f"there are {len(strengths)} strengths for {len(folders)} steerings; give one for all, or one for each"
         )
     if not folders:
+        if strengths != [1]:
+            raise typer.BadParameter("--strength is of a steering; name one: --steering DIR")
         return None
     if len(strengths) == 1:
         strengths *= len(folders)

@@ -233,13 +233,13 @@ def command(
         if directions is not None:
             directions.save(out)
         write_text(out / "search.json", to_json(result, indent=2) + "\n")
+    output.result(result)
     if report is not None:
         from trimtab.report import search as search_report
 
         page = search_report.render(search_report.SearchReport(subject.instruction, found, settings))
         write_text(report, page)
     show(output, subject.instruction, found, out, report, name, seconds)
-    output.result(result)
 
 
 @dataclass(frozen=True)

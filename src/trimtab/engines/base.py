@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
@@ -154,7 +155,8 @@ class Engine(ABC):
 
         Args:
             prompts: See `Prompt`.
-            steering: One for all prompts, one (or None) per prompt, or None. One with a `when` acts on the prompts
+            steering: One for all prompts, one (or None) per prompt, or None; its folder, or its name on the Hub, stands
+                for one. One with a `when` acts on the prompts
                 for which it holds; see `decided`.
             constraints: What answers are held to: one for all prompts, one (or None) per prompt, or None. It holds for
                 the whole answer that a reader sees, with the beginning that a prompt may give it. Not with beams. A
@@ -303,10 +305,10 @@ class Engine(ABC):
         """
         from trimtab.steering.steering import Steering
 
-        if steering is None or isinstance(steering, Steering):
-            rows: list[Steering | None] = [steering] * count
+        if steering is None or isinstance(steering, Steering | str | Path):
+            rows: list[Any] = [_loaded(steering)] * count
         else:
-            rows = list(steering)
+            rows = [_loaded(one) for one in steering]
         if len(rows) != count:
             raise SteeringError(
                 f"there are {len(rows)} steerings for {count} prompts; give one for all, or one (or None) for each"
@@ -332,6 +334,16 @@ class Engine(ABC):
         if not blocks:
             raise ModelError("no blocks to read were given; leave `blocks` out to read all of them")
         return tuple(sorted({block % total for block in blocks}))
+
+
+def _loaded(steering: Any) -> Any:
+    """A steering that is named by its folder, or by its name on the Hub, read; anything else as it is."""
+    if not isinstance(steering, str | Path):
+        return steering
+    from trimtab.steering.collection import SteeringFolder
+    from trimtab.steering.steering import Steering
+
+    return Steering.load(SteeringFolder.found(steering).path)
 
 
 Model = Engine | tuple[Any, Any]

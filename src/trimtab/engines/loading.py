@@ -126,6 +126,11 @@ def load(name: str | Path, *, engine: str = registry.DEFAULT, **options: Any) ->
     Raises:
         ModelError: If it can't be loaded; the message says why, and what to do.
     """
+    if not isinstance(name, str | Path):
+        raise ModelError(
+            f"load takes a name, a folder or a GGUF file, not {_described(name)}; what is loaded already is taken "
+            "wherever a model is, as it is or as (model, tokenizer)"
+        )
     opener = registry.find(engine)
     takes = signature(opener).parameters.values()
     known = [one.name for one in takes if one.kind is one.KEYWORD_ONLY]

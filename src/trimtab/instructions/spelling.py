@@ -37,7 +37,7 @@ def parse_instructions(text: str) -> list[Instruction]:
         raise InstructionError(
             "no instruction is named; give names separated by commas, such as json,lowercase"
         )
-    return [_parse(spec) for spec in specs]
+    return _each_once([_parse(spec) for spec in specs])
 
 
 def resolve(wanted: Instruction | str) -> Instruction:
@@ -61,10 +61,19 @@ def resolve_all(wanted: Instruction | str | Sequence[Instruction | str]) -> list
     if isinstance(wanted, str):
         return parse_instructions(wanted)
     if isinstance(wanted, Sequence):
-        return [one for each in wanted for one in resolve_all(each)]
+        return _each_once([one for each in wanted for one in resolve_all(each)])
     if isinstance(wanted, Instruction):
         return [wanted]
     raise InstructionError(_refusal(wanted))
+
+
+def _each_once(wanted: list[Instruction]) -> list[Instruction]:
+    """Refuses one that is named twice: it would count twice."""
+    labels = [one.label for one in wanted]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise InstructionError(f"{twice} is named twice; name each instruction once")
+    return wanted
 
 
 def _refusal(wanted: object) -> str:

@@ -65,7 +65,7 @@ def load_queries(
                 for where, value in json_lines(path, error=PromptError)
             ]
         else:
-            queries = read_text(path, PromptError).splitlines()
+            queries = read_text(path, PromptError).split("\n")
     elif path.suffix.lower() in _FILE_ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
         raise PromptError(f"there is no file {path}; give a .txt or .jsonl file, or the name of a dataset")
     else:

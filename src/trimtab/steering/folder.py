@@ -28,7 +28,7 @@ from safetensors.torch import save as serialize_tensors
 from torch import Tensor
 
 from trimtab.errors import SteeringError
-from trimtab.files import replacement
+from trimtab.files import check_name, replacement
 from trimtab.steering.documents import canonical_digest, sha256
 
 FORMAT_VERSION = 3
@@ -204,6 +204,7 @@ def _read(path: Path, kind: FileKind) -> bytes:
 
 def check_folder(folder: Path) -> None:
     """Let only a missing or empty folder, or one that this project wrote, be written to."""
+    check_name(folder, SteeringError)
     if folder.is_symlink() and not folder.exists():
         raise SteeringError(f"{folder} is a link to nothing; choose another folder")
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())

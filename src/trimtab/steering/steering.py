@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,20 @@ class Steering(Saved):
         )
         return Steering(name=f"{self.name}+{other.name}", edits=self.edits + other.edits, record=record)
 
+    def __radd__(self, other: int) -> Steering:
+        """What `sum` begins with is 0, which adds nothing."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __sub__(self, other: Steering) -> Steering:
+        """This steering and the opposite of another.
+
+        Raises:
+            SteeringError: They are for different models.
+        """
+        if not isinstance(other, Steering):
+            return NotImplemented
+        return dataclasses.replace(self + -other, name=f"{self.name}-{other.name}")
+
     def __mul__(self, strength: float) -> Steering:
         """The same steering, `strength` times as strong; negative turns it round, 0 leaves no edit at all.
 
@@ -188,6 +203,27 @@ class Steering(Saved):
         return dataclasses.replace(self, edits=edits, record=record)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Steering:
+        """The same steering, so many times weaker.
+
+        Raises:
+            SteeringError: The divisor is 0, or not finite.
+        """
+        if isinstance(divisor, bool) or not isinstance(divisor, int | float):
+            return NotImplemented
+        if not finite_number(divisor, "a divisor", f"'{self.name}'"):
+            raise SteeringError(f"'{self.name}' cannot be divided by 0; multiply it by 0 for no edits")
+        return self * (1 / divisor)
+
+    def __repr__(self) -> str:
+        edits = f"{len(self.edits)} edit{'' if len(self.edits) == 1 else 's'}"
+        blocks = f" of blocks {', '.join(map(str, self.blocks))}" if self.edits else ""
+        return f"Steering({self.name!r}, {edits}{blocks}, for {self.record.model})"
+
+    def _repr_html_(self) -> str:
+        """The card, as a notebook shows it."""
+        return f"<pre>{html.escape(self.describe())}</pre>"
 
     def __neg__(self) -> Steering:
         """The opposite steering: strength -1."""
