@@ -45,32 +45,47 @@ WAYS: Ways = {
 }
 
 
-def measure(engine: TransformersEngine, asked: list[str], tokens: int, rounds: int) -> dict[str, Any]:
+def chosen(names: str) -> Ways:
+    """The ways of these names, with commas between.
+
+    Raises:
+        ModelError: One is unknown, or `free` is not among them.
+    """
+    wanted = names.split(",")
+    if "free" not in wanted or not set(wanted) <= set(WAYS):
+        raise ModelError(f"the ways are some of {', '.join(WAYS)}, with 'free' among them, not {names!r}")
+    return {way: WAYS[way] for way in wanted}
+
+
+def measure(
+    engine: TransformersEngine, asked: list[str], tokens: int, rounds: int, ways: Ways | None = None
+) -> dict[str, Any]:
     """Useful tokens per second of each way, as medians, and the ratios of `free` to those before, and `held` to `free`.
 
     Raises:
         ModelError: In float32, two ways that shall write the same tokens do not.
     """
     engine.generate(asked, max_new_tokens=2, constraints=_LOWERCASE)
-    speeds: dict[str, list[float]] = {way: [] for way in WAYS}
+    ways = WAYS if ways is None else ways
+    speeds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         written = {}
-        for way, (changed, options) in WAYS.items():
+        for way, (changed, options) in ways.items():
             with changed():
                 begin = time.perf_counter()
                 answers = engine.generate(asked, max_new_tokens=tokens, batch_size=len(asked), **options)
                 seconds = time.perf_counter() - begin
             speeds[way].append(sum(len(one.token_ids) + one.finished for one in answers) / seconds)
             written[way] = [one.token_ids for one in answers]
-        same = written["free"] == written["before"] == written["stretches"]
+        same = all(written[way] == written["free"] for way in ways if way != "held")
         if engine.model.dtype == torch.float32 and not same:
             raise ModelError("the quick attention or the running batch writes other tokens than transformers")
-    return {
-        "tokens_per_second": {way: median(found) for way, found in speeds.items()},
-        "free_to_before": median(a / b for a, b in zip(speeds["free"], speeds["before"], strict=True)),
-        "free_to_stretches": median(a / b for a, b in zip(speeds["free"], speeds["stretches"], strict=True)),
-        "held_to_free": median(a / b for a, b in zip(speeds["held"], speeds["free"], strict=True)),
+    ratios = {
+        f"{one}_to_{other}": median(a / b for a, b in zip(speeds[one], speeds[other], strict=True))
+        for one, other in (("free", "before"), ("free", "stretches"), ("held", "free"))
+        if one in ways and other in ways
     }
+    return {"tokens_per_second": {way: median(found) for way, found in speeds.items()}, **ratios}
 
 
 def main(
@@ -78,20 +93,21 @@ def main(
     dtype: Annotated[str, typer.Option(help="Of the weights.")] = "bfloat16",
     rows: Annotated[int, typer.Option(min=1, help="Answers written at once.")] = 64,
     tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 96,
+    ways: Annotated[str, typer.Option(help="Which ways, `free` among them, with commas between.")] = ",".join(
+        WAYS
+    ),
     rounds: Annotated[int, typer.Option(min=1, help="How often each way is measured.")] = 3,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here too.")] = None,
 ) -> None:
     """Measure and print."""
     engine = trimtab.load(model, device="cpu", dtype=dtype)
     asked = prompts.default_queries(engine.identity, "learning", rows, 0)
-    found = measure(engine, list(asked), tokens, rounds)
+    found = measure(engine, list(asked), tokens, rounds, chosen(ways))
     print(f"{engine.identity.id}, {dtype}, {rows} rows, {tokens} tokens, {torch.get_num_threads()} threads")
     for way, speed in found["tokens_per_second"].items():
         print(f"  {way:9} {speed:7.1f} tokens/s")
-    print(
-        f"  free / before {found['free_to_before']:.2f}, free / stretches {found['free_to_stretches']:.2f}, "
-        f"held / free {found['held_to_free']:.2f}"
-    )
+    ratios = [f"{name.replace('_to_', ' / ')} {found[name]:.2f}" for name in found if "_to_" in name]
+    print(f"  {', '.join(ratios)}")
     if json_file is not None:
         json_file.write_text(json.dumps(found))
 

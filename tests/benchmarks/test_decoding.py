@@ -22,6 +22,12 @@ def test_it_measures_all_ways_and_writes_them_down(
     assert "held / free" in capsys.readouterr().out
 
 
+def test_ways_that_are_not_known_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for ways in ("free,slow", "held"):
+        assert run(decoding.main, "decoding", ["--model", "nano", "--ways", ways]) == 2
+        assert "with 'free' among them" in capsys.readouterr().err
+
+
 def test_other_tokens_are_an_error(engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engines("nano")
     monkeypatch.setitem(decoding.WAYS, "before", decoding.WAYS["held"])
