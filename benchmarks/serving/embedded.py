@@ -27,7 +27,7 @@ TOPICS = (
     "the wind|a garden|iron|music|a map|wool|the desert|a violin|stone|apples|a market|fire|a boat|silk|chess|a forest|"
     "winter"
 ).split("|")
-HEADER = ("32 clients", "tokens/s", "to one by one", "to unsteered", "from", "to")
+HEADER = ("clients", "tokens/s", "to one by one", "to unsteered", "from", "to", "CPU time")
 
 
 @dataclass
@@ -39,12 +39,15 @@ class Way:
         at_once: How many requests are under way at any time.
         kind: Of the steerings, of which each request has its own; None for unsteered requests.
         speeds: Tokens of answers a second, one for each round.
+        cpu_speeds: The same by seconds of processor time of this process, clients and all: other work on the machine
+            does not count in them.
     """
 
     title: str
     at_once: int
     kind: str | None = None
     speeds: list[float] = field(default_factory=list)
+    cpu_speeds: list[float] = field(default_factory=list)
 
     @property
     def speed(self) -> float:
@@ -92,9 +95,10 @@ def measure(
                 models = (
                     ["model"] * clients if way.kind is None else [f"model:{one}" for one in names[way.kind]]
                 )
-                begun = time.perf_counter()
+                begun, cpu = time.perf_counter(), time.process_time()
                 tokens = asyncio.run(_ask(address, questions, models, new_tokens, way.at_once))
                 way.speeds.append(tokens / (time.perf_counter() - begun))
+                way.cpu_speeds.append(tokens / (time.process_time() - cpu))
     return ways
 
 
@@ -104,10 +108,14 @@ def rows_of(ways: Sequence[Way], clients: int) -> list[list[str]]:
     one, plain = ways[0], ways[1]
     for way in ways:
         gain = f"{way.speed / one.speed:.2f}"
-        ratios = [steered / unsteered for steered, unsteered in zip(way.speeds, plain.speeds, strict=True)]
-        of_plain = [f"{value:.3f}" for value in (median(ratios), min(ratios), max(ratios))]
-        rows.append([way.title, f"{way.speed:.1f}", gain, *(of_plain if way.kind else "-" * 3)])
+        ratios, cpu = _ratios(way.speeds, plain.speeds), median(_ratios(way.cpu_speeds, plain.cpu_speeds))
+        of_plain = [f"{value:.3f}" for value in (median(ratios), min(ratios), max(ratios), cpu)]
+        rows.append([way.title, f"{way.speed:.1f}", gain, *(of_plain if way.kind else "-" * 4)])
     return rows
+
+
+def _ratios(speeds: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(speeds, others, strict=True)]
 
 
 def caption(engine: TransformersEngine, new_tokens: int, rounds: int) -> str:
@@ -117,8 +125,9 @@ def caption(engine: TransformersEngine, new_tokens: int, rounds: int) -> str:
     return (
         f"{identity.id}, {identity.blocks} blocks of width {identity.width}, {dtype}; answers of at most {new_tokens} "
         f"tokens, greedy; median of {rounds} rounds, and of the ratios in one round the median, the least and the "
-        f"most.\nA steering has one edit in every block.\ntorch {metadata.version('torch')}, {platform.machine()} with "
-        f"{os.cpu_count()} cores, OMP_NUM_THREADS: {os.environ.get('OMP_NUM_THREADS', 'as many as torch takes')}"
+        "most. CPU time: the median of the same ratio in processor time.\nA steering has one edit in every block.\n"
+        f"torch {metadata.version('torch')}, {platform.machine()} with {os.cpu_count()} cores, "
+        f"OMP_NUM_THREADS: {os.environ.get('OMP_NUM_THREADS', 'as many as torch takes')}"
     )
 
 

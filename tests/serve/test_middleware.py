@@ -89,6 +89,23 @@ def test_arguments_choose_and_both_places_add_up(server: Serving, echo: Echo) ->
     assert list(chosen_by(server, echo.bodies[0])) == expected
 
 
+def test_the_field_steering_chooses_and_is_not_passed_on(server: Serving, echo: Echo) -> None:
+    asked = {"steerings": [{"name": "json", "strength": 0.5}]}
+    for said in ("json*0.5", asked, json.dumps(asked)):
+        post(echo, server, {"model": "tiny", "steering": said})
+        assert "steering" not in json.loads(echo.bodies[-1])
+        assert chosen_by(server, echo.bodies[-1]) == ((digest(server, "json"), 0.5),)
+    post(echo, server, {"model": "tiny:json", "steering": "json", "vllm_xargs": {"steering": "json*0.5"}})
+    assert chosen_by(server, echo.bodies[-1]) == ((digest(server, "json"), 2.5),)
+    post(echo, server, {"model": "tiny", "steering": "json"}, "/tokenize")
+    assert json.loads(echo.bodies[-1]) == {"model": "tiny"}
+    wrong = post(echo, server, {"model": "tiny", "steering": "nope"})
+    assert (wrong.status, wrong.json["error"]["param"]) == (400, "steering")
+    elsewhere = post(echo, server, {"model": "tiny", "steering": "json"}, "/embed")
+    assert (elsewhere.status, elsewhere.json["error"]["param"]) == (400, "steering")
+    assert "'/embed' takes no steering by steering; ask elsewhere" in elsewhere.json["error"]["message"]
+
+
 def test_what_is_passed_on_outlives_the_name(server: Serving, echo: Echo) -> None:
     before = digest(server, "json")
     post(echo, server, {"model": "tiny:json"})

@@ -17,7 +17,7 @@ from trimtab.serve import request as reading
 from trimtab.serve.composition import composed
 from trimtab.serve.library import SteeringLibrary
 from trimtab.serve.request import SteeringRequest, parse_request
-from trimtab.serve.resolving import resolve, split_model_name
+from trimtab.serve.resolving import edits_of, resolve, split_model_name
 from trimtab.serve.rows import row_of
 from trimtab.steering.edits import Edit
 from trimtab.steering.record import ModelIdentity, Record
@@ -298,6 +298,26 @@ def test_what_is_not_there_or_does_not_fit(library: SteeringLibrary, value: Any,
     with pytest.raises(SteeringError, match=re.escape(message)) as caught:
         resolve(asked(value), library)
     str(caught.value).encode()
+
+
+def test_the_edits_of_a_request_are_as_strong_as_it_asks(library: SteeringLibrary) -> None:
+    held = {entry.digest: entry.steering.edits for entry in library.entries()}
+    name = library.names()[0]
+    own = {"block": 0, "u": ONE, "alpha": 2.0}
+    request = asked({"steerings": [{"name": name, "strength": 0.5}], "edits": [own]})
+    edits = edits_of(resolve(request, library), held)
+    steered = library.get(name).steering
+    expected = row_of([(steered.edits, 0.5), (request.edits, 1.0)])
+    found = row_of([(edits, 1.0)])
+    assert len(edits) == len(steered.edits) + 1
+    for block in range(BLOCKS):
+        if block in expected.added:
+            assert torch.allclose(found.added[block], expected.added[block])
+        if block in expected.gates:
+            mine, theirs = found.gates[block], expected.gates[block]
+            # Each is sum of strength u p^T, whichever factor carries the strength.
+            whole = [torch.einsum("k,kd,ke->de", one.strength[0], one.u, one.p) for one in (mine, theirs)]
+            assert torch.allclose(*whole)
 
 
 def test_new_requests_can_be_held_to_what_has_a_name() -> None:
