@@ -91,7 +91,7 @@ STRANGE: st.SearchStrategy[Any] = st.one_of(
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
         max_leaves=6,
     ),
-)
+).map(lambda value: json.loads(json.dumps(value)))  # a copy, since what is drawn may be changed further
 """Values of the kinds of JSON that are unlikely to be meant."""
 
 
