@@ -132,7 +132,7 @@ test-vllm: $(VLLM)/test.stamp
 # What is in $(VENV) is seen from here, and llama.cpp's package is built beside it.
 $(LLAMA)/made.stamp: $(VENV)/dev.stamp
 	@rm -rf $(LLAMA) && $(BIN)/python -m venv $(LLAMA)
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	  > "$$($(LLAMA)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/trimtab-main.pth"
 	@touch $@
 
