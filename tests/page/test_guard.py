@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,36 @@ def test_the_browser_is_told_to_ask_no_other_machine() -> None:
     assert found.headers["content-security-policy"] == POLICY
     assert "'self'" in POLICY
     assert "http" not in POLICY
+
+
+def test_a_server_that_ends_hangs_up_on_open_pages() -> None:
+    from types import SimpleNamespace
+
+    state = SimpleNamespace(ends=False)
+    heard: list[str] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        heard.append((await receive())["type"])
+        heard.append((await receive())["type"])
+
+    async def open_page() -> None:
+        messages = iter([{"type": "http.request"}])
+
+        async def receive() -> Any:
+            for message in messages:
+                return message
+            state.ends = True
+            await asyncio.Event().wait()  # the browser stays
+
+        scope = {"type": "http", "path": "/", "app": SimpleNamespace(state=state)}
+        await asyncio.wait_for(Guard(listening)(scope, receive, _nowhere), 30)
+
+    asyncio.run(open_page())
+    assert heard == ["http.request", "http.disconnect"]
+
+
+async def _nowhere(message: Any) -> None:
+    raise AssertionError(message)
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/nothing"])

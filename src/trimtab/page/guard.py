@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.exceptions import HTTPException
 
 from trimtab.serve.middleware import App, Message, Receive, Scope, Send
@@ -12,10 +14,14 @@ POLICY = (
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'; object-src 'none'"
 )
 _API = "/v1"
+_PATIENCE = 0.25
+"""Seconds between two looks whether the server ends."""
 
 
 class Guard:
-    """An app in front of the page's: it tells browsers the policy, and leaves the paths of the API to the server.
+    """An app in front of the page's.
+
+    It tells browsers the policy, leaves the paths of the API to the server, and hangs up when the server ends.
 
     Args:
         app: The page.
@@ -34,12 +40,27 @@ class Guard:
         if path == _API or path.startswith(f"{_API}/"):
             raise HTTPException(404)
 
+        async def receiving() -> Message:
+            # An open page listens for as long as it is open: a server that ends hangs up, and does not wait for it.
+            waiting = asyncio.ensure_future(receive())
+            try:
+                while not waiting.done():
+                    if getattr(getattr(scope.get("app"), "state", None), "ends", False):
+                        return {"type": "http.disconnect"}
+                    await asyncio.wait([waiting], timeout=_PATIENCE)
+                return waiting.result()
+            finally:
+                waiting.cancel()
+
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
             await send(message)
 
-        await self._app(scope, receive, sending if scope["type"] == "http" else send)
+        if scope["type"] == "http":
+            await self._app(scope, receiving, sending)
+        else:
+            await self._app(scope, receive, send)
 
 
 _HEADERS = [

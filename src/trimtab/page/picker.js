@@ -62,7 +62,8 @@ const drawPicked = () => {
 const drawList = () => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   const options = (props.options || []).filter((one) => words.every((word) => one.search.includes(word)));
-  const wanted = showAll || words.length ? options : options.filter((one) => one.taught);
+  const some = (props.options || []).some((one) => one.taught);
+  const wanted = showAll || words.length || !some ? options : options.filter((one) => one.taught);
   list.replaceChildren();
   wanted.forEach((option, number) => {
     const id = "tt-choice-" + number;
