@@ -46,10 +46,11 @@ def test_a_server_that_ends_hangs_up_on_open_pages() -> None:
         messages = iter([{"type": "http.request"}])
 
         async def receive() -> Any:
-            for message in messages:
-                return message
-            state.ends = True
-            await asyncio.Event().wait()  # the browser stays
+            message = next(messages, None)
+            if message is None:
+                state.ends = True
+                await asyncio.Event().wait()  # the browser stays
+            return message
 
         scope = {"type": "http", "path": "/", "app": SimpleNamespace(state=state)}
         await asyncio.wait_for(Guard(listening)(scope, receive, _nowhere), 30)

@@ -19,7 +19,9 @@ const make = (tag, attributes = {}, ...children) => {
 const shown = (strength) => Number(strength).toFixed(1);
 const find = (key) => (props.options || []).find((one) => one.key === key);
 
+let told = null;
 const tell = (event) => {
+  told = JSON.stringify(value);
   props.value = {...value};
   trigger(event);
 };
@@ -89,5 +91,11 @@ const draw = () => { drawPicked(); drawList(); };
 search.addEventListener("input", drawList);
 more.addEventListener("click", () => { showAll = !showAll; drawList(); });
 watch("options", draw);
-watch("value", () => { value = {...(props.value || {})}; draw(); });
+watch("value", () => {
+  const given = JSON.stringify(props.value || {});
+  if (given === told) return; // the echo of what was told: a slider may have moved on since
+  value = {...(props.value || {})};
+  told = given;
+  draw();
+});
 draw();
