@@ -117,3 +117,17 @@ def test_a_watch_makes_bad_rows_harmless_and_leaves_the_others() -> None:
     out = watch(torch.zeros(5, 1, dtype=torch.long), rows)
     assert out.tolist() == [[0, 1], [0, 0], [0, 0], [0, 0], [-inf, 2]]
     assert watch.rows() == [1, 2, 3]
+
+
+def test_a_token_that_the_model_does_not_know_is_told_before_it_runs() -> None:
+    from trimtab.errors import PromptError
+
+    engine = tiny_engine()
+    engine.tokenizer.add_tokens(["<new>", "<newer>", "<newest>", "<more>", "<last>"])
+    for door in (
+        lambda: engine.generate(["a <last>"], max_new_tokens=2),
+        lambda: engine.score(["a"], ["<last>"]),
+        lambda: engine.capture(["a <last>"]),
+    ):
+        with pytest.raises(PromptError, match="the tokenizer of another model"):
+            door()

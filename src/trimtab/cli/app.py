@@ -40,6 +40,7 @@ from trimtab.cli import (
 )
 from trimtab.cli.models import close_engines
 from trimtab.cli.options import flat
+from trimtab.cli.wording import worded
 from trimtab.errors import TrimtabError, is_out_of_memory
 
 
@@ -55,7 +56,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except TrimtabError as error:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {worded(error)}", err=True)
             raise typer.Exit(2) from error
         except (MemoryError, RuntimeError, OSError, ImportError) as error:
             if isinstance(error, FileNotFoundError) and not _folder_is_there():

@@ -22,6 +22,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from trimtab.cli.wording import HarmlessConsole
 from trimtab.errors import TrimtabError
 from trimtab.files import check_name, check_writable, decoded, write_text
 from trimtab.progress import Tell, shown
@@ -80,8 +81,8 @@ class Output:
     errors: Console = field(init=False)
 
     def __post_init__(self) -> None:
-        self.console = Console(highlight=False)
-        self.errors = Console(stderr=True, highlight=False)
+        self.console = HarmlessConsole(highlight=False)
+        self.errors = HarmlessConsole(stderr=True, highlight=False)
 
     @property
     def speaks(self) -> bool:

@@ -17,23 +17,35 @@ class Encoding:
     """The tokens of prompts and responses, for a model that is called `model` in messages.
 
     `limit` is the most tokens that its context holds; None where it says nothing. `thoughts` tells its answers from
-    what it thinks. All three can be read.
+    what it thinks. All three can be read. `tokens` is how many the model knows; None where nobody can tell.
     """
 
-    def __init__(self, tokenizer: Any, model: str, limit: int | None, thoughts: Reader) -> None:
+    def __init__(
+        self, tokenizer: Any, model: str, limit: int | None, thoughts: Reader, tokens: int | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self.thoughts = thoughts
         self._model = model
         self.limit = limit
+        self._tokens = tokens
 
     def prompts(
         self, prompts: Sequence[Prompt], new_tokens: int = 0, *, raw: bool = False
     ) -> list[list[int]]:
         """The token ids of prompts, in the model's chat template; refused if there is none, or one is too long."""
         rows = [prompt_ids(self.tokenizer, prompt, raw=raw) for prompt in prompt_list(prompts)]
+        self._check_known(rows)
         what = f"with {new_tokens} new tokens" if new_tokens else "on its own"
         self.check([len(row) + new_tokens for row in rows], what)
         return rows
+
+    def _check_known(self, rows: Sequence[Sequence[int]]) -> None:
+        highest = max((max(row, default=0) for row in rows), default=0)
+        if self._tokens is not None and highest >= self._tokens:
+            raise PromptError(
+                f"the tokenizer gives the token {highest}, but {self._model} knows those from 0 to {self._tokens - 1}: "
+                "it is the tokenizer of another model; put the right one beside the weights"
+            )
 
     def check(self, lengths: Sequence[int], what: str, limit: int | None = None) -> None:
         """Refuses what does not fit the context."""
@@ -66,6 +78,7 @@ class Encoding:
                 f"there are {len(responses)} responses to {len(starts)} prompts; give one for each"
             )
         rows = [self._scored(start, response) for start, response in zip(starts, responses, strict=True)]
+        self._check_known([row.response for row in rows])
         self.check([len(row.start) + len(row.response) for row in rows], "with its response")
         return rows
 

@@ -283,7 +283,7 @@ class Steering(Saved):
 def _parts(steering: Steering) -> list[dict[str, Any]]:
     """How the parts of a composition were made; a composition that was not scaled since gives its own parts."""
     record = steering.record
-    if set(record.settings) == {"parts"}:
+    if set(record.settings) == {"parts"} and isinstance(record.settings["parts"], list | tuple):
         return list(record.settings["parts"])
     return [
         {
