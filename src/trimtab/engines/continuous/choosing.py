@@ -87,7 +87,7 @@ class Choosing:
             return [self.choose(logits[[place]], [row])[0] for place, row in enumerate(rows)]
 
     def _choose(self, logits: Tensor, rows: Sequence[Row]) -> list[Choice]:
-        scores = logits.to(torch.float32, copy=True)
+        scores = logits.to(self._device, torch.float32, copy=True)
         if faults := unsound(scores).nonzero().flatten().tolist():
             raise NotFiniteError(faults)
         told = self._told(scores, rows)
