@@ -14,6 +14,7 @@ from tests.tiny import ARCHITECTURES, PROMPTS, hooks_of, inputs_of, random_steer
 import trimtab
 from trimtab import baking
 from trimtab.baking import checking
+from trimtab.engines.continuous import Ask, RunningBatch
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, SteeringError
 from trimtab.steering import when
@@ -102,6 +103,19 @@ def test_every_edit_is_exact_as_a_module(architecture: str, tmp_path: Path) -> N
     assert (baked.way, baked.exact) == ("module", True)
     assert "depends on the hidden state" in baked.refused["bias"]
     assert_same(engine, steering, tmp_path / "out")
+
+
+def test_weights_that_tell_prompt_from_answer_run_one_text_at_a_time(tmp_path: Path) -> None:
+    engine = tiny_engine("llama")
+    baking.bake(engine, random_steering(engine, 0, "generated"), tmp_path / "out", check=2)
+    baked = opened(engine, tmp_path / "out")
+    alone = tokens_of(baked.generate(PROMPTS, max_new_tokens=5, batch_size=1))
+    batch = RunningBatch(baked)
+    asked = [batch.submit(Ask(ids, max_new_tokens=5)) for ids in baked.encoding.prompts(PROMPTS)]
+    while not batch.is_idle:
+        batch.step()
+    assert [one.error for one in asked] == [None] * len(PROMPTS)
+    assert [tuple(one.token_ids) for one in asked] == [tuple(ids) for ids in alone]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from trimtab.engines.batching import length_batches, memory_budget, run_batches
 from trimtab.engines.capturing import CaptureStatistics, picked
 from trimtab.engines.chat import beginning
 from trimtab.engines.constraining import Constraints, Matchers, Start, constraints_of_rows, held
+from trimtab.engines.continuous.cache import keeps_phase
 from trimtab.engines.decoding import Settings, SpecialTokens, Writer, left_padded
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.finite import NotFiniteError, blamed, finite, unsound
@@ -397,6 +398,7 @@ class TransformersEngine(Engine):
             and settings.use_cache
             and not any(getattr(own, name, None) for name in _WHOLE_CALLS)
             and owner_of(self.decoder_blocks.decoder) is None
+            and not keeps_phase(self.model)
         )
 
     def _position_argument(self, module: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.continuous.asks import Ask, Event, Row, Running
-from trimtab.engines.continuous.cache import RunningCache, is_joinable, is_recurrent
+from trimtab.engines.continuous.cache import RunningCache, is_joinable, is_recurrent, keeps_phase
 from trimtab.engines.continuous.choosing import Choice, Choosing
 from trimtab.engines.continuous.forward import Forward
 from trimtab.engines.finite import NotFiniteError, blamed
@@ -43,7 +43,7 @@ class RunningBatch:
         if max_rows < 1:
             raise ModelError(f"max_rows is {max_rows}; it must be at least 1")
         self._engine = engine
-        self._max_rows = self._most = max_rows
+        self._max_rows = self._most = 1 if keeps_phase(engine.model) else max_rows
         self._patience = patience
         self._guard = threading.Condition()
         self._waiting: deque[Row] = deque()

@@ -43,6 +43,15 @@ def is_recurrent(cache: Any) -> bool:
     return any(isinstance(layer, LinearAttentionLayer) for layer in cache.layers)
 
 
+def keeps_phase(model: Any) -> bool:
+    """Whether a model keeps something from pass to pass beside its cache, so that texts must not take turns.
+
+    Weights that carry edits for the prompt or the answer alone do (`trimtab bake`): the pass tells which of them acts.
+    """
+    told = getattr(model.config, "steering", None)
+    return isinstance(told, dict) and bool(told.get("scoped"))
+
+
 def has_columns(cache: Any) -> bool:
     """Whether anything in it has a column for each token: a model of states alone takes no mask beside them."""
     layers = getattr(cache, "layers", None)
