@@ -14,6 +14,7 @@ import pytest
     [
         (("generate", "what ?", "--strength", "5"), "--strength is of a steering"),
         (("evaluate", "--strengths", "2"), "--strengths are of steerings"),
+        (("learn", "json", "--pairs", "7", "--out", "{folder}/x"), "--pairs 7 is too few"),
         (("generate", "what ?", "--json", "{folder}/" + "x" * 300), "cannot write"),
         (("learn", "json", "--out", "{folder}/" + "x" * 300), "cannot write"),
         (("evaluate", "--report", "{folder}/" + "x" * 300), "cannot write"),

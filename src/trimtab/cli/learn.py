@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _BLOCKS = "auto or the numbers of blocks, such as 2 or 0,2,4"
 _OF_SCHEDULES = ("steps", "rate", "gate_rate")
+_FEWEST = 8
 _OF_DIRECTIONS = ("strength", "apply")
 
 
@@ -205,6 +206,11 @@ def command(
             "apply": apply,
         }
         _refuse(way, given)
+        if method == "distill" and pairs * (phrasings or 1) < _FEWEST:
+            raise typer.BadParameter(
+                f"--pairs {pairs} is too few: distill needs {_FEWEST} answers that pass, so at least as many queries; "
+                "--method mean_difference learns from 2"
+            )
         if way.gradients and loading.engine == "vllm":
             raise typer.BadParameter(
                 f"--method {method} needs gradients, which vllm does not give: leave out --engine vllm (what is "
