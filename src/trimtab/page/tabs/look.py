@@ -61,18 +61,18 @@ class LookTab:
                 with gr.Column(scale=9, min_width=320, elem_classes="tt-panel"):
                     pushed = gr.HTML(_EMPTY, elem_id="tt-pushed")
                     swept = gr.HTML("", elem_id="tt-swept")
-        shown: dict[str, Any] = {"show_progress": "minimal"}
-        push.click(self.push, [name, strength, question], pushed, **shown)
+        push.click(self.push, [name, strength, question], pushed, show_progress="hidden")
         sweeping.click(self.sweep, name, swept, show_progress="hidden")
         tab.select(self.renew, name, name, show_progress="hidden")
 
-    def push(self, name: str, strength: float, question: str) -> str:
+    def push(self, name: str, strength: float, question: str) -> Iterator[str]:
         """Answers, and shows what was pushed where."""
+        yield cards.note("Answering, and reading what was pushed…")
         try:
             query = check_question(question)
-            return panels.pushed(pushes(self._workplace, query, self._workplace.steering(name) * strength))
+            yield panels.pushed(pushes(self._workplace, query, self._workplace.steering(name) * strength))
         except TrimtabError as error:
-            return cards.note(str(error), "wrong")
+            yield cards.note(str(error), "wrong")
 
     def sweep(self, name: str) -> Iterator[str]:
         """One strength after the other."""
