@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.tiny_gguf import tiny_gguf
 
+from trimtab import nano
 from trimtab.server import starting
 from trimtab.vllm.server.launch import Launch
 from trimtab.vllm.settings import SteeringSettings
@@ -180,6 +181,14 @@ def test_without_vllms_options_it_is_served_here(
     assert str(embedded.engine.model.dtype) == "torch.bfloat16"
     assert embedded.serving.has_key
     assert embedded.serving.may_change
+
+
+def test_the_built_in_model_brings_its_own_steerings(run: Callable[..., Any], served: list[Any]) -> None:
+    result = run("serve", "nano", "--port", free_port(), "--no-page")
+    assert result.exit_code == 0, result.stderr
+    assert "steerings: bullets, exclude-wood, include-dragon" in result.stderr
+    [(app, _, _)] = served
+    assert app.state.embedded.serving.library.names() == sorted(nano.steerings())
 
 
 def test_the_key_may_come_from_the_environment(

@@ -491,16 +491,22 @@ def test_rows_of_a_linear_attention_stay_when_they_end() -> None:
     assert max(len(one.token_ids) for one in batch) > 16
 
 
-def test_state_space_models_work_too() -> None:
+@pytest.mark.parametrize("kind", ["Mamba", "Rwkv"])
+def test_state_space_models_work_too(kind: str) -> None:
     """No positions, no key/value cache, a state of their own kind."""
     import transformers
 
-    config = transformers.MambaConfig(
-        vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=2, state_size=4, eos_token_id=2
+    sizes = {"Mamba": {"state_size": 4}, "Rwkv": {"attention_hidden_size": WIDTH, "context_length": 128}}
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=2, eos_token_id=2, **sizes[kind]
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        engine = TransformersEngine(transformers.MambaForCausalLM(config), tiny_tokenizer(), model_id="mamba")
+        model = getattr(transformers, f"{kind}ForCausalLM")(config)
+        for weight in model.parameters():
+            if kind == "Rwkv" and weight.dim() == 2:  # its own beginning says the same after every token
+                torch.nn.init.normal_(weight, std=0.3)
+        engine = TransformersEngine(model, tiny_tokenizer(), model_id=kind)
     steering = random_steering(engine, 1, "generated", 3.0)
     [response] = engine.generate(PROMPTS[:1], steering=steering, max_new_tokens=6)
     [uncached] = engine.generate(PROMPTS[:1], steering=steering, max_new_tokens=6, use_cache=False)

@@ -244,6 +244,7 @@ def _serve(
     starting.check_installed()
     starting.check_exposure(address.host, address.api_key, without_key=address.no_api_key)
 
+    from trimtab import nano
     from trimtab.engines.names import source_of
     from trimtab.page.opening import add_page, is_installed
     from trimtab.page.opening import address as page_address
@@ -272,11 +273,13 @@ def _serve(
             key=address.api_key,
             origins=address.allowed_origins or (),
         )
+        if folder is None and nano.is_built_in(engine.identity.id):
+            for own, place in nano.steerings().items():
+                app.state.embedded.serving.library.load(own, place)
+                folders.append(place)
         with ExitStack() as stack:
             if page or (page is None and is_installed()):
-                stack.enter_context(
-                    closing(add_page(app, key=address.api_key is not None, stock=folder is None))
-                )
+                stack.enter_context(closing(add_page(app, key=address.api_key is not None)))
                 output.note(f"page: {page_address(at)}")
             for note in announced(folder, folders, address.host, address.port, upload):
                 output.note(note)

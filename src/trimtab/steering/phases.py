@@ -200,8 +200,9 @@ class TokenPhases:
 
 
 def _cache(given: Mapping[str, Any]) -> Any:
-    cache = given.get("past_key_values")
-    return given.get("cache_params") if cache is None else cache
+    """What models keep from token to token, by the names that they give it; RWKV has a state."""
+    names = ("past_key_values", "cache_params", "state")
+    return next((given[name] for name in names if given.get(name) is not None), None)
 
 
 def times(rows: int, given: int, what: str = "steerings") -> int:
