@@ -41,11 +41,41 @@ def test_prints_one_json_line_for_each_response(run: Run, responses: Path) -> No
     assert result.exit_code == 0
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {"strict": True, "loose": True},
-        {"strict": False, "loose": True},
-        {"strict": False, "loose": False},
+        {"strict": False, "loose": True, "reason": "has 3 sentences"},
+        {"strict": False, "loose": False, "reason": "has 3 sentences"},
         {"strict": True, "loose": True},
     ]
     assert result.stderr == ""
+
+
+def test_shows_the_reason_of_every_no(run: Run, responses: Path) -> None:
+    shown = run("check", "sentences(at_most=2)", "--responses", responses).stdout
+    assert [line.split("│")[1].strip() for line in shown.splitlines() if "has 3 sentences" in line] == [
+        "line 2",
+        "line 3",
+    ]
+    many = '{"response": "A. B. C."}\n' * 12
+    shown = run("check", "sentences(at_most=2)", "--responses", "-", input=many).stdout
+    assert shown.count("has 3 sentences") == 10
+    assert "and 2 more" in shown
+    assert "not followed" not in run("check", "json", "--responses", "-", input='{"response": "{}"}').stdout
+
+
+def test_reads_what_generate_writes(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("who is it ?\nwhat is it ?\n")
+    document, lines = tmp_path / "answers.json", tmp_path / "answers.jsonl"
+    asked = ("generate", "--model", model_folder, "--prompts", prompts, "--max-new-tokens", 3)
+    assert run(*asked, "--json", document).exit_code == 0
+    assert run(*asked, "--out", lines).exit_code == 0
+    for file in (document, lines):
+        result = run("check", "repeat_prompt", "--responses", file, "--json", "-")
+        assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+        assert "response 2" in run("check", "json", "--responses", document).stdout
+    document.write_text('{"responses": [{"response": "fine"}, {"text": 1}]}')
+    result = run("check", "json", "--responses", document)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert 'answers.json, response 2: has no text "response"' in result.stderr.replace("\n", "")
 
 
 def test_takes_the_ifeval_id_and_standard_input_and_writes_a_file(
@@ -123,6 +153,7 @@ def test_an_instruction_without_a_check_says_so(run: Run, responses: Path, own: 
         ('{"answer": "x"}', 'line 3: has no text "response"'),
         ('{"response": 3}', 'line 3: has no text "response"'),
         ('{"response": "x", "query": 3}', 'line 3: "query" must be a text'),
+        ('{"response": "x", "prompt": 3}', 'line 3: "prompt" must be a text'),
         ("[" * 100_000, "line 3 is not valid JSON"),
         ("\udcff", "line 3: not UTF-8 text"),
     ],
@@ -185,7 +216,12 @@ def test_says_what_is_too_short_to_tell(run: Run) -> None:
     lines = '{"response": "Hola."}\n{"response": "El cohete despegó al amanecer sobre el mar."}\n'
     result = run("check", "language(es)", "--responses", "-", "--json", "-", input=lines)
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
-        {"strict": False, "loose": False, "undecided": True},
+        {
+            "strict": False,
+            "loose": False,
+            "undecided": True,
+            "reason": "langdetect reads it as Turkish, not Spanish; too short to be sure",
+        },
         {"strict": True, "loose": True},
     ]
     shown = run("check", "language(es)", "--responses", "-", input=lines).stdout
