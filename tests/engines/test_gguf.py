@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,19 @@ def test_a_prompt_begins_as_the_file_says(tmp_path: Path) -> None:
         ids = list(prompt_ids(trimtab.load(path, device="cpu").tokenizer, "hi"))
         assert [token for token in ids if token == 1] == first
         assert ids[: len(first)] == first
+
+
+@pytest.mark.parametrize(("key", "heads"), [("head_count", 1), ("head_count", 2), ("head_count_kv", 1)])
+def test_weights_that_do_not_fit_the_head_of_the_file_are_refused(
+    tmp_path: Path, key: str, heads: int
+) -> None:
+    path = tiny_gguf(tmp_path / "tiny.gguf")
+    whole, name = path.read_bytes(), f"llama.attention.{key}".encode()
+    start = struct.pack("<Q", len(name)) + name  # of the entry: its key, its kind, its value
+    place = whole.index(start) + len(start) + 4
+    path.write_bytes(whole[:place] + struct.pack("<I", heads) + whole[place + 4 :])
+    with pytest.raises(ModelError, match=r"tiny\.gguf does not fit its own head: .*k_proj.* is \["):
+        trimtab.load(path, device="cpu")
 
 
 def test_every_name_leads_to_the_file(file: Path) -> None:

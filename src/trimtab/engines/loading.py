@@ -288,6 +288,7 @@ def _from_pretrained(
         model, found = kind.from_pretrained(source.place, **options, **weights, config=config)
         whole.check(source.model_id, found)
         gguf.settle(model, dtype if isinstance(dtype, torch.dtype) else gguf.saved_dtype(source, revision))
+        whole.check_shapes(str(source.gguf_file), model)
         return model, tokenizer
     stored = getattr(config, "quantization_config", None) is not None
     if target is not None and (stored or "quantization_config" in weights):

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from trimtab.errors import ModelError
 
 READING: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -39,6 +41,26 @@ def check(name: str, found: Mapping[str, Any]) -> None:
             f"{name} is incomplete: its checkpoint lacks {_some(missing)}, which would be random; download or save the "
             "model anew"
         )
+
+
+def check_shapes(name: str, model: Any) -> None:
+    """Refuses a model whose weights have other shapes than its config says; of a GGUF file transformers looks at none.
+
+    Args:
+        name: What the user called it.
+        model: The model; another of its config is made for the shapes alone, without weights.
+
+    Raises:
+        ModelError: Some weight has another shape.
+    """
+    with torch.device("meta"):
+        wanted = {key: weight.shape for key, weight in type(model)(model.config).named_parameters()}
+    for key, weight in model.named_parameters():
+        if weight.shape != wanted.get(key, weight.shape):
+            raise ModelError(
+                f"{name} does not fit its own head: {key} is {list(weight.shape)} in the file and {list(wanted[key])} "
+                "by its head; download or make the file anew"
+            )
 
 
 def _some(names: Sequence[str]) -> str:
