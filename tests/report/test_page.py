@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -106,6 +107,20 @@ def test_the_page_shows_searches_samples_settings_and_times(page: tuple[str, Pag
         assert text in words
     for text in ("the river is quiet.", "The River is quiet.", "✓ follows", "✗ does not follow", "The end."):
         assert text in words
+
+
+def test_searches_that_found_nothing_are_folded_and_stand_last() -> None:
+    none = [replace(point, good=0.0) for point in SEARCH]
+    useless, empty = SearchMap("useless", SEARCH, improved=False), SearchMap("empty", none)
+    useful = [SearchMap(f"useful{number}", SEARCH) for number in range(4)]
+    source = render(Report("t", "l", rows_of("json"), searches=[useless, *useful, empty]))
+    check(source)
+    folds = re.findall(r'<details class="map"( open)?><summary><h3>(\w+)</h3>', source)
+    assert [name for _, name in folds] == ["useful0", "useful1", "useful2", "useless", "useful3", "empty"]
+    assert [is_open for is_open, _ in folds] == [" open"] * 3 + [""] * 3
+    assert "Folded are" in source
+    alone = render(Report("t", "l", rows_of("json"), searches=useful[:1]))
+    assert (alone.count("<details"), "Folded are" in alone) == (1, False)
 
 
 def test_facts_are_a_dash_where_nobody_can_judge_them(page: tuple[str, Page]) -> None:
@@ -229,14 +244,21 @@ CHROMIUM = next((found for name in BROWSERS if (found := which(name))), None)
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome on this machine to open the report in")
-def test_a_real_browser_shows_it_without_sideways_scrolling(page: tuple[str, Page], tmp_path: Path) -> None:
+def test_a_real_browser_shows_it_without_sideways_scrolling(tmp_path: Path) -> None:
+    rows = rows_of("lowercase", "json")
+    beside = [replace(rows[2], method="mean_difference")]
+    searches = [SearchMap("lowercase", SEARCH, improved=False), SearchMap("json", SEARCH[:3])]
+    source = render(Report("t", "l", rows, beside=beside, searches=searches))
+    (tmp_path / "report.html").write_text(source, encoding="utf-8")
     # A phone's width in a frame, because headless windows have a least width of their own.
-    (tmp_path / "report.html").write_text(page[0], encoding="utf-8")
     (tmp_path / "phone.html").write_text(
         """<!DOCTYPE html><body><iframe id="f" src="report.html" style="width:390px;height:800px"></iframe><script>
         document.getElementById("f").onload = (event) => {
           const page = event.target.contentDocument, root = page.documentElement;
-          document.title = [root.scrollWidth <= 390, page.querySelectorAll("svg").length,
+          const cells = [...page.querySelectorAll(".shares td")];
+          page.querySelectorAll("details").forEach((one) => { one.open = true; });
+          document.title = [root.scrollWidth <= 390, cells.every((one) => one.scrollWidth <= one.clientWidth),
+            page.querySelectorAll("svg").length,
             [...page.querySelectorAll("svg")].every((svg) => svg.getBoundingClientRect().height > 60)].join(" ");
         };</script></body>""",
         encoding="utf-8",
@@ -259,4 +281,4 @@ def test_a_real_browser_shows_it_without_sideways_scrolling(page: tuple[str, Pag
         timeout=120,
         check=True,
     ).stdout
-    assert "<title>true 4 true</title>" in shown
+    assert "<title>true true 4 true</title>" in shown

@@ -65,6 +65,11 @@ class SearchMap:
         return f"{text}; no better than steering nothing" if self.improved is False else text
 
     @property
+    def found(self) -> bool:
+        """Whether there is something to see: a candidate was chosen that is better than steering nothing."""
+        return self.improved is not False and any(point.chosen and point.good > 0 for point in self.points)
+
+    @property
     def drawing(self) -> str:
         """The heat map, as an `<svg>` element."""
         return svg(self.points, description=f"Search for {self.label}")

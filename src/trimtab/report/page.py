@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trimtab.evaluate.results import Evaluation
     from trimtab.measure.facts import Facts
 
+_UNFOLDED = 3
 _SAID = {
     "baseline": "when not told to",
     "instructed": "when told to",
@@ -108,6 +109,7 @@ def render(report: Report) -> str:
             "quality": draw("quality", "Quality of the answers by instruction", quality_dots, rows),
         },
         suite=None if report.suite is None else suite_view(report.suite),
+        searches=_folded(report.searches),
         samples=[sample_of(label, found) for label, found in groups],
     )
 
@@ -180,6 +182,14 @@ def summary(evaluation: Evaluation) -> str:
 def method_in_words(rows: Sequence[Row]) -> str:
     """What the rows beside `steered` were steered by, to stand in a heading; empty without rows."""
     return (rows[0].method or "steered").replace("_", " ") if rows else ""
+
+
+def _folded(searches: Sequence[SearchMap]) -> list[tuple[SearchMap, bool]]:
+    """Every search with whether it is shown unfolded: the first few that found something, which come first."""
+    unfolded = [search for search in searches if search.found][:_UNFOLDED]
+    return [(search, True) for search in unfolded] + [
+        (search, False) for search in searches if not any(search is one for one in unfolded)
+    ]
 
 
 def _with_beside(rows: Sequence[Row], beside: Mapping[str, Row]) -> list[Row]:
