@@ -12,6 +12,7 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.ports import free_port
 from typer.testing import CliRunner
 
 from trimtab import instructions
@@ -119,6 +120,7 @@ NAMING = {
     "generate": ["Hi!", "-s", "STEERING", "-m", "nano"],
     "compose": ["STEERING", "STEERING", "--out", "OUT", "-m", "nano"],
     "transfer": ["STEERING", "--model", "nano"],
+    "play": ["nano", "--no-browser", "--port", "PORT"],
     "push": ["STEERING", "someone/shout"],
     "bake": ["STEERING", "--out", "OUT", "-m", "nano"],
     "export": ["STEERING", "--format", "gguf", "--approximate", "--out", "OUT", "-m", "nano"],
@@ -156,7 +158,7 @@ def test_instructions_of_a_file_are_known_before_anything_names_one(
     monkeypatch.setattr(Loading, "open", opened)
     monkeypatch.setattr(EngineChoice, "open", opened)
     monkeypatch.setattr(Steering, "push_to_hub", opened)
-    places = {"STEERING": steering_folder, "OUT": tmp_path / "out"}
+    places = {"STEERING": steering_folder, "OUT": tmp_path / "out", "PORT": free_port()}
     arguments = [places.get(one, one) for one in NAMING[name]]
     if "greeting" in arguments:
         result = run(name, *arguments, input="")

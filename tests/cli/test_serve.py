@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 from tests.tiny_gguf import tiny_gguf
 
 from trimtab import nano
@@ -134,12 +135,6 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     apps: list[Any] = []
     monkeypatch.setattr(starting, "run", lambda app, at, quiet: apps.append((app, at.getsockname(), quiet)))
     return apps
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def test_without_vllms_options_it_is_served_here(

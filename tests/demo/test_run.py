@@ -12,7 +12,7 @@ from tests.report.html_check import check
 import trimtab
 from trimtab import demo, instructions, learn, nano, prompts
 from trimtab.demo.plan import Plan, default_instructions, plan_for
-from trimtab.errors import TrimtabError
+from trimtab.errors import InstructionError, TrimtabError
 from trimtab.learn.distillation.gathering import TooFewAnswersError
 from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS
 from trimtab.measure.scorer import Scorer
@@ -216,7 +216,8 @@ def test_plans_suit_the_model() -> None:
     assert all(0 <= block < IDENTITY.blocks for block in real.blocks)
     assert len(real.instructions) == 3
     assert not real.vector
-    assert plan_for(IDENTITY, [*CHOSEN, CHOSEN[0]]).instructions == CHOSEN
+    with pytest.raises(InstructionError, match="lowercase is named twice"):
+        plan_for(IDENTITY, [*CHOSEN, CHOSEN[0]])
     assert plan_for(IDENTITY, 'lowercase,exclude(word="river"),json').instructions == CHOSEN
 
 

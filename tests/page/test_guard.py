@@ -39,6 +39,7 @@ def test_a_server_that_ends_hangs_up_on_open_pages() -> None:
     heard: list[str] = []
 
     async def listening(scope: Any, receive: Any, send: Any) -> None:
+        scope["app"] = SimpleNamespace(state=SimpleNamespace())  # as one application inside another does
         heard.append((await receive())["type"])
         heard.append((await receive())["type"])
 

@@ -65,12 +65,11 @@ def plan_for(
         **changes: Fields of :class:`Plan` to set otherwise; None keeps the default.
 
     Raises:
-        InstructionError: There is no such instruction.
+        InstructionError: There is no such instruction, or one is named twice.
     """
     small = nano.is_built_in(identity.id)
     wanted = default_instructions(small=small) if instructions is None else resolve_all(instructions)
-    chosen = tuple(dict.fromkeys(wanted))  # each once: its label names it in the tables
-    plan = (_plan_for_nano if small else _plan_for_real_model)(identity, chosen)
+    plan = (_plan_for_nano if small else _plan_for_real_model)(identity, tuple(wanted))
     return dataclasses.replace(plan, **{name: value for name, value in changes.items() if value is not None})
 
 

@@ -40,12 +40,15 @@ class Guard:
         if path == _API or path.startswith(f"{_API}/"):
             raise HTTPException(404)
 
+        # Looked up now: further in, the scope names the page's own app.
+        server = getattr(scope.get("app"), "state", None)
+
         async def receiving() -> Message:
             # An open page listens for as long as it is open: a server that ends hangs up, and does not wait for it.
             waiting = asyncio.ensure_future(receive())
             try:
                 while not waiting.done():
-                    if getattr(getattr(scope.get("app"), "state", None), "ends", False):
+                    if getattr(server, "ends", False):
                         return {"type": "http.disconnect"}
                     await asyncio.wait([waiting], timeout=_PATIENCE)
                 return waiting.result()
