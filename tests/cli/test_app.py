@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 
 import trimtab
 from trimtab.cli import doctor, output
+from trimtab.cli.app import app
 from trimtab.errors import TrimtabError
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +49,34 @@ def test_a_mistyped_command_is_a_usage_error_with_a_suggestion(run: Callable[...
     result = run("doktor")
     assert result.exit_code == 2
     assert "doctor" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bogus",), "no such option: --bogus; see trimtab --help"),
+        (("learn",), "missing argument 'NAME'; see trimtab learn --help"),
+        (("generate", "x", "--ou", "y"), "no such option: --ou (Possible options: --json, --out); see"),
+        (("generate", "x", "--top-p", "3"), "invalid value for '--top-p': "),
+        (("generate", "x", "--compare"), "there is nothing to compare with; "),
+        (("inspect", "\x1b[2J", "more"), "got unexpected extra argument"),
+    ],
+)
+def test_a_usage_error_is_one_line(run: Callable[..., Any], arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize("columns", ["80", "100", "200"])
+def test_help_cuts_no_name(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for name in ("demo", "learn", "follow"):
+        text = run(name, "--help").stdout
+        command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+        names = [each for one in command.params for each in (*one.opts, *one.secondary_opts)]
+        assert [each for each in names if each.startswith("--") and each not in text] == []
+        assert max(map(len, text.splitlines())) <= int(columns)
 
 
 def test_a_mistake_of_the_user_is_one_line(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

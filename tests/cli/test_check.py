@@ -178,6 +178,10 @@ def test_a_bad_line_is_named_and_nothing_is_printed(
         (("sentences", "--params", "[2]"), "--params must be a JSON object"),
         (("sentences", "--params", '{"most": 2}'), "sentences has no parameter 'most'"),
         (("bullets",), "bullets needs num_bullets"),
+        (
+            ("sentences(at_most=999999999999999999999)",),
+            "sentences: at_most must be at most 999999999999999999, not 99999999999999999999",
+        ),
         (("json", "--file", "none.toml"), "cannot read none.toml"),
     ],
 )

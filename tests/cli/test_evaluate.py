@@ -67,6 +67,17 @@ def test_without_steerings_the_model_alone_is_measured(run: Run, engine: FakeEng
     assert document["settings"]["steerings"] == "none"
 
 
+def test_a_cache_that_cannot_be_written_names_the_options_before_the_work(
+    run: Run, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").write_text("")  # nobody can make a folder in a file
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    result = run("--suite", "rows.jsonl", cached=False)
+    assert (result.exit_code, result.stderr.count("\n"), engine.generated) == (2, 1, [])
+    assert "choose another folder (--cache DIR), or keep no answers (--no-cache)" in result.stderr
+    assert run("--suite", "rows.jsonl", "--no-cache", cached=False).exit_code == 0
+
+
 def test_a_second_run_answers_from_the_cache(run: Run, engine: FakeEngine) -> None:
     first = json.loads(run("--suite", "rows.jsonl", "-s", "steerings/lowercase", "--json", "-").stdout)
     asked = len(engine.generated)

@@ -102,3 +102,14 @@ def test_models_that_generate_otherwise_are_told_apart() -> None:
 def test_the_default_folder_follows_the_users_wish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "trimtab" / "answers"
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        TrimtabError, match=r"cannot write the cache .*file.*choose another folder \(`cache`\)"
+    ):
+        ContentCache(tmp_path / "file" / "answers").make_folder()
+    ContentCache(tmp_path / "a" / "b").make_folder()
+    assert (tmp_path / "a" / "b").is_dir()
+    ContentCache().make_folder()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from trimtab._version import __version__
 from trimtab.cli import (
@@ -40,8 +43,20 @@ from trimtab.cli import (
 )
 from trimtab.cli.models import close_engines
 from trimtab.cli.options import flat
-from trimtab.cli.wording import worded
+from trimtab.cli.wording import shown, worded
 from trimtab.errors import TrimtabError, is_out_of_memory
+
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_WIDE = 100
+
+
+class Command(TyperCommand):
+    """A command whose help has boxes where the terminal has room for them: in a narrow one they cut options' names."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, in a narrow terminal as plain text."""
+        with _plain_if_narrow(self):
+            super().format_help(ctx, formatter)
 
 
 class Commands(TyperGroup):
@@ -51,10 +66,24 @@ class Commands(TyperGroup):
     130: interrupted.
     """
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read what stands before the name of a command."""
+        try:
+            return super().make_context(*arguments, **options)
+        except _UsageError as error:
+            raise _told(error) from error
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, in a narrow terminal as plain text."""
+        with _plain_if_narrow(self):
+            super().format_help(ctx, formatter)
+
     def invoke(self, ctx: Any) -> Any:
         """Run one command; a `TrimtabError` becomes `error: ...` on standard error."""
         try:
             return super().invoke(ctx)
+        except _UsageError as error:
+            raise _told(error) from error
         except TrimtabError as error:
             typer.echo(f"error: {worded(error)}", err=True)
             raise typer.Exit(2) from error
@@ -76,6 +105,30 @@ class Commands(TyperGroup):
         finally:
             close_engines()
             claims.release()
+
+
+@contextlib.contextmanager
+def _plain_if_narrow(command: TyperCommand | TyperGroup) -> Iterator[None]:
+    mode = command.rich_markup_mode
+    command.rich_markup_mode = mode if shutil.get_terminal_size().columns >= _WIDE else None
+    try:
+        yield
+    finally:
+        command.rich_markup_mode = mode
+
+
+def _told(error: Any) -> Exception:
+    """A mistake in the command line, said in one line; where it is that nothing was said, the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message(), nl=False)  # empty where the help was shown in boxes
+        return typer.Exit(error.exit_code)
+    message = " ".join(error.format_message().split()).removeprefix("Invalid value: ").rstrip(".")
+    if message[:1].isupper() and message[1:2].islower():
+        message = message[0].lower() + message[1:]
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", None) or "trimtab"
+    typer.echo(f"error: {shown(message)}; see {path} --help", err=True)
+    return typer.Exit(error.exit_code)
 
 
 app = typer.Typer(
@@ -138,7 +191,7 @@ for module in (
     inspect,
     doctor,
 ):
-    app.command(module.__name__.rpartition(".")[2].rstrip("_"))(flat(module.command))
+    app.command(module.__name__.rpartition(".")[2].rstrip("_"), cls=Command)(flat(module.command))
 
 
 def main() -> None:

@@ -258,7 +258,9 @@ def _cache(folder: Path | None, without: bool) -> ContentCache:
         if folder is not None:
             raise typer.BadParameter("--cache and --no-cache exclude each other; give one of them")
         return cache.ContentCache()
-    return cache.ContentCache(folder or cache.default_folder())
+    kept = cache.ContentCache(folder or cache.default_folder())
+    kept.make_folder()
+    return kept
 
 
 def _judge(model: str | None, url: str | None, kept: ContentCache) -> Judge | None:

@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 _OPTIONS = {
+    "(`cache`)": "(--cache DIR), or keep no answers (--no-cache)",
     "(`moved_to`, `allow_other_model`)": "(trimtab transfer)",
     "trust_remote_code=True": "--trust-remote-code",
     "do_sample=True": "--sample",

@@ -35,8 +35,7 @@ class Encoding:
         """The token ids of prompts, in the model's chat template; refused if there is none, or one is too long."""
         rows = [prompt_ids(self.tokenizer, prompt, raw=raw) for prompt in prompt_list(prompts)]
         self._check_known(rows)
-        what = f"with {new_tokens} new tokens" if new_tokens else "on its own"
-        self.check([len(row) + new_tokens for row in rows], what)
+        self.check([len(row) for row in rows], new_tokens=new_tokens)
         return rows
 
     def _check_known(self, rows: Sequence[Sequence[int]]) -> None:
@@ -47,15 +46,24 @@ class Encoding:
                 "it is the tokenizer of another model; put the right one beside the weights"
             )
 
-    def check(self, lengths: Sequence[int], what: str, limit: int | None = None) -> None:
-        """Refuses what does not fit the context."""
+    def check(
+        self, lengths: Sequence[int], what: str = "", limit: int | None = None, *, new_tokens: int = 0
+    ) -> None:
+        """Refuses what does not fit the context: prompts of so many tokens, with so many new ones behind each."""
         limit = self.limit if limit is None else limit
         longest = max(range(len(lengths)), key=lambda row: lengths[row])
-        if limit is not None and lengths[longest] > limit:
-            raise PromptError(
-                f"prompt {longest} has {lengths[longest]} tokens {what}, but the context of {self._model} is "
-                f"{limit}; shorten the prompt or lower max_new_tokens"
-            )
+        length = lengths[longest]
+        if limit is None or length + new_tokens <= limit:
+            return
+        which = "the prompt" if len(lengths) == 1 else f"prompt {longest + 1} of {len(lengths)}"
+        behind = f"; with {new_tokens} new tokens that is {length + new_tokens}" if new_tokens else ""
+        remedy = (
+            "shorten the prompt or lower max_new_tokens" if new_tokens and length < limit else "shorten it"
+        )
+        raise PromptError(
+            f"{which} has {length} tokens{what and f' {what}'}{behind}, but the context of {self._model} is {limit}; "
+            f"{remedy}"
+        )
 
     def answering(self, row: Sequence[int]) -> list[int]:
         """A prompt behind which the answer begins at once: what it leaves open of a thought is closed."""
@@ -65,7 +73,7 @@ class Encoding:
         """Prompts; behind the ones meant, the answer begins at once. Refused if one is then too long."""
         begun = [self.answering(row) if meant else row for row, meant in zip(rows, which, strict=True)]
         if any(which):
-            self.check([len(row) + new_tokens for row in begun], f"with {new_tokens} new tokens")
+            self.check([len(row) for row in begun], new_tokens=new_tokens)
         return begun
 
     def responses(

@@ -26,7 +26,8 @@ class ContentCache:
     """A folder of values by key, both plain JSON.
 
     Args:
-        folder: Made with the first entry; None keeps the values in memory only, and forgets them with the object.
+        folder: Made with the first entry, or by `make_folder`; None keeps the values in memory only, and forgets them
+            with the object.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -61,9 +62,23 @@ class ContentCache:
             content = sealed([dict(key), value]).encode()
             write_bytes(self._path(name), content, make_folder=True, flush=False)
         except TrimtabError as error:
-            raise TrimtabError(
-                f"cannot write the cache {self.folder} ({error}); choose another folder"
-            ) from error
+            raise self._refusal(error) from error
+
+    def make_folder(self) -> None:
+        """Makes the folder, before there is work to keep in it.
+
+        Raises:
+            TrimtabError: It cannot be made.
+        """
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refusal(error.strerror or error) from error
+
+    def _refusal(self, why: object) -> TrimtabError:
+        return TrimtabError(f"cannot write the cache {self.folder} ({why}); choose another folder (`cache`)")
 
     def _path(self, name: str) -> Path:
         """Two levels, so that no folder holds many thousand files."""

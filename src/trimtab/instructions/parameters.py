@@ -20,7 +20,8 @@ _EXPECTED: Mapping[Kind, str] = {
     "text": "a text",
     "texts": "a list of texts",
 }
-
+_BOUND = 10**18
+"""From here on a number is no count of anything in an answer."""
 
 REQUIRED = inspect.Parameter.empty
 
@@ -73,6 +74,8 @@ class Parameter:
             InstructionError: If the value is not what the parameter allows.
         """
         kept = self._of_kind(value)
+        if kept is None and self.kind == "integer" and isinstance(value, int | float) and value >= _BOUND:
+            raise InstructionError(f"{owner}: {self.name} must be at most {_BOUND - 1}, not {value!r:.60}")
         if kept is None or (self.choices and kept not in self.choices) or self._too_small(kept):
             raise InstructionError(f"{owner}: {self.name} must be {self.describe()}, not {value!r}")
         if self.normalise is None:
@@ -95,7 +98,7 @@ class Parameter:
             if self.kind == "number":
                 return value
             # IFEval's own data holds whole numbers as floats (3.0), an artefact of its table format.
-            return int(value) if value == value and abs(value) < 1e18 and value == int(value) else None
+            return int(value) if value == value and abs(value) < _BOUND and value == int(value) else None
         if self.kind == "text":
             return value if isinstance(value, str) and value.strip() else None
         if isinstance(value, str) or not isinstance(value, Sequence):

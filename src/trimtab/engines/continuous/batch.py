@@ -148,8 +148,7 @@ class RunningBatch:
             raise PromptError(
                 f"the prompt has the token {outside[0]}, but those of {identity.id} are 0 to {self._vocabulary - 1}"
             )
-        length = len(ask.prompt_tokens) + ask.max_new_tokens
-        self._engine.encoding.check([length], f"with {ask.max_new_tokens} new tokens")
+        self._engine.encoding.check([len(ask.prompt_tokens)], new_tokens=ask.max_new_tokens)
 
     def _drop_cancelled(self) -> None:
         with self._guard:
