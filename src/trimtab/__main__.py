@@ -8,6 +8,7 @@ import sys
 
 def main() -> None:
     """Run the command line; an interrupt while it is imported, or an output that is gone, is one line."""
+    _stand_in_for_closed_streams()
     try:
         from trimtab.cli.app import main as command
 
@@ -22,6 +23,20 @@ def main() -> None:
         sys.stderr.write(f"error: cannot write to standard output: {error.strerror or error}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(2)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Where an output is closed, take its number, or the next file that is opened would, and be printed into.
+
+    What is written to standard output then fails, as it should: nobody would see it.
+    """
+    for number, name, flags in ((1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, flags)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 if __name__ == "__main__":

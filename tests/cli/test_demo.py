@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from trimtab.cli.app import app
 from trimtab.cli.models import EngineChoice
+from trimtab.errors import TrimtabError
 from trimtab.measure.rows import CONDITIONS
 from trimtab.steering.steering import Steering
 
@@ -190,3 +191,30 @@ def test_on_nano_steering_moves_what_it_should(tmp_path: Path) -> None:
     assert vectors["sentences"]["followed"] >= 0.5
     page = check((tmp_path / "demo" / "report.html").read_text(encoding="utf-8"))
     assert "share of sentences that are true" in page.words
+
+
+@pytest.mark.parametrize(
+    ("name", "is_folder"), [("report.html", True), ("steerings", False), ("vectors", False)]
+)
+def test_what_is_in_the_way_is_told_before_the_work(
+    fake: list[str], tmp_path: Path, name: str, is_folder: bool
+) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / name).mkdir() if is_folder else (tmp_path / "demo" / name).write_text("mine")
+    result = trimtab(folder=tmp_path)
+    assert (result.exit_code, fake) == (2, [])
+    assert result.stderr.startswith("error: cannot write ")
+    assert name in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_figures_are_kept_where_the_report_cannot_be(
+    fake: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise TrimtabError("cannot write report.html: No space left on device")
+
+    monkeypatch.setattr("trimtab.demo.saving.reports.write", full)
+    result = trimtab("--json", str(tmp_path / "all.json"), folder=tmp_path)
+    assert (result.exit_code, "No space left" in result.stderr) == (2, True)
+    assert len(json.loads((tmp_path / "all.json").read_text())["rows"]) == 8

@@ -58,3 +58,25 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
         )
     assert done.returncode == 2
     assert done.stderr == "error: cannot write to standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes it")
+@pytest.mark.parametrize(
+    "arguments", ["instructions --json -", "instructions", "--version", "check json --responses -"]
+)
+def test_standard_output_that_is_closed_is_one_line(arguments: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m trimtab {arguments} >&-'],
+        input='{"response": "{}"}',
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: cannot write to standard output: Bad file descriptor\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes it")
+def test_a_command_that_says_nothing_needs_no_output(tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m trimtab instructions --quiet --json "{tmp_path / "all.json"}" >&- 2>&-'
+    assert subprocess.run(["sh", "-c", command]).returncode == 0
+    assert (tmp_path / "all.json").stat().st_size > 1000

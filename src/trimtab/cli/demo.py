@@ -126,10 +126,12 @@ def command(
     with output.progress() as tell:
         demonstration = demo.run(engine, plan, facts=facts_of(engine), scorer=scoring, progress=tell)
     demonstration.seconds = {"load": loaded, **demonstration.seconds}
-    with demonstration.timed("report"):
-        path = demo.save(demonstration, out)
-    demonstration.seconds["total"] = time.perf_counter() - start
-    output.result(demonstration.to_dict())
+    try:
+        with demonstration.timed("report"):
+            path = demo.save(demonstration, out)
+    finally:  # what was measured is not lost where the folder cannot be written after all
+        demonstration.seconds["total"] = time.perf_counter() - start
+        output.result(demonstration.to_dict())
     show(demonstration, path, output)
 
 

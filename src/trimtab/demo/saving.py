@@ -7,20 +7,33 @@ from pathlib import Path
 
 from trimtab.demo.demonstration import Demonstration
 from trimtab.errors import TrimtabError
+from trimtab.files import check_name, check_writable
 from trimtab.measure.statistics import mean
 from trimtab.report import page as reports
 
+_REPORT, _STEERINGS, _VECTORS = "report.html", "steerings", "vectors"
+
 
 def prepare_folder(folder: Path) -> None:
-    """Makes the folder of a demonstration, before minutes are spent on what it shall hold.
+    """Makes the folder of a demonstration and tries it, before minutes are spent on what it shall hold.
 
     Raises:
-        TrimtabError: It cannot be made.
+        TrimtabError: It cannot be made, or something in it is in the way of the report or the steerings.
     """
+    check_name(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrimtabError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+    if (folder / _REPORT).is_dir():
+        raise TrimtabError(f"cannot write {folder / _REPORT}: it is a folder; choose another folder")
+    check_writable(folder / _REPORT)
+    for name in (_STEERINGS, _VECTORS):
+        part = folder / name
+        if part.is_symlink() or part.exists():
+            if not part.is_dir():
+                raise TrimtabError(f"cannot write into {part}: it is no folder; choose another folder")
+            check_writable(part / "steering.json")
 
 
 def save(demonstration: Demonstration, folder: Path, *, created: datetime | None = None) -> Path:
@@ -41,14 +54,14 @@ def save(demonstration: Demonstration, folder: Path, *, created: datetime | None
     places: dict[str, str] = {}
     for one in demonstration.learned:
         name, count = one.instruction.name, 1
-        while f"steerings/{name}" in places.values():
+        while f"{_STEERINGS}/{name}" in places.values():
             count += 1
             name = f"{one.instruction.name}-{count}"
-        places[one.instruction.label] = f"steerings/{name}"
-        one.steering.save(folder / "steerings" / name)
+        places[one.instruction.label] = f"{_STEERINGS}/{name}"
+        one.steering.save(folder / _STEERINGS / name)
         if one.vector is not None:
-            one.vector.save(folder / "vectors" / name)
-    path = folder / "report.html"
+            one.vector.save(folder / _VECTORS / name)
+    path = folder / _REPORT
     reports.write(make_report(demonstration, places, created), path)
     return path
 

@@ -16,7 +16,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from torch import Tensor
 from trimtab.errors import SteeringError
 from trimtab.files import check_name, replacement
 from trimtab.steering.documents import canonical_digest, sha256
+from trimtab.steering.suspicion import read_document, read_tensor_file
 
 FORMAT_VERSION = 3
 """The newest that is read. What needs nothing new is written as version 1, which every trimtab reads."""
@@ -129,9 +130,9 @@ def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dic
     if not is_folder:
         raise SteeringError(f"{folder} is a file; give the folder that holds {kind.stem}.json")
     path = kind.document_path(folder)
-    document = _parse_document(path, _read(path, kind), kind)
+    document = _parse_document(path, _read(path, kind, read_document), kind)
     path = kind.tensors_path(folder)
-    content = _read(path, kind)
+    content = _read(path, kind, read_tensor_file)
     tensors = read_tensors(content, path)
     checksums = document.pop("checksums", None)
     expected = checksums if isinstance(checksums, dict) else {}
@@ -191,9 +192,9 @@ def _finite_float(word: str) -> float:
     return number if math.isfinite(number) else _refuse_constant(word)
 
 
-def _read(path: Path, kind: FileKind) -> bytes:
+def _read(path: Path, kind: FileKind, read: Callable[[Path], bytes]) -> bytes:
     try:
-        return path.read_bytes()
+        return read(path)
     except FileNotFoundError:
         raise SteeringError(
             f"{path.parent} lacks {path.name}; a {kind.stem} is {kind.stem}.json and {kind.stem}.safetensors together"
