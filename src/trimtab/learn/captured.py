@@ -193,6 +193,14 @@ def _directions(
             )
 
         instructed, plain = side(follows), side(fails)
+    for capture in (instructed, plain):  # engines of other packages need not look
+        finite = torch.isfinite(capture.mean).all(-1)
+        if not bool(finite.all()):
+            block = capture.blocks[int(finite.logical_not().nonzero()[0])]
+            raise ModelError(
+                f"{engine.identity.id} gives values that are not finite at block {block}; "
+                "load it in bfloat16 or float32"
+            )
     differences = torch.empty(0)
     if instructed.activations is not None and plain.activations is not None:
         differences = instructed.activations - plain.activations

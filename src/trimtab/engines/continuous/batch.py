@@ -34,17 +34,21 @@ class RunningBatch:
         max_rows: The most requests that are answered at once; the others wait.
         patience: How many steps a free place may wait for others while most are taken, so that several prompts are
             run together: that takes little longer than one.
+        isolates: Whether prompts whose pass fails are tried again one by one, so that none ends for another's fault.
 
     Raises:
         ModelError: If `max_rows` is less than 1.
     """
 
-    def __init__(self, engine: TransformersEngine, max_rows: int = 32, patience: int = 4) -> None:
+    def __init__(
+        self, engine: TransformersEngine, max_rows: int = 32, patience: int = 4, *, isolates: bool = True
+    ) -> None:
         if max_rows < 1:
             raise ModelError(f"max_rows is {max_rows}; it must be at least 1")
         self._engine = engine
         self._max_rows = self._most = 1 if keeps_phase(engine.model) else max_rows
         self._patience = patience
+        self._isolates = isolates
         self._guard = threading.Condition()
         self._waiting: deque[Row] = deque()
         self._cancelled = False
@@ -204,6 +208,8 @@ class RunningBatch:
             logits, kept = self._forward.whole(group)
         except Exception as error:  # noqa: BLE001 - a model is another's program: it can raise anything
             if len(group) > 1:
+                if not (self._isolates or is_out_of_memory(error)):
+                    return self._fail(group, error)
                 size = len(group) // 2 if is_out_of_memory(error) else 1
                 parts = [group[start : start + size] for start in range(0, len(group), size)]
                 return [event for part in parts for event in self._begin(part)]

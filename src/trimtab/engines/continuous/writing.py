@@ -41,7 +41,7 @@ def write(
     Raises:
         ModelError: An answer cannot be held to its constraint any further, or memory does not suffice for one.
     """
-    batch = RunningBatch(engine, max_rows, patience=_PATIENCE)
+    batch = RunningBatch(engine, max_rows, patience=_PATIENCE, isolates=False)
     # The longest first, so that a lack of memory shows at once.
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     rows = {
