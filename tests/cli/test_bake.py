@@ -87,8 +87,8 @@ def test_mistakes_are_named_and_nothing_is_written(
         ((steering_folder, "-o", tmp_path / "out", "--strength", "1,2"), "2 strengths for 1 steerings"),
         ((steering_folder, "-o", tmp_path / "out", "--quantization", "8bit"), "held in fewer bits"),
         ((tmp_path / "missing", "-o", tmp_path / "out"), "missing"),
-        (("-o", tmp_path / "out"), "Missing argument"),
-        ((steering_folder,), "Missing option"),
+        (("-o", tmp_path / "out"), "missing argument"),
+        ((steering_folder,), "missing option"),
     ):
         result = run("bake", *arguments, "-m", model_folder)
         assert result.exit_code == 2, result.output

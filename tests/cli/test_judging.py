@@ -57,8 +57,14 @@ def test_check_by_an_endpoint(run: Run, own: Path, answers: Path) -> None:
     assert result.exit_code == 0, result.output
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {"strict": True, "loose": True, "judge": "wise"},
-        {"strict": False, "loose": False, "judge": "wise"},
-        {"strict": False, "loose": False, "undecided": True, "judge": "wise"},
+        {"strict": False, "loose": False, "reason": "the judge says no", "judge": "wise"},
+        {
+            "strict": False,
+            "loose": False,
+            "undecided": True,
+            "reason": "the judge cannot tell",
+            "judge": "wise",
+        },
     ]
     assert "watery, judged by wise" in shown.stdout
 

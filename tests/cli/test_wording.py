@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from trimtab.cli.output import Output
 from trimtab.cli.wording import worded
 from trimtab.errors import ModelError
 from trimtab.steering.steering import Record, Steering
@@ -80,3 +83,45 @@ def test_a_command_that_says_nothing_needs_no_output(tmp_path: Path) -> None:
     command = f'"{sys.executable}" -m trimtab instructions --quiet --json "{tmp_path / "all.json"}" >&- 2>&-'
     assert subprocess.run(["sh", "-c", command]).returncode == 0
     assert (tmp_path / "all.json").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", ["generate", "follow", "learn", "inspect"])
+def test_json_in_a_file_is_kept_where_nobody_sees_the_rest(
+    run: Callable[..., Any],
+    model_folder: Path,
+    steering_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Output, "print", full)
+    kept = tmp_path / "kept.json"
+    model = ("-m", model_folder, "--json", kept)
+    asked = {
+        "generate": ("what ?", *model, "-s", steering_folder, "--compare", "--max-new-tokens", 2),
+        "follow": ("what ?", *model, "-i", "no_commas", "--max-new-tokens", 2, "--budget", 1),
+        "learn": (
+            *("no_commas", *model, "--out", tmp_path / "out", "--method", "mean_difference", "--pairs", 8),
+            *(
+                "--block",
+                1,
+                "--strength",
+                1,
+                "--apply",
+                "add",
+                "--max-new-tokens",
+                2,
+                "--queries",
+                tmp_path / "q.txt",
+            ),
+        ),
+        "inspect": (steering_folder, "--json", kept),
+    }[command]
+    words = ("river", "city", "name", "one", "two", "words", "who", "where")
+    (tmp_path / "q.txt").write_text("".join(f"{a} is the {b}\n" for a in words for b in words))
+    result = run(command, *asked)
+    assert isinstance(result.exception, OSError), result.output
+    assert json.loads(kept.read_text())

@@ -58,10 +58,6 @@ def command(
         raise PromptError(
             f"there are no labelled answers of {', '.join(wanted or ())}; give some: --answers FILE"
         )
-    output.print(_table(judge.name, found))
-    output.print("contrast: the share of its own examples that it gets right, each left out in turn.")
-    if any(not one.believable for one in found):
-        output.print("▼ too low for it to be asked: the judge is refused for this tone.")
     agreed, n = sum(one.agreed for one in found), sum(one.n for one in found)
     output.result(
         {
@@ -72,6 +68,10 @@ def command(
             "tones": [one.to_dict() for one in found],
         }
     )
+    output.print(_table(judge.name, found))
+    output.print("contrast: the share of its own examples that it gets right, each left out in turn.")
+    if any(not one.believable for one in found):
+        output.print("▼ too low for it to be asked: the judge is refused for this tone.")
 
 
 def _table(name: str, found: list[Agreement]) -> Table:

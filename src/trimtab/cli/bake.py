@@ -128,6 +128,11 @@ def command(
             max_new_tokens=max_new_tokens,
             progress=tell,
         )
+    if gguf is not None and source is not None:
+        baking.write_gguf(out, source, gguf)
+    output.result(
+        {"path": str(out), **baked.to_dict(), "digest": steering.digest(), "gguf": gguf and str(gguf)}
+    )
     for earlier, why in baked.refused.items():
         output.note(f"not as a {earlier}: {why}")
     output.print(f"baked into {out}, as {_HOW[baked.way]}: {_blocks(steering.blocks)}, {_exact(baked)}")
@@ -141,13 +146,9 @@ def command(
         _show(output, baked.approximation)
     output.print("open it with transformers alone:")
     output.print(f"  {baked.use}")
-    if gguf is not None and source is not None:
-        baking.write_gguf(out, source, gguf)
+    if gguf is not None:
         output.print(f"written to {gguf}; run it there:")
         output.print(f"  llama-cli -m {gguf}")
-    output.result(
-        {"path": str(out), **baked.to_dict(), "digest": steering.digest(), "gguf": gguf and str(gguf)}
-    )
 
 
 def _file_of(model: str, loading: Loading) -> Path:

@@ -230,12 +230,12 @@ def command(
         **({} if judge is None else {"judge": f"{judge} at {urlsplit(judge_url or '').netloc or 'OpenAI'}"}),
         "seed": str(seed),
     }
+    output.result(evaluation.to_dict())
     _show(output, evaluation)
     if set(wanted) & set(CONSTRAINED) and not set(evaluation.conditions) & set(CONSTRAINED):
         output.print(
             "No constrained condition was measured: every prompt has an instruction that has no constraint."
         )
-    output.result(evaluation.to_dict())
     if report is not None:
         reports.write(reports.report_of(evaluation, found), report)
         output.print(f"Plots, answers and every number: {report}")

@@ -101,7 +101,6 @@ def command(
         progress=not output.quiet,
     )
     judges = judges_of(wanted or [])
-    _show(output, rows, judges.get("judges", {}))
     verified = sum(row.verified for row in rows)
     output.result(
         {
@@ -116,6 +115,7 @@ def command(
             "responses": [row.to_dict() for row in rows],
         }
     )
+    _show(output, rows, judges.get("judges", {}))
     if verified < len(rows):
         raise typer.Exit(1)
 

@@ -126,6 +126,7 @@ def command(
         }
         kept = AnswerFile(out, digest_of_run(parts), asked, len(conditions), size)
     rows: list[Row] = []
+    lost: OSError | None = None  # nobody sees the answers: a closed pipe, a full disk
     try:
         with output.progress() as tell:
             for number, places in enumerate(portions(len(asked), size)):
@@ -146,7 +147,13 @@ def command(
                 if kept is not None:
                     kept.append(found, to_json)
                 else:
-                    _show(output, found, compare=compare, several=len(asked) > 1)
+                    try:
+                        if lost is None:
+                            _show(output, found, compare=compare, several=len(asked) > 1)
+                    except OSError as error:
+                        if output.json in (None, "-"):
+                            raise
+                        lost = error
                     rows += found if output.json is not None else []
         if kept is not None:
             output.note(f"{len(asked) * len(conditions)} answers in {out}")
@@ -154,6 +161,8 @@ def command(
             rows = rows if kept is None else list(kept.rows())
             name = steered.name if steered else None
             output.result({"model": engine.identity.id, "steering": name, "responses": rows})
+        if lost is not None:
+            raise lost
     finally:
         if kept is not None:
             kept.close()

@@ -28,13 +28,13 @@ def command(
     """Show what a saved steering does, for which model, how it was made and what it measured."""
     steering = read_steering(folder)
     directions = _directions(folder, steering)
+    output.result(card(steering, directions))
     output.print(steering.describe())
     output.print()
     output.print(norm_plot(steering))
     if directions is not None:
         output.print()
         output.print(difference_plot(directions))
-    output.result(card(steering, directions))
 
 
 def _directions(folder: Path, steering: Steering) -> Directions | None:

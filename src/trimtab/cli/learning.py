@@ -83,12 +83,6 @@ class Found:
         if started_first():
             self._save(out)
         seconds = time.perf_counter() - start
-        for item in (steering.describe(), "", *self.shown):
-            output.print(item)
-        output.print(f"{saved} in {out} after {seconds:.0f} s; try it:")
-        output.print(f'  trimtab generate --model {model} --steering {out} --compare "..."')
-        if self.warning:
-            output.note(f"warning: {self.warning}")
         output.result(
             {
                 "steering": str(out),
@@ -99,6 +93,12 @@ class Found:
                 "seconds": round(seconds, 2),
             }
         )
+        for item in (steering.describe(), "", *self.shown):
+            output.print(item)
+        output.print(f"{saved} in {out} after {seconds:.0f} s; try it:")
+        output.print(f'  trimtab generate --model {model} --steering {out} --compare "..."')
+        if self.warning:
+            output.note(f"warning: {self.warning}")
 
     def _save(self, folder: Path) -> None:
         """The steering with its directions; without any, those of an older steering go."""

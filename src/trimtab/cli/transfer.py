@@ -178,7 +178,6 @@ def command(
             if place := places[name]:
                 moved.steering.save_pretrained(place)
             results.append((moved, compared))
-    _show(output, list(found), results, engine, out, model)
     rows = [
         {
             "steering": place and str(place),
@@ -188,6 +187,7 @@ def command(
         for place, (moved, compared) in zip(places.values(), results, strict=True)
     ]
     output.result({"model": engine.identity.to_dict(), "transfers": rows, "means": _means(results)})
+    _show(output, list(found), results, engine, out, model)
 
 
 def _checked(

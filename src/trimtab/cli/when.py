@@ -75,11 +75,6 @@ def command(
             steering = steering.when(~when if unless else when)
         steering.save(out or folder)
     verdicts = _verdicts(engine, steering, ask or [], batch_size)
-    output.print(_acts(steering.whens))
-    if ways:
-        output.print(f"saved in {out or folder}" + ("; what was said before is gone" if had else ""))
-    for prompt, acts in verdicts:
-        output.print(f"{'yes' if acts else 'no':<3}  {prompt}")
     output.result(
         {
             "steering": str(out or folder),
@@ -88,6 +83,11 @@ def command(
             "asked": [{"prompt": prompt, "acts": acts} for prompt, acts in verdicts],
         }
     )
+    output.print(_acts(steering.whens))
+    if ways:
+        output.print(f"saved in {out or folder}" + ("; what was said before is gone" if had else ""))
+    for prompt, acts in verdicts:
+        output.print(f"{'yes' if acts else 'no':<3}  {prompt}")
 
 
 def described(when: When) -> dict[str, Any]:
