@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -100,6 +101,8 @@ def catalogue_as_it_was() -> Iterator[None]:
     "page", [page for page in PAGES if page.name not in ON_VLLM], ids=lambda page: page.name
 )
 def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # nnsight puts a function of its own in this place for the whole process, which pages with gradients can't bear.
+    monkeypatch.setattr(torch.Tensor, "backward", torch.Tensor.backward)
     for package in NEEDED.get(page.name, ()):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
