@@ -18,6 +18,7 @@ from trimtab.instructions import Instruction
 from trimtab.progress import Tell
 
 _REFUSED, _INTERRUPTED = 2, 130
+_MISSPELLED = "--help"  # how a line on the options themselves ends
 """How a command of trimtab ends that could not do what was asked, or was interrupted."""
 
 
@@ -59,7 +60,7 @@ def learned(
     seconds = round(time.perf_counter() - start, 1)
     if status == _INTERRUPTED:
         raise KeyboardInterrupt
-    if status == _REFUSED and last.startswith("error: "):
+    if status == _REFUSED and last.startswith("error: ") and not last.endswith(_MISSPELLED):
         told: dict[str, Any] = {"refused": last.removeprefix("error: "), "seconds": seconds}
     elif status:
         raise TrimtabError(f"trimtab learn {instruction.label} ended with {status}")
