@@ -141,7 +141,7 @@ def _child(
     sys.argv = ["trimtab", *arguments]
     if first is not None:
         first()
-    from trimtab.cli.app import main
+    from trimtab.__main__ import main
 
     code = 0
     try:
