@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from trimtab.errors import TrimtabError
 
@@ -123,11 +123,11 @@ class Job:
                 changes[name] = (*kept, point)
         self._note(**changes)
 
-    def _note(self, **changes: object) -> None:
+    def _note(self, **changes: Any) -> None:
         with self._lock:
             if self.picture.state == "cancelling":
                 raise CancelledError
-            self.picture = replace(self.picture, seconds=self._seconds(), **changes)  # type: ignore[arg-type]
+            self.picture = replace(self.picture, seconds=self._seconds(), **changes)
 
     def _seconds(self) -> float:
         return self._before + time.monotonic() - self._began
@@ -138,7 +138,7 @@ class Job:
         self._thread.start()
 
     def _run(self) -> None:
-        changes: dict[str, str] = {}
+        changes: dict[str, Any] = {}
         work = self._work
         try:
             if work is not None:
@@ -151,4 +151,4 @@ class Job:
         except Exception as error:  # noqa: BLE001 (nobody else would hear of it)
             changes = {"state": "failed", "message": f"It failed: {type(error).__name__}: {error}"}
         with self._lock:
-            self.picture = replace(self.picture, seconds=self._seconds(), **changes)  # type: ignore[arg-type]
+            self.picture = replace(self.picture, seconds=self._seconds(), **changes)

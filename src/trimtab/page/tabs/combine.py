@@ -51,8 +51,8 @@ class CombineTab:
                     gr.HTML(f'<p class="tt-small">Four times the same {QUESTIONS} questions.</p>')
                     train = gr.Button("Make them go together")
                     gr.HTML(
-                        '<p class="tt-small">A short training of both at once, in the background: about a minute '
-                        "on the built-in model.</p>"
+                        '<p class="tt-small">A short training of both at once, in the background. What comes of '
+                        "it is in the list then.</p>"
                     )
                 with gr.Column(scale=9, min_width=320, elem_classes="tt-panel"):
                     table = gr.HTML(panels.together(None), elem_id="tt-together")
