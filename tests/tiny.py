@@ -143,7 +143,7 @@ def inputs_of(engine: Any, prompts: list[Any]) -> dict[str, torch.Tensor]:
     import inspect
 
     from trimtab.engines.chat import prompt_ids
-    from trimtab.engines.decoding import left_padded
+    from trimtab.engines.padding import left_padded
 
     ids, mask = left_padded([prompt_ids(engine.tokenizer, prompt) for prompt in prompts], 0, engine.device)
     inputs = {"input_ids": ids, "attention_mask": mask}

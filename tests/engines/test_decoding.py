@@ -3,13 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
-from trimtab.engines.decoding import (
-    Settings,
-    SpecialTokens,
-    left_padded,
-)
+from trimtab.engines.decoding import Settings, SpecialTokens
 from trimtab.errors import ModelError
 
 
@@ -48,9 +43,3 @@ def test_a_response_ends_before_its_first_end_token() -> None:
     assert tokens.cut([5, 9]).finished
     assert not tokens.cut([5, 0]).finished
     assert tokens.cut([]).token_ids == ()
-
-
-def test_padding_is_on_the_left() -> None:
-    ids, mask = left_padded([[1, 2, 3], [4]], 9, torch.device("cpu"))
-    assert ids.tolist() == [[1, 2, 3], [9, 9, 4]]
-    assert mask.tolist() == [[1, 1, 1], [0, 0, 1]]

@@ -10,7 +10,7 @@ from tests.laws.test_11_held import written
 from tests.tiny import PROMPTS, hooks_of, inputs_of, random_steering, thinking, tokens_of
 
 import trimtab
-from trimtab.engines.decoding import left_padded
+from trimtab.engines.padding import left_padded
 from trimtab.steering.hooks import Steered
 
 NEW = {"max_new_tokens": 20}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trimtab.baking.baked import Check
 from trimtab.engines.chat import prompt_ids
-from trimtab.engines.decoding import left_padded
+from trimtab.engines.padding import left_padded
 from trimtab.errors import ModelError
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from trimtab.engines.attention import quick_attention
 from trimtab.engines.constraining import Held
 from trimtab.engines.ends import end_tokens
 from trimtab.engines.finite import NotFiniteError, Watch
+from trimtab.engines.padding import left_padded
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
@@ -142,14 +143,6 @@ class SpecialTokens:
         """A response without its end token and what follows."""
         end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
         return Written(tuple(tokens[:end]), end is not None)
-
-
-def left_padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask, both `[rows, tokens]`, padded on the left."""
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-    return ids, mask
 
 
 class Writer:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,10 @@ from torch import Tensor
 from trimtab.engines.base import Capture
 from trimtab.errors import ModelError
 from trimtab.steering.blocks import DecoderBlocks
+
+if TYPE_CHECKING:
+    from trimtab.engines.transformers import TransformersEngine
+    from trimtab.steering.edits import Edit
 
 UNSOUND = (
     "the model gives values that are not finite: its weights are damaged, a steering is too strong, or they leave its "
@@ -70,6 +75,29 @@ def finite(capture: Capture, model: str) -> Capture:
             "values leave the dtype; load it in bfloat16 or float32"
         )
     return capture
+
+
+@contextmanager
+def cause_named(
+    engine: TransformersEngine, prompts: Sequence[int], edits: Sequence[Sequence[Edit]]
+) -> Iterator[None]:
+    """Makes a `NotFiniteError` of a batch an error that names the cause.
+
+    Args:
+        engine: What runs the model.
+        prompts: The number of the prompt of each row.
+        edits: What steers each row.
+
+    Raises:
+        ModelError: In the place of the `NotFiniteError`.
+    """
+    try:
+        yield
+    except NotFiniteError as found:
+        row = next((row for row in found.rows if not edits[row]), found.rows[0])
+        steered = bool(edits[row])
+        place, name = engine.decoder_blocks, engine.identity.id
+        raise blamed(engine.model, place, name, prompts[row], steered=steered) from found
 
 
 def blamed(

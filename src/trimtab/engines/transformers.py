@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +17,16 @@ from trimtab.engines.capturing import CaptureStatistics, picked
 from trimtab.engines.chat import beginning
 from trimtab.engines.constraining import Constraints, Matchers, Start, constraints_of_rows, held
 from trimtab.engines.continuous.cache import keeps_phase
-from trimtab.engines.decoding import Settings, SpecialTokens, Writer, left_padded
+from trimtab.engines.decoding import Settings, SpecialTokens
 from trimtab.engines.encoding import Encoding, check_positions
-from trimtab.engines.finite import NotFiniteError, blamed, finite, unsound
+from trimtab.engines.finite import cause_named, finite
 from trimtab.engines.footprint import Footprint
+from trimtab.engines.likelihood import Likelihood, in_one_pass
+from trimtab.engines.padding import left_padded, position_argument
 from trimtab.engines.randomness import Randomness
+from trimtab.engines.writing import STAGE, write, writer_of
 from trimtab.errors import ModelError
-from trimtab.progress import Progress, Tell, shown
+from trimtab.progress import Progress, shown
 from trimtab.steering.blocks import find_decoder_blocks
 from trimtab.steering.held import rows_of
 from trimtab.steering.hooked import owner_of
@@ -38,10 +39,8 @@ from trimtab.thoughts import Reader, ThoughtFormat
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
-    from trimtab.steering.edits import Edit
     from trimtab.steering.steering import Steering
 
-_WRITING = "writing"
 # Generation settings of a model that only a whole call of transformers' `generate` can follow.
 _WHOLE_CALLS = (
     "max_time",
@@ -159,7 +158,7 @@ class TransformersEngine(Engine):
         wanted = self.block_numbers(blocks)
         check_positions(positions, rows)
         statistics = CaptureStatistics(wanted, self.identity.blocks, self._width, directions, keep)
-        extra = self._position_argument(self.decoder_blocks.decoder)
+        extra = position_argument(self.decoder_blocks.decoder)
 
         def run(batch: list[int]) -> CaptureStatistics:
             ids, mask = left_padded([rows[row] for row in batch], self.special_tokens.pad, self.device)
@@ -210,52 +209,27 @@ class TransformersEngine(Engine):
         starts = self._matchers_of_rows(constraints, prompts, settings, raw)
         rows = self.encoding.begun(rows, [start is not None for start in starts], max_new_tokens)
         edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
-        writer = Writer(self.model, self.decoder_blocks, self.special_tokens, self.device, self.thoughts)
         random = Randomness(seed, self._devices)
-        results: dict[int, list[Generation]] = {}
-
-        def run(batch: list[int], tell: Tell) -> list[list[Generation]]:
-            def told(tokens: int) -> None:
-                tell(_WRITING, len(results), len(rows), f"token {tokens} of {max_new_tokens}")
-
-            own = [edits[row] for row in batch]
-            with self.lock, random(), self._finite(batch, own):
-                written = writer.write(
-                    [rows[row] for row in batch],
-                    own,
-                    settings,
-                    held(self.matchers, [starts[row] for row in batch], num_return_sequences),
-                    told,
-                )
-            return [
-                [
-                    self.encoding.generation(rows[row], row, one.token_ids, one.finished, one.taken)
-                    for one in responses
-                ]
-                for row, responses in zip(batch, written, strict=True)
-            ]
 
         def row_bytes(tokens: int) -> int:
             kept = (tokens + max_new_tokens) * self._bytes.cache + 4 * self._bytes.logits
             return settings.rows_per_prompt * (kept + tokens * self._bytes.activations)
 
         batches = self._batches([len(row) for row in rows], batch_size, row_bytes)
-        if self._joins_rows(settings, len(rows)):
-            from trimtab.engines.continuous.writing import write
-
-            with shown(progress) as tell:
-                written = write(
-                    self, rows, edits, starts, max_new_tokens, len(batches[0]), partial(tell, _WRITING)
-                )
-            return [
-                self.encoding.generation(rows[row], row, one.token_ids, one.finished, one.taken)
-                for row, one in enumerate(written)
-            ]
         with shown(progress) as tell:
-            writing = partial(run, tell=tell)
-            for batch, responses in run_batches(batches, writing, progress=tell, stage=_WRITING):
-                results.update(zip(batch, responses, strict=True))
-        return [response for row in range(len(rows)) for response in results[row]]
+            if self._joins_rows(settings, len(rows)):
+                from trimtab.engines.continuous import writing
+
+                told = partial(tell, STAGE)
+                single = writing.write(self, rows, edits, starts, max_new_tokens, len(batches[0]), told)
+                written = [[one] for one in single]
+            else:
+                written = write(self, rows, edits, starts, settings, random, batches, tell)
+        return [
+            self.encoding.generation(rows[row], row, one.token_ids, one.finished, one.taken)
+            for row, answers in enumerate(written)
+            for one in answers
+        ]
 
     def stream(
         self,
@@ -278,12 +252,11 @@ class TransformersEngine(Engine):
         [row] = self.encoding.begun([row], [constraint is not None], max_new_tokens)
         hold = held(self.matchers, starts)
         [edits] = self.edits_of_rows(steering, 1, [prompt], raw=raw)
-        writer = Writer(self.model, self.decoder_blocks, self.special_tokens, self.device, self.thoughts)
         random = Randomness(seed, self._devices)
-        tokens = writer.tokens(row, edits, settings, random, self.lock, hold)
+        tokens = writer_of(self).tokens(row, edits, settings, random, self.lock, hold)
 
         def sound() -> Iterator[int]:
-            with self._finite([0], [edits]):
+            with cause_named(self, [0], [edits]):
                 yield from tokens
 
         return self.encoding.pieces(row, sound())
@@ -302,66 +275,26 @@ class TransformersEngine(Engine):
         rows = self.encoding.responses(prompts, responses, raw=raw)
         edits = self.edits_of_rows(steering, len(rows), prompts, batch_size=batch_size, raw=raw)
         results = [math.nan] * len(rows)
-        # One pass tells of every single token after the same text, such as yes and no.
-        alike: dict[Any, list[int]] = {}
-        for number, given in enumerate(rows):
-            own = (*given.before_last, *map(id, edits[number])) if given.is_one_token else number
-            if any(given.counted):
-                alike.setdefault(own, []).append(number)
-        scored = list(alike.values())
-        extra = self._position_argument(self.model)
-        keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        groups = in_one_pass(rows, edits)
+        pad = self.special_tokens.pad
+        likelihood = Likelihood(self.model, self.decoder_blocks, pad, self.device, self.thoughts)
 
-        def run(places: list[int]) -> list[float]:
-            batch = [scored[place][0] for place in places]
-            ids, mask = left_padded([rows[row].tokens for row in batch], self.special_tokens.pad, self.device)
-            last = max(len(rows[row].response) for row in batch) + 1
-            lengths = [len(rows[row].start) for row in batch]
-            own = [edits[row] for row in batch]
-            steered = Steered(self.decoder_blocks, own, lengths, thoughts=self.thoughts)
-            kept = {"logits_to_keep": last} if keeps else {}
-            with self.lock, torch.inference_mode(), steered, self._finite(batch, own):
-                inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
-                logits = self.model(**inputs, **extra(mask), **kept).logits
-                losses, wrong = [], []
-                for row, place in enumerate(places):
-                    for index in scored[place]:
-                        length = len(rows[index].response)
-                        expected = torch.tensor(rows[index].response, device=logits.device)
-                        predicted = logits[row, -length - 1 : -1].float()
-                        if not all(rows[index].counted):
-                            counted = torch.tensor(rows[index].counted, device=logits.device)
-                            predicted, expected = predicted[counted], expected[counted]
-                        losses.append(torch.nn.functional.cross_entropy(predicted, expected))
-                        wrong.append(unsound(predicted).any())
-                found: list[list[float]] = torch.stack(
-                    [torch.stack(losses), torch.stack(wrong).to(losses[0].dtype)]
-                ).tolist()
-                if any(found[1]):
-                    owners = [row for row, place in enumerate(places) for _ in scored[place]]
-                    raise NotFiniteError([row for row, bad in zip(owners, found[1], strict=True) if bad])
-                return found[0]
+        def run(batch: list[int]) -> list[list[float]]:
+            firsts = [groups[place][0] for place in batch]
+            own = [edits[row] for row in firsts]
+            with self.lock, cause_named(self, firsts, own):
+                return likelihood.losses([[rows[row] for row in groups[place]] for place in batch], own)
 
         batches = self._batches(
-            [len(rows[same[0]].tokens) for same in scored],
+            [len(rows[group[0]].tokens) for group in groups],
             batch_size,
             lambda tokens: tokens * (self._bytes.activations + 2 * self._bytes.logits),
         )
-        for places, losses in run_batches(batches, run, progress=progress, stage="scoring"):
-            for row, loss in zip((row for place in places for row in scored[place]), losses, strict=True):
-                results[row] = loss
+        for batch, found in run_batches(batches, run, progress=progress, stage="scoring"):
+            for place, losses in zip(batch, found, strict=True):
+                for row, loss in zip(groups[place], losses, strict=True):
+                    results[row] = loss
         return results
-
-    @contextmanager
-    def _finite(self, prompts: Sequence[int], edits: Sequence[Sequence[Edit]]) -> Iterator[None]:
-        """Says what is to blame where the logits of a batch are not finite, given its prompts' numbers and edits."""
-        try:
-            yield
-        except NotFiniteError as found:
-            row = next((row for row in found.rows if not edits[row]), found.rows[0])
-            raise blamed(
-                self.model, self.decoder_blocks, self.identity.id, prompts[row], steered=bool(edits[row])
-            ) from found
 
     @property
     def matchers(self) -> Matchers:
@@ -401,12 +334,8 @@ class TransformersEngine(Engine):
             and not keeps_phase(self.model)
         )
 
-    def _position_argument(self, module: Any) -> Any:
-        """A function of the mask: the positions of left-padded tokens, for models that take them as an argument."""
-        if "position_ids" not in inspect.signature(module.forward).parameters:
-            return lambda mask: {}
-        return lambda mask: {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
-
-    def _batches(self, lengths: Sequence[int], batch_size: int | None, row_bytes: Any) -> list[list[int]]:
+    def _batches(
+        self, lengths: Sequence[int], batch_size: int | None, row_bytes: Callable[[int], int]
+    ) -> list[list[int]]:
         budget = memory_budget(self.device)
         return length_batches(lengths, batch_size=batch_size, row_bytes=row_bytes, budget=budget)

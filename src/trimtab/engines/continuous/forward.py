@@ -12,7 +12,7 @@ from torch import Tensor
 from trimtab.engines.attention import quick_attention
 from trimtab.engines.continuous.asks import Row
 from trimtab.engines.continuous.cache import has_columns
-from trimtab.engines.decoding import left_padded
+from trimtab.engines.padding import left_padded
 from trimtab.steering.blocks import DecoderBlocks
 from trimtab.steering.edits import ANSWER, BEFORE_ANSWER, PROMPT
 from trimtab.steering.hooks import Steered
