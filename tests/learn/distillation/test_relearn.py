@@ -25,7 +25,7 @@ def test_batches_that_do_not_fit_are_halved_on_both_models(monkeypatch: pytest.M
     engine = Scripted()
     whole = relearned(engine)
     tried: list[int] = []
-    enough = targets.answer_log_probs
+    enough = targets.answer_logits
 
     def limited(engine: Any, rows: Any) -> torch.Tensor:
         tried.append(len(rows.ids))
@@ -33,8 +33,8 @@ def test_batches_that_do_not_fit_are_halved_on_both_models(monkeypatch: pytest.M
             raise torch.OutOfMemoryError("simulated")
         return enough(engine, rows)
 
-    monkeypatch.setattr(targets, "answer_log_probs", limited)
-    monkeypatch.setattr(training, "answer_log_probs", limited)
+    monkeypatch.setattr(targets, "answer_logits", limited)
+    monkeypatch.setattr(training, "answer_logits", limited)
     halved = relearned(engine)
     assert max(tried) > 3  # choosing the teacher goes through two rows at once, teaching through more
     for one, other in zip(halved.edits, whole.edits, strict=True):

@@ -17,7 +17,7 @@ from trimtab.errors import SteeringError
 from trimtab.instructions import InstructionType, Phrasings
 from trimtab.learn.distillation.gathering import TooFewAnswersError, gather
 from trimtab.learn.distillation.lessons import Lesson, Lessons
-from trimtab.learn.distillation.targets import AtOnce, answer_log_probs, mixed, pad, teacher_targets
+from trimtab.learn.distillation.targets import AtOnce, answer_logits, mixed, pad, teacher_targets
 from trimtab.learn.distillation.teachers import TEACHERS, Teaching, end_token
 
 NO_COMMAS = instructions.get("no_commas")
@@ -157,7 +157,7 @@ def test_forbidden_tokens_are_taken_out_of_what_is_expected() -> None:
     answer = tuple(engine.tokenizer("quite so", add_special_tokens=False)["input_ids"])
     bound = Lesson("plain", (5, 6), (5, 6), (*answer, 2), constraint=NO_COMMAS.constraint(), drawn=True)
     with torch.no_grad():
-        log_probs = answer_log_probs(engine, pad([(5, 6)], [bound.answer], engine.device))
+        log_probs = answer_logits(engine, pad([(5, 6)], [bound.answer], engine.device)).log_softmax(-1)
     constraint = NO_COMMAS.constraint()
     assert constraint is not None
     found = restrained(engine, constraint, log_probs, allowed(engine, constraint, bound.answer))

@@ -156,7 +156,7 @@ def test_without_held_out_answers_a_course_goes_to_its_end(tiny_llama: Any) -> N
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """No more than `memory[0]` rows fit; the sizes of batches that did not are added."""
     memory = [1]
-    enough = targets.answer_log_probs
+    enough = targets.answer_logits
 
     def limited(engine: Any, rows: Any) -> torch.Tensor:
         if len(rows.ids) > memory[0]:
@@ -164,8 +164,8 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise torch.OutOfMemoryError("simulated")
         return enough(engine, rows)
 
-    monkeypatch.setattr(targets, "answer_log_probs", limited)
-    monkeypatch.setattr(training, "answer_log_probs", limited)
+    monkeypatch.setattr(targets, "answer_logits", limited)
+    monkeypatch.setattr(training, "answer_logits", limited)
     return memory
 
 
@@ -236,8 +236,8 @@ def test_the_model_is_left_as_it_was(checkpointing: bool, fails: bool) -> None:
 
 
 def test_a_loss_that_is_not_finite_says_so(tiny_llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    enough = targets.answer_log_probs
-    monkeypatch.setattr(training, "answer_log_probs", lambda engine, rows: enough(engine, rows) * math.nan)
+    enough = targets.answer_logits
+    monkeypatch.setattr(training, "answer_logits", lambda engine, rows: enough(engine, rows) * math.nan)
     with pytest.raises(ModelError, match=r"the loss of step 1 is not finite: .*learning rate \(0.1\)"):
         course(tiny_llama).run()
 

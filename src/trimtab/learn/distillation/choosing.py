@@ -21,7 +21,8 @@ from trimtab.errors import SteeringError
 from trimtab.learn.distillation.asking import Asking
 from trimtab.learn.distillation.lengths import FIRST_LIMIT, limit_for, told_length
 from trimtab.learn.distillation.lessons import Lesson, taught
-from trimtab.learn.distillation.targets import AtOnce, answer_log_probs, divergence, pad, teacher_targets
+from trimtab.learn.distillation.loss import divergence_of
+from trimtab.learn.distillation.targets import AtOnce, answer_logits, pad, teacher_targets
 from trimtab.learn.distillation.tasks import Task, told
 from trimtab.learn.distillation.teachers import Answer, Teacher, Teaching
 from trimtab.measure.bounds import about_length
@@ -294,8 +295,8 @@ class _Trying:
                     self._engine.device,
                 )
                 with torch.inference_mode():
-                    said = answer_log_probs(self._engine, rows)
-                    total += float(divergence(said, [targets[one] for one in some]))
+                    logits = answer_logits(self._engine, rows)
+                    total += divergence_of(logits, [targets[one] for one in some])
             return total
 
         return count.fit(measure) / sum(len(one.answer) for one in lessons)

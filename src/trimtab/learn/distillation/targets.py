@@ -1,4 +1,4 @@
-"""What the student is to expect at every token of an answer, kept small, and how far it is from that.
+"""What the student is to expect at every token of an answer, kept small.
 
 The aim is the teacher's distribution *given that its answer follows the instruction*. The teacher's own distribution
 t is not that: where an unfinished answer can still go wrong, part of t goes wrong. What is known of the other is the
@@ -13,9 +13,7 @@ with w = 1 at tokens where the teacher would rather have said something else tha
 Under a constraint, t is the teacher's distribution without the tokens that are forbidden at that place, renormalised.
 An answer that was drawn from it passes for that alone, and says no more: there w is 0. Nor does one that a program
 rewrote say more where it was left as it was: there t is the teacher's distribution at the same place of the original,
-and where the program put something in, w is 1. The loss at one token is
-
-    KL(q || s) = sum_i q_i (log q_i - log s_i)
+and where the program put something in, w is 1. The loss (`loss`) at one token is KL(q || s).
 
 Of q the `k` likeliest tokens are kept, and the mass of the rest, taken as one more token: a lower bound of the whole
 divergence, tight where the rest is small.
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_LEAST = 1e-9  # a rest's mass below this is rounding
+LEAST = 1e-9  # a rest's mass below this is rounding
 _LEAK = 1e-3  # of the probability, that a free teacher gives to what is forbidden; below, nobody would say it
 
 
@@ -125,8 +123,8 @@ def pad(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], devi
     return Rows(ids.to(device), asked.to(device), generated.to(device))
 
 
-def answer_log_probs(engine: TransformersEngine, rows: Rows) -> Tensor:
-    """`[tokens, vocabulary]` float32: the model's log-probabilities at the answers' tokens, row after row."""
+def answer_logits(engine: TransformersEngine, rows: Rows) -> Tensor:
+    """`[tokens, vocabulary]` in the model's dtype: its logits at the answers' tokens, row after row."""
     asked = rows.answers
     head, count = engine.model.get_output_embeddings(), int(asked.sum())
 
@@ -142,10 +140,8 @@ def answer_log_probs(engine: TransformersEngine, rows: Rows) -> Tensor:
     with chosen:
         logits: Tensor = engine.model(input_ids=rows.ids, use_cache=False).logits
     if logits.shape[:2] == (1, count) and logits.shape[:2] != asked.shape:
-        found = logits[0]
-    else:  # a model that computes them in another way
-        found = logits[asked.to(logits.device)]
-    return found.float().log_softmax(-1)
+        return logits.squeeze(0)
+    return logits[asked.to(logits.device)]  # a model that computes them in another way
 
 
 def teacher_targets(
@@ -192,9 +188,9 @@ def teacher_targets(
                 lengths = [len(one.teacher) for one in several]
                 steered = engine.steered([steering] * len(batch), lengths)
             with torch.inference_mode(), steered:
-                whole = answer_log_probs(engine, rows)
-                parts = torch.split(whole, [len(one) for one in read])
-                for one, lesson, free in zip(batch, several, parts, strict=True):
+                parts = torch.split(answer_logits(engine, rows), [len(one) for one in read])
+                for one, lesson, logits in zip(batch, several, parts, strict=True):
+                    free = logits.float().log_softmax(-1)
                     found[one] = _expected(engine, lesson, free, top, answer_weight)
         return found
 
@@ -224,8 +220,8 @@ def _expected(
     else:
         wanted = _left_alone(held, known, lesson)
     best = wanted.topk(min(top, wanted.shape[-1]), dim=-1)
-    rest = (1 - best.values.sum(-1)).clamp(min=_LEAST).log()
-    kept = best.values.clamp(min=_LEAST).log()
+    rest = (1 - best.values.sum(-1)).clamp(min=LEAST).log()
+    kept = best.values.clamp(min=LEAST).log()
     return Targets(best.indices.int().cpu(), kept.cpu(), rest.cpu(), leaks, may)
 
 
@@ -267,38 +263,3 @@ def mixed(log_probs: Tensor, lessons: Sequence[Lesson], weight: float) -> Tensor
     ]
     weights = weights.masked_fill(torch.tensor(left).to(device), 0.0)[:, None]
     return (log_probs.exp() * (1 - weights)).scatter_add(-1, said[:, None], weights)
-
-
-def divergence(log_probs: Tensor, targets: Sequence[Targets], leak_weight: float = 1.0) -> Tensor:
-    """KL(q || student) in nats, a scalar: the sum over all tokens of a batch, of which `log_probs` has one row each.
-
-    Under a constraint it is the sum of two: how the student says what may stand, and how much it says what may not,
-    `-log(1 - m)` with its probability `m`. A greedy answer of a hundred tokens fails by one of them, so the second part
-    may be given more weight.
-    """
-    device = log_probs.device
-    tokens = torch.cat([one.tokens for one in targets]).to(device, torch.long)
-    teacher = torch.cat([one.log_probs for one in targets]).to(device)
-    rest = torch.cat([one.rest for one in targets]).to(device)
-    student = log_probs.gather(-1, tokens)
-    # Where the kept tokens are (nearly) all, the logarithm of what is left has no useful gradient.
-    left = (1 - student.exp().sum(-1)).clamp(min=_LEAST).log()
-    total = (teacher.exp() * (teacher - student)).sum() + (rest.exp() * (rest - left)).sum()
-    if leak_weight > 1:
-        total = total + (leak_weight - 1) * leak(log_probs, targets)
-    return total
-
-
-def leak(log_probs: Tensor, targets: Sequence[Targets]) -> Tensor:
-    """`-log(1 - m)` in nats, a scalar: the sum over the places of a batch at which something likely is forbidden."""
-    from trimtab.engines.constraining import unpacked
-
-    total = log_probs.new_zeros(())
-    first = 0
-    for one in targets:
-        if one.leaks is not None and one.may is not None and len(one.leaks):
-            rows = log_probs[first + one.leaks.to(log_probs.device)]
-            may = unpacked(one.may.to(log_probs.device), log_probs.shape[-1])
-            total = total - rows.masked_fill(~may, -torch.inf).logsumexp(-1).sum()
-        first += len(one.tokens)
-    return total

@@ -21,13 +21,13 @@ from trimtab.errors import ModelError, SteeringError
 from trimtab.files import write_bytes
 from trimtab.learn.distillation.freezing import Frozen
 from trimtab.learn.distillation.lessons import Lesson
+from trimtab.learn.distillation.loss import divergence_of, loss_and_gradient
 from trimtab.learn.distillation.schedule import Pace, Schedule, Step
 from trimtab.learn.distillation.targets import (
     AtOnce,
     Rows,
     Targets,
-    answer_log_probs,
-    divergence,
+    answer_logits,
     pad,
     teacher_targets,
 )
@@ -192,12 +192,11 @@ class Course:
             part = batch[start : start + at_once]
             rows = self._rows_of(part)
             with self._steered(rows):
-                said = answer_log_probs(self.engine, rows)
-                share = (
-                    divergence(said, [self.targets[one] for one in part], self.schedule.leak_weight) / tokens
-                )
-                share.backward()  # type: ignore[no-untyped-call]
-            loss += share.item()
+                logits = answer_logits(self.engine, rows)
+                wanted = [self.targets[one] for one in part]
+                share, gradient = loss_and_gradient(logits, wanted, self.schedule.leak_weight, tokens)
+                logits.backward(gradient)  # type: ignore[no-untyped-call]
+            loss += share
         return loss
 
     def _steered(self, rows: Rows) -> Steered:
@@ -216,9 +215,8 @@ class Course:
                 batch = mine[start : start + at_once]
                 rows = self._rows_of(batch)
                 with torch.inference_mode(), self._steered(rows):
-                    total += float(
-                        divergence(answer_log_probs(self.engine, rows), [self.targets[one] for one in batch])
-                    )
+                    logits = answer_logits(self.engine, rows)
+                    total += divergence_of(logits, [self.targets[one] for one in batch])
             return total
 
         loss = torch.tensor([self._at_once.fit(measure)], device=self.engine.device)

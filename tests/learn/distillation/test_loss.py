@@ -1,4 +1,4 @@
-"""What a student says that a constraint forbids, and how much that counts."""
+"""How far a student is from its targets, what it says that a constraint forbids, and the gradient in parts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ import torch
 from trimtab.constraint import Constraint
 from trimtab.engines.chat import prompt_ids
 from trimtab.engines.constraining import allowed, unpacked
+from trimtab.learn.distillation import loss as loss_module
 from trimtab.learn.distillation.lessons import Lesson
-from trimtab.learn.distillation.targets import (
-    AtOnce,
-    answer_log_probs,
-    divergence,
-    leak,
-    pad,
-    teacher_targets,
-)
+from trimtab.learn.distillation.loss import divergence, divergence_of, leak, loss_and_gradient
+from trimtab.learn.distillation.targets import AtOnce, answer_logits, pad, teacher_targets
 
 SMALL = Constraint.regex(r"(?s)[^\p{Lu}\p{Lt}]*")
 
@@ -49,7 +44,7 @@ def targets(nano: Any, lessons: list[Lesson]) -> Any:
 
 def said(nano: Any, lesson: Lesson) -> torch.Tensor:
     with torch.no_grad():
-        return answer_log_probs(nano, pad([lesson.student], [lesson.answer], nano.device))
+        return answer_logits(nano, pad([lesson.student], [lesson.answer], nano.device)).log_softmax(-1)
 
 
 def test_a_student_that_is_the_plain_model_has_nothing_to_learn_but_what_not_to_say(
@@ -128,3 +123,33 @@ def test_only_what_the_teacher_would_have_said_in_the_original_leaks(nano: Any, 
 
     places = aligned(nano.tokenizer, changed.original[:-1], changed.answer[:-1])
     assert all(places[row] is not None for row in found.leaks.tolist())
+
+
+def test_a_student_that_is_sure_has_a_finite_gradient(nano: Any, targets: Any) -> None:
+    length, width = len(targets[0].tokens), nano.matchers.width
+    logits = torch.zeros(length, width).scatter_(-1, targets[0].tokens[:, :1].long(), 200.0).requires_grad_()
+    divergence(logits.log_softmax(-1), [targets[0]]).backward()
+    assert logits.grad is not None
+    assert bool(torch.isfinite(logits.grad).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("at_once", [1, 50_000, 2**24])
+def test_in_parts_the_loss_and_its_gradient_are_those_of_the_whole(
+    nano: Any, lessons: list[Lesson], targets: Any, monkeypatch: pytest.MonkeyPatch, at_once: int, dtype: Any
+) -> None:
+    wanted = [targets[one] for one in range(len(lessons))]
+    rows = pad([one.student for one in lessons], [one.answer for one in lessons], nano.device)
+    with torch.no_grad():
+        logits = answer_logits(nano, rows).to(dtype)
+    whole = logits.clone().requires_grad_()
+    loss = divergence(whole.float().log_softmax(-1), wanted, 3.0) / 7
+    loss.backward()
+    monkeypatch.setattr(loss_module, "_AT_ONCE", at_once)
+    found, gradient = loss_and_gradient(logits, wanted, 3.0, 7)
+    assert found == pytest.approx(loss.item(), rel=1e-5)
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient, whole.grad, rtol=0, atol=0)
+    assert divergence_of(logits, wanted) == pytest.approx(
+        float(divergence(logits.float().log_softmax(-1), wanted)), rel=1e-5
+    )
