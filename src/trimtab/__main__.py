@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import signal
 import sys
+import threading
+from typing import Any
 
 
 def main() -> None:
     """Run the command line; an interrupt while it is imported, or an output that is gone, is one line."""
     _stand_in_for_closed_streams()
+    sys.unraisablehook = _interrupt_again
     try:
         from trimtab.cli.app import main as command
 
@@ -23,6 +28,19 @@ def main() -> None:
         sys.stderr.write(f"error: cannot write to standard output: {error.strerror or error}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(2)
+    finally:
+        # All is done and told: Python's own end, which takes a moment, is not to be interrupted.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interrupt_again(lost: Any) -> None:
+    """An interrupt that meets a destructor or the callback of an import ends there: it comes again a moment later."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(0.01, _thread.interrupt_main)
+    again.daemon = True
+    again.start()
 
 
 def _stand_in_for_closed_streams() -> None:

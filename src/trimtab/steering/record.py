@@ -13,7 +13,7 @@ from typing import Any
 
 from trimtab._version import __version__
 from trimtab.errors import SteeringError
-from trimtab.steering.documents import take
+from trimtab.steering.documents import finite_number, take
 
 
 def short(digest: str) -> str:
@@ -195,13 +195,30 @@ class Record:
                 raise SteeringError(
                     f"{where}: every instruction needs a 'name' and 'params', not {item!r:.60}"
                 )
+        settings = take(values, "settings", dict, where)
+        _check_settings(settings, f"{where} (settings)")
         return cls(
             model=ModelIdentity.from_dict(take(values, "model", dict, where), f"{where} (model)"),
             instructions=tuple(instructions),
             method=take(values, "method", str, where),
             prompts=take(values, "prompts", (str, type(None)), where),
-            settings=take(values, "settings", dict, where),
+            settings=settings,
             measurements=take(values, "measurements", dict, where),
             version=take(values, "version", str, where),
             created=take(values, "created", (str, type(None)), where),
         )
+
+
+def _check_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Those that composing, scaling and moving go on with; what the others say is for people to read."""
+    if "scale" in settings:
+        finite_number(settings["scale"], "scale", where)
+    for part in take(settings, "parts", list, where) if "parts" in settings else ():
+        if not isinstance(part, dict):
+            raise SteeringError(f"{where}: every one of 'parts' must be an object, not {part!r:.60}")
+    blocks = take(settings, "moved_blocks", dict, where) if "moved_blocks" in settings else {}
+    for here, there in blocks.items():
+        if not (here.isascii() and here.isdigit()) or type(there) is not int:
+            raise SteeringError(
+                f"{where}: 'moved_blocks' must be whole numbers by whole numbers, not {here!r:.20}: {there!r:.20}"
+            )
