@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.tiny import BLOCKS, WIDTH, hooks_of, random_steering, tiny_engine
 
 from trimtab.errors import ModelError, SteeringError
-from trimtab.learn.distillation.trainable import FORMS, TrainableEdits
+from trimtab.learn.distillation.trainable import FORMS, TrainableEdits, size_of
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
 
@@ -209,3 +211,20 @@ class TestInALoopOfOnesOwn:
     def test_blocks_that_there_are_not(self, tiny_llama: Any, blocks: list[int]) -> None:
         with pytest.raises(ModelError, match="the model has blocks 0 to 2"):
             TrainableEdits.for_model(tiny_llama.model, self.INPUTS, blocks=blocks)
+
+
+@settings(max_examples=30)
+@given(st.floats(0.01, 100.0), st.integers(1, 5), st.integers(0, 2**31))
+def test_a_few_huge_channels_do_not_set_the_size(size: float, huge: int, seed: int) -> None:
+    states = size * torch.randn(40, 640, generator=torch.Generator().manual_seed(seed))
+    usual = size_of(states)
+    assert usual == pytest.approx(size, rel=0.05)  # where all are alike, their root mean square
+    states[:, :huge] *= 1000
+    assert usual <= size_of(states) <= 2.5 * usual
+
+
+def test_what_is_mostly_nothing_has_a_size() -> None:
+    states = torch.zeros(3, 8)
+    assert size_of(states) > 0
+    states[:, 0] = 4.0
+    assert size_of(states) == pytest.approx(4 / 8**0.5)

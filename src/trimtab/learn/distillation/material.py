@@ -17,7 +17,8 @@ from trimtab.learn.distillation.lesson_files import kept_choice, kept_lessons, k
 from trimtab.learn.distillation.lessons import Lessons
 from trimtab.learn.distillation.targets import AtOnce, Targets, teacher_targets
 from trimtab.learn.distillation.tempting import tempting_queries
-from trimtab.measure.responses import verdicts
+from trimtab.measure.responses import all_follow
+from trimtab.progress import part_of
 
 if TYPE_CHECKING:
     from trimtab.engines.ranks import Ranks
@@ -162,10 +163,12 @@ class Finding:
         if pool and choice is not None:
             usual = sum(choice.plain_lengths) / len(choice.plain_lengths)
             some = pool if usual <= _BRIEF else pool[:_SEARCH]
-            answered = partial(
-                verdicts, self.engine, wanted=self.instructions, max_new_tokens=limit, ranks=self.ranks
-            )
-            look = partial(tempting_queries, queries, some, answered, seed=self.seed)
+
+            def followed(asked: Sequence[str]) -> Sequence[bool]:
+                asking.tell = part_of(self.tell, "looking for questions that tempt")
+                return all_follow([one.text for one in asking.greedily(asked)], asked, self.instructions)
+
+            look = partial(tempting_queries, queries, some, followed, seed=self.seed)
             queries = kept_queries(self._path("queries"), what, self.ranks, look)
 
         def gathered(name: str, asked: Sequence[Any], teacher: Teacher, **settings: Any) -> Lessons:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 _SAMPLE = 16  # queries by which it is told whether the model follows by itself
 _OFTEN = 0.6  # it does if it follows so many of them
+_ROUND = 48  # queries of the pool that are answered before it is seen whether they are enough
 
 
 def tempting_queries(
@@ -35,6 +36,11 @@ def tempting_queries(
     some = list(queries[:_SAMPLE])
     if not fresh or len(failing(some)) > (1 - _OFTEN) * len(some):
         return list(queries)
-    found = failing(fresh)[: round(share * len(queries))]
+    wanted = round(share * len(queries))
+    found: list[str] = []
+    for start in range(0, len(fresh), _ROUND):
+        if len(found) < wanted:
+            found += failing(fresh[start : start + _ROUND])
+    found = found[:wanted]
     rest = random.Random(seed).sample(list(queries), len(queries) - len(found))
     return found + rest

@@ -31,7 +31,7 @@ from trimtab.learn.distillation.targets import (
     pad,
     teacher_targets,
 )
-from trimtab.learn.distillation.trainable import TrainableEdits
+from trimtab.learn.distillation.trainable import TrainableEdits, size_of
 from trimtab.progress import Tell, silent
 from trimtab.steering.hooks import Steered
 
@@ -330,16 +330,11 @@ def trainable_engine(engine: Engine) -> TransformersEngine:
 
 
 def scales_of(engine: TransformersEngine, prompts: Sequence[Prompt]) -> dict[int, float]:
-    """Root mean square of a coordinate of each block's output, at the median token of some prompts.
-
-    The median, because in many models a few tokens, the first above all, are a hundred times as large as all others
-    (M. Sun et al.: Massive Activations in Large Language Models, 2024), and say nothing about these.
-    """
+    """The size of a coordinate of each block's output (`size_of`), over some prompts."""
     some = engine.capture(prompts[:8], positions="all", keep=True)
     if some.activations is None:
         raise ModelError(f"{engine.identity.id} kept no activations")
-    scales = some.activations.pow(2).mean(-1).sqrt().median(0).values.clamp(min=1e-6)
-    return dict(enumerate(scales.tolist()))
+    return {block: size_of(some.activations[:, block]) for block in range(some.activations.shape[1])}
 
 
 def _checksum(state: str, tensors: Mapping[str, Tensor]) -> str:
