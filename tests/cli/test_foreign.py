@@ -79,6 +79,27 @@ def test_the_list_names_each_format_with_its_options(run: Run) -> None:
         assert "export --option reader=llama.cpp" in result.stdout
 
 
+def test_a_pickled_table_takes_a_word_of_trust_before_anything_is_loaded(
+    run: Run, model_folder: Path, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "x.h5", tmp_path / "out"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+    result = run("import", path, "--model", tmp_path / "no model", "--out", out)
+    assert result.exit_code == 2
+    assert "--allow-pickle" in result.stderr
+    assert "Traceback" not in result.stderr
+    pytest.importorskip("h5py", reason="an environment made before h5py was among the test extra")
+    import numpy as np
+    from tests.formats.test_llm_steer_instruct import row, table
+
+    width = int(json.loads((model_folder / "config.json").read_text())["hidden_size"])
+    table(path, row(instr_dir=np.full(width, width**-0.5, dtype="f4")), row("a:b", -1))
+    result = run("import", path, "--model", model_folder, "--out", out, "--allow-pickle")
+    assert result.exit_code == 0, result.output
+    assert "sets the projection to 4" in result.stdout
+    assert Steering.load(out).blocks == (1,)
+
+
 def test_what_cannot_be_said_is_one_line(run: Run, steering_folder: Path, tmp_path: Path) -> None:
     result = run("export", steering_folder, "--format", "gguf", "--out", tmp_path / "v.gguf")
     assert result.exit_code == 2

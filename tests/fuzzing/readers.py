@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,16 @@ def _foreign(name: str, ending: str, *edits: Edit) -> Reader:
         return _used(found) and None
 
     return Reader(f"import: {name}", write, read)
+
+
+def _write_pickled_table(folder: Path) -> None:
+    from tests.formats.test_llm_steer_instruct import row, table
+
+    table(folder / "file.h5", row("punctuation:no_comma", -1), row())
+
+
+def _read_pickled_table(folder: Path) -> Any:
+    return _used(formats.read(folder / "file.h5", IDENTITY, allow_pickle=True)) and None
 
 
 # --- instructions ---------------------------------------------------------------------------------------------------
@@ -482,6 +493,11 @@ READERS: tuple[Reader, ...] = (
     _foreign("vllm-hook", ".json", Edit.set_projection(1, D, 3.0)),
     _foreign("easyedit", "", Edit.add(1, D), Edit.add(2, D)),
     _foreign("pyreft", "", Edit(1, D / D.norm(), alpha=0.5, p=D)),
+    *(
+        [Reader("import: llm-steer-instruct", _write_pickled_table, _read_pickled_table)]
+        if find_spec("h5py")
+        else []
+    ),
     Reader("instructions: .toml", _write_toml, _read_toml),
     Reader("constraint: JSON schema", _written("schema.json", SCHEMA), _read_schema),
     Reader("constraint: grammar", _written("grammar.lark", 'start: "a" | /[b-z]+/ ","'), _read_grammar),

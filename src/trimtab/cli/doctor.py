@@ -27,6 +27,7 @@ EXTRAS = {
     "judge": "a judge of answers at an endpoint",
     "datasets": "queries from a dataset of the Hub",
     "gguf": "models in GGUF files",
+    "hdf5": "files of llm-steer-instruct",
     "quantization": "models in 8 or 4 bits, and over several devices",
     "constraints": "answers held to a grammar",
 }

@@ -39,6 +39,13 @@ def command(
         ),
     ] = None,
     option: OptionOption = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle",
+            help="Read a file whose tables are pickled (llm-steer-instruct): you know who made it.",
+        ),
+    ] = False,
     file: FileOption = None,
     *,
     loading: Loading,
@@ -46,13 +53,14 @@ def command(
 ) -> None:
     """Read a steering that another library wrote, and save it as one of ours.
 
-    The format is told from the content. No file is unpickled. The model is loaded to know its identity.
+    The format is told from the content. Nothing in a file is run. The model is loaded to know its identity.
     """
     from trimtab import formats
 
     wanted = [instructions.resolve(one) for one in instruction or ()]
     chosen = None if blocks is None else numbers(blocks, "--blocks", int)
     kind = formats.find(format_name) if format_name else formats.recognised(place)
+    kind.check_trusted(place, allow_pickle)
     options = options_of(option, kind, "read")
     engine = loading.open(output, model)
     steering = formats.read(
@@ -64,6 +72,7 @@ def command(
         strength=strength,
         instructions=[one.to_dict() for one in wanted],
         options=options,
+        allow_pickle=allow_pickle,
     )
     steering.save_pretrained(out)
     notes = steering.record.settings.get("notes", [])

@@ -46,6 +46,7 @@ class Format:
             edits cannot say.
         write: `(steering, path, **options) -> str`: writes it, and gives one line that says how it is used there. It
             raises `SteeringError` for what the format cannot say, with the nearest thing that could be said.
+        pickled: Its files hold pickles of whatever their makers wanted, so that none is read unasked.
     """
 
     name: str
@@ -53,11 +54,24 @@ class Format:
     recognises: Callable[[Path], bool]
     read: Callable[..., Content]
     write: Callable[..., str]
+    pickled: bool = False
 
     def options(self, verb: str) -> dict[str, Any]:
         """The options of `read` or `write` with their defaults: its keyword-only parameters."""
         parameters = inspect.signature(getattr(self, verb)).parameters.values()
         return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+    def check_trusted(self, path: str | Path, allow_pickle: bool) -> None:
+        """Refuses a file that holds pickles, before anything is read of it, unless that was allowed.
+
+        Raises:
+            SteeringError: It was not.
+        """
+        if self.pickled and not allow_pickle:
+            raise SteeringError(
+                f"{path} is of {self.name}, whose tables are pickled, and files of strangers are not unpickled; if you "
+                "know who made it, say so: --allow-pickle (in Python allow_pickle=True)"
+            )
 
     def check(self, verb: str, options: Mapping[str, Any]) -> None:
         """Refuses an option that there is not.

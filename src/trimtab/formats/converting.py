@@ -28,10 +28,11 @@ def read(
     strength: float = 1.0,
     instructions: Sequence[Mapping[str, Any]] = (),
     options: Mapping[str, Any] | None = None,
+    allow_pickle: bool = False,
 ) -> Steering:
     """Read what another library wrote, as a steering of ours.
 
-    No file is unpickled. The record's `settings` say the format, the file's name, and under `notes` what to know.
+    Nothing in a file is run. The record's `settings` say the format, the file's name, and under `notes` what to know.
 
     Args:
         path: The file or folder.
@@ -42,12 +43,14 @@ def read(
         strength: Multiplies the edits. Files of unit vectors leave it to whoever applies them.
         instructions: What it makes the model follow, as of a record: `{"name": ..., "params": {...}}`.
         options: Those of the format; `trimtab import --format list` shows them.
+        allow_pickle: Read files of formats that are pickled tables; without it they are refused unread.
 
     Raises:
         SteeringError: It is of no known format, damaged, does not fit the model, or does what our edits cannot say.
     """
     path = Path(path)
     kind = recognised(path) if format is None else registry.find(format)
+    kind.check_trusted(path, allow_pickle)
     options = dict(options or {})
     kind.check("read", options)
     content: Content = kind.read(path, model, **options)

@@ -16,7 +16,7 @@ from trimtab.formats.base import Format
 
 ENTRY_POINT_GROUP = "trimtab.formats"
 
-_MODULES = ("gguf", "lm_eval", "svec", "vllm_hook", "easyedit", "pyreft")
+_MODULES = ("gguf", "lm_eval", "svec", "vllm_hook", "easyedit", "pyreft", "llm_steer_instruct")
 _registered: dict[str, Format] = {}
 
 
