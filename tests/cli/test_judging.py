@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.evaluate.endpoint import serving
 
 from trimtab import instructions
@@ -125,8 +126,6 @@ def test_a_judge_that_cannot_be_is_one_line(run: Run, answers: Path, judge: str,
 def test_evaluate_names_the_judge_beside_every_figure(
     run: Run, own: Path, engine: Engine, model_folder: Path, tmp_path: Path
 ) -> None:
-    import torch
-
     params: dict[str, Any] = {"name": "watery", "params": {}}
     edit = Edit.add(1, torch.linspace(-1, 1, engine.identity.width), 40.0)
     Steering("watery", (edit,), Record(engine.identity, (params,))).save(tmp_path / "watery")
@@ -370,6 +369,58 @@ def test_compose_measures_a_tone_beside_a_check_by_the_judge(run: Run, tmp_path:
         )
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["measurements"]["validation"]["judges"] == {"pirate": "wise"}
+
+
+@pytest.mark.parametrize("refit", ["none", "strength"])
+def test_a_moved_tone_is_fitted_and_measured_by_the_judge(
+    run: Run, own: Path, engine: Engine, model_folder: Path, tmp_path: Path, refit: str
+) -> None:
+    direction = torch.linspace(-1, 1, engine.identity.width)
+    record = Record(engine.identity, ({"name": "watery", "params": {}},))
+    Steering("watery", (Edit.add(1, direction, 40.0),), record).save(tmp_path / "watery")
+    sizes = (
+        "--pairs",
+        2,
+        "--validation",
+        2,
+        "--test",
+        2,
+        "--max-new-tokens",
+        4,
+        "--no-here",
+        "--device",
+        "cpu",
+    )
+    moved = tmp_path / "moved"
+    options = (
+        "transfer",
+        tmp_path / "watery",
+        "--model",
+        model_folder,
+        "--file",
+        own,
+        "--refit",
+        refit,
+        *sizes,
+    )
+    unjudged = run(*options)
+    assert unjudged.exit_code == 2
+    assert "watery has no check" in unjudged.stderr
+    assert "name who judges (--judged-by)" in unjudged.stderr
+    with serving(says_river) as endpoint:
+        judge = ("--judged-by", f"wise@{endpoint.url}")
+        result = run(*options, *judge, "--out", moved, "--json", "-")
+        shown = run(*options, *judge)
+        asked = len(endpoint.prompts)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["judges"] == {"watery": "wise"}
+    assert {row["judge"] for row in document["transfers"][0]["rows"]} == {"wise"}
+    assert asked
+    measured = json.loads((moved / "steering.json").read_text())["measurements"]["test"]
+    assert measured["steered"]["judge"] == "wise"
+    assert shown.exit_code == 0, shown.output
+    assert "watery: judged by wise, not checked" in shown.stdout
 
 
 def test_the_demonstration_shows_a_tone_by_the_judges_name(run: Run, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
+from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import Loading, facts_of
 from trimtab.cli.options import (
     BatchSizeOption,
@@ -90,6 +92,7 @@ def command(
         typer.Option(help="Also make a mean-difference vector on the new model itself, to compare with."),
     ] = True,
     file: FileOption = None,
+    judged_by: JudgedByOption = None,
     queries: QueriesOption = None,
     pairs: Annotated[
         int, typer.Option(min=2, help="Queries to make vectors from, and to train edits on.")
@@ -108,6 +111,7 @@ def command(
     Every edit goes to the block of the same depth, its strength is fitted again, and what it does there is measured.
     """
     from trimtab import prompts
+    from trimtab.measure.judges import judges_of
     from trimtab.measure.rows import with_test
     from trimtab.steering.collection import SteeringFolder
     from trimtab.transferring import compare, transfer
@@ -119,7 +123,15 @@ def command(
     places = {name: out and (out if len(found) == 1 else out / name) for name in found}
     for place in places.values():
         steering_folder(place)
-    wanted = _checked(found, refit, measured=test > 0, factors=factors, source=source, mapped=use_map)
+    wanted = _checked(
+        found,
+        refit,
+        measured=test > 0,
+        factors=factors,
+        source=source,
+        mapped=use_map,
+        judged=judged_by is not None,
+    )
     made_on, needs_source = next(iter(found.values())).record.model, use_map or refit == "edits"
     origin, at_origin = named_or_known(
         source if needs_source else model,
@@ -134,6 +146,9 @@ def command(
     engine = loading.open(output, model)
     for one in found.values():
         check_move(one, engine.identity, mapped=use_map)
+    if judged_by is not None:
+        choice = partial(judge_of, output, loading, judged_by, lambda: engine)
+        wanted = dict(zip(wanted, judged(output, list(wanted.values()), choice), strict=True))
     drawn = own or prompts.draw_queries(engine.identity, **parts)
     mapped = teacher = None
     if needs_source:
@@ -159,6 +174,7 @@ def command(
                 queries=drawn.validation,
                 source=teacher,
                 learning=drawn.learning,
+                instruction=wanted.get(name),
                 map=mapped,
                 strengths=factors,
                 progress=told,
@@ -173,7 +189,9 @@ def command(
                         engine, wanted[name], drawn.learning, drawn.validation, progress=making, **shared
                     ).steering
                 told("measuring", 0)
-                compared = compare(engine, moved.steering, drawn.test, here=vector, **shared)
+                compared = compare(
+                    engine, moved.steering, drawn.test, instruction=wanted[name], here=vector, **shared
+                )
                 moved = dataclasses.replace(moved, steering=with_test(moved.steering, compared.rows))
             if place := places[name]:
                 moved.steering.save_pretrained(place)
@@ -186,8 +204,10 @@ def command(
         }
         for place, (moved, compared) in zip(places.values(), results, strict=True)
     ]
-    output.result({"model": engine.identity.to_dict(), "transfers": rows, "means": _means(results)})
-    _show(output, list(found), results, engine, out, model)
+    judges = judges_of(wanted.values())
+    document = {"model": engine.identity.to_dict(), "transfers": rows, "means": _means(results), **judges}
+    output.result(document)
+    _show(output, list(found), results, engine, out, model, judges.get("judges", {}))
 
 
 def _checked(
@@ -198,6 +218,7 @@ def _checked(
     factors: list[float] | None,
     source: str | None,
     mapped: bool,
+    judged: bool,
 ) -> dict[str, Instruction]:
     """By which instruction each steering is fitted and measured; refuses what can be seen before a model is loaded."""
     from trimtab.transferring.move import fitted_by
@@ -215,7 +236,9 @@ def _checked(
                     f"'{first.name}' and '{one.name}' were made on different models ({reason}); move the steerings of "
                     "each model by themselves"
                 )
-    return {name: fitted_by(one, refit) for name, one in found.items()} if refit != "none" or measured else {}
+    if refit == "none" and not measured:
+        return {}
+    return {name: fitted_by(one, refit, judged=judged) for name, one in found.items()}
 
 
 def _map(
@@ -269,6 +292,7 @@ def _show(
     engine: Engine,
     out: Path | None,
     model: str,
+    judges: dict[str, str],
 ) -> None:
     table = Table(title=f"in {engine.identity}", title_justify="left", box=None, pad_edge=False)
     table.add_column("steering", overflow="fold")
@@ -284,6 +308,8 @@ def _show(
         table.add_section()
         line("mean", "", means)
     output.print(table)
+    for label, judge in judges.items():
+        output.print(f"{label}: judged by {judge}, not checked")
     for name, (moved, _) in zip(names, results, strict=True):
         if moved.improved is False:
             output.note(f"warning: {name}: no strength did better than no steering at all")

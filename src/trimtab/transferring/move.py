@@ -261,7 +261,11 @@ def check_move(steering: Steering, target: ModelIdentity, *, mapped: bool = Fals
 
 
 def fitted_by(
-    steering: Steering, refit: Refit = "none", instruction: Instruction | str | None = None
+    steering: Steering,
+    refit: Refit = "none",
+    instruction: Instruction | str | None = None,
+    *,
+    judged: bool = False,
 ) -> Instruction:
     """The instruction by which a steering is fitted again or measured, before any model is loaded.
 
@@ -269,16 +273,18 @@ def fitted_by(
         steering: The steering.
         refit: What is to be fitted again; `none` if it is only measured.
         instruction: What shall be followed; by default what the steering's record names.
+        judged: Whether an instruction that has a question in the place of a check is going to get a judge.
 
     Raises:
-        InstructionError: The record does not name one instruction, or that one has no check.
+        InstructionError: The record does not name one instruction, or that one has neither check nor judge.
         SteeringError: There is nothing to fit.
     """
     found = instruction_of(steering) if instruction is None else catalogue.resolve(instruction)
-    if not found.can_check:
+    if not found.can_check and not (judged and found.question is not None):
+        mend = "" if found.question is None else "name who judges (--judged-by), or "
         raise InstructionError(
             f"{found.label} has no check, so nothing says whether an answer of '{steering.name}' follows it; "
-            "move it without fitting and measuring"
+            f"{mend}move it without fitting and measuring"
         )
     if refit != "none" and not steering.edits:
         raise SteeringError(f"the steering '{steering.name}' has no edits, so there is nothing to fit again")

@@ -29,6 +29,7 @@ from trimtab.learn.distillation.targets import AtOnce, Targets, teacher_targets
 from trimtab.learn.distillation.teachers import Teacher, check_teacher, end_token
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.learn.distillation.training import Course, scales_of, trainable_engine
+from trimtab.measure.judges.base import judges_of
 from trimtab.progress import Progress, prefixed, shown
 from trimtab.steering.edits import Edit
 
@@ -132,6 +133,7 @@ def relearn(
         "queries": len(queries),
         "lessons": len(lessons),
         "lessons_from": material.teacher,
+        **judges_of([wanted]),
         "schedule": dataclasses.asdict(course.pace.settled),
     }
     record = dataclasses.replace(

@@ -1,0 +1,90 @@
+"""The tables of tones as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimtab.measure.statistics import wilson
+
+CONDITIONS = {
+    "baseline": "plain",
+    "instructed": "told",
+    "steered": "steered",
+    "instructed+steered": "told and steered",
+}
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """All tables of a measurement, with what they say.
+
+    Args:
+        result: The document that `benchmarks.tones` writes.
+    """
+    parts = [tones_table(result), _caption(result)]
+    if result["composed"]:
+        parts.append(composed_table(result))
+    return "\n\n".join(parts)
+
+
+def tones_table(result: Mapping[str, Any]) -> str:
+    """How many answers are judged to be in the tone, by condition and method, and their quality."""
+    head = ["tone", "", "learned by", "judged to be in it", "repetition", "own perplexity", "tokens", "min."]
+    lines = [_line(head), _line(["---"] * 3 + ["---:"] * 5)]
+    for one in result["tones"]:
+        for row in one["rows"]:
+            minutes = "-" if row["seconds"] is None else f"{row['seconds'] / 60:.1f}"
+            what = [f"`{one['tone']}`", CONDITIONS[row["condition"]], row["method"] or "-"]
+            lines.append(_line([*what, _of(row["followed"][0], row), *_quality(row), minutes]))
+    return "\n".join(lines)
+
+
+def composed_table(result: Mapping[str, Any]) -> str:
+    """How many answers follow a tone, another instruction, and both."""
+    head = ["", "", "tone (judged)", "the other (checked)", "both", "repetition", "own perplexity", "tokens"]
+    lines = [_line(head), _line(["---"] * 2 + ["---:"] * 6)]
+    for one in result["composed"]:
+        for row in one["rows"]:
+            counts = [_of(count, row) for count in (*row["followed"], row["all"])]
+            what = [f"`{one['tone']}` and `{one['other']}`", CONDITIONS[row["condition"]]]
+            lines.append(_line([*what, *counts, *_quality(row)]))
+    return "\n".join(lines)
+
+
+def _caption(result: Mapping[str, Any]) -> str:
+    settings = result["settings"]
+    n = settings["queries"]
+    low, high = wilson(n // 2, n)
+    said = ["A trial with a part of everything, not a measurement."] if settings["trial"] else []
+    said.append(
+        f"{settings['model']}, judged by {settings['judge']}: {n} test questions, answers of at most "
+        f"{settings['tokens']} tokens, greedy. The 95 % interval of {n // 2} of {n} is {low:.2f} to {high:.2f}."
+    )
+    for method, options in settings["methods"].items():
+        said.append(f"{method}: `trimtab learn {' '.join(options)}`.")
+    agreed = [
+        f"`{one['tone']}` {one['agreement']['agreed']} of {one['agreement']['n']}"
+        for one in result["tones"]
+        if one["agreement"]
+    ]
+    if agreed:
+        said.append(f"The judge agrees with a person on labelled answers: {', '.join(agreed)}.")
+    if result["composed"]:
+        said.append(
+            f"Composed: the union of the tone's steering (by {result['composed'][0]['method']}) and the other's "
+            f"(`trimtab learn {' '.join(settings['checked'])}`)."
+        )
+    return "\n".join(said)
+
+
+def _of(count: int, row: Mapping[str, Any]) -> str:
+    return f"{count} of {row['n']}"
+
+
+def _quality(row: Mapping[str, Any]) -> list[str]:
+    perplexity = "-" if row["perplexity"] is None else f"{row['perplexity']:.2f}"
+    return [f"{row['repetition']:.2f}", perplexity, f"{row['tokens']:.0f}"]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
