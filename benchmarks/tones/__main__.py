@@ -77,7 +77,8 @@ def command(
             result["tones"].append(bench.tone(tone))
             _write(result, folder)
             for other in settings.composed if tone == settings.tones[0] else ():
-                result["composed"].append(bench.composed(tone, other, wanted[-1]))
+                if (both := bench.composed(tone, other, wanted[-1])) is not None:
+                    result["composed"].append(both)
                 _write(result, folder)
     typer.echo((folder / TABLE).read_text("utf-8"))
 

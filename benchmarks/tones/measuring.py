@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,12 @@ from benchmarks.real.learning import learned
 from benchmarks.real.settings import Settings as Learning
 from benchmarks.tones.settings import Settings
 from trimtab import prompts
-from trimtab.errors import TrimtabError
 from trimtab.evaluate import suites
 from trimtab.evaluate.cache import ContentCache
 from trimtab.evaluate.run import evaluate_suite
 from trimtab.instructions import Instruction
 from trimtab.measure.quality import perplexity_of
+from trimtab.measure.rows import CONDITIONS, Condition
 from trimtab.measure.statistics import mean, rounded
 from trimtab.progress import Tell, prefixed
 from trimtab.steering.steering import Steering
@@ -23,10 +23,14 @@ from trimtab.steering.steering import Steering
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.evaluate.accuracy import Answer
+    from trimtab.evaluate.results import Evaluation
     from trimtab.measure.judges import InstructionJudge
 
 AT_ONCE = 1 << 20
 """All answers of a tone go to the engine in one call, which fills its batches with them."""
+
+
+STEERED: tuple[Condition, ...] = ("steered", "instructed+steered")
 
 
 class Bench:
@@ -51,54 +55,58 @@ class Bench:
         self._cache = ContentCache(folder / "answers")
         self._queries = prompts.draw_queries(engine.identity, test=settings.queries, seed=settings.seed).test
 
-    def steering(self, instruction: Instruction, method: str) -> tuple[Steering, float]:
-        """The steering of an instruction and the seconds that it took, learned if it is not there yet.
+    def steering(self, instruction: Instruction, method: str) -> tuple[Steering | None, dict[str, Any]]:
+        """The steering of an instruction and what learning told of it, learned if it is not there yet.
+
+        None where it could not be learned.
 
         Args:
             instruction: A tone, or what it is composed with.
             method: One of the settings, or `checked`.
-
-        Raises:
-            TrimtabError: It could not be learned.
         """
         settings = self.settings
         options = settings.checked if method == "checked" else settings.methods[method]
         how = Learning(settings.model, (instruction,), learn=options, seed=settings.seed)
         tell = prefixed(self.tell, method)
         place, told = learned(how, instruction, self.folder / "steerings" / method, tell)
-        if place is None:
-            raise TrimtabError(f"{instruction.label} could not be learned: {told['refused']}")
-        return Steering.load(place, self.engine.identity), told["seconds"]
+        return None if place is None else Steering.load(place, self.engine.identity), told
 
     def tone(self, tone: Instruction) -> dict[str, Any]:
         """One tone, plain, told, and by each method steered and both."""
         suite = suites.from_queries(
             "the test queries", self._queries, [tone.judged_by(self.judge)], seed=self.settings.seed
         )
-        rows: list[dict[str, Any]] = []
-        agreed: dict[str, Any] | None = None
+        evaluation = self._answers(suite, None, tone.label)
+        agreed = [one.to_dict() for found in evaluation.agreements.values() for one in found]
+        rows = [
+            {"condition": condition, "method": None, "seconds": None, **figures(evaluation.of(condition))}
+            for condition in evaluation.conditions
+        ]
+        refused = {}
         for method in self.settings.methods:
-            steering, seconds = self.steering(tone, method)
-            evaluation = self._answers(suite, {tone: steering}, f"{tone.label} by {method}")
-            for found in evaluation.agreements.values():
-                agreed = found[0].to_dict() if found else None
-            for condition in evaluation.conditions:
-                steered = "steered" in condition
-                if steered or method == next(iter(self.settings.methods)):
-                    rows.append(
-                        {
-                            "condition": condition,
-                            "method": method if steered else None,
-                            "edits": len(steering.edits) if steered else None,
-                            "seconds": seconds if steered else None,
-                            **figures(evaluation.of(condition)),
-                        }
-                    )
-        return {"tone": tone.label, "agreement": agreed, "rows": rows}
+            steering, told = self.steering(tone, method)
+            if steering is None:
+                refused[method] = told["refused"]
+                continue
+            evaluation = self._answers(suite, {tone: steering}, f"{tone.label} by {method}", STEERED)
+            rows += [
+                {
+                    "condition": condition,
+                    "method": method,
+                    "seconds": told["seconds"],
+                    "edits": len(steering.edits),
+                    **figures(evaluation.of(condition)),
+                }
+                for condition in evaluation.conditions
+            ]
+        agreement = agreed[0] if agreed else None
+        return {"tone": tone.label, "agreement": agreement, "rows": rows, "refused": refused}
 
-    def composed(self, tone: Instruction, other: Instruction, method: str) -> dict[str, Any]:
-        """A tone together with another instruction, by the union of their steerings."""
+    def composed(self, tone: Instruction, other: Instruction, method: str) -> dict[str, Any] | None:
+        """A tone together with another instruction, by the union of their steerings; None where one is lacking."""
         union = {tone: self.steering(tone, method)[0], other: self.steering(other, "checked")[0]}
+        if None in union.values():
+            return None
         told = prompts.make_pairs(self._queries, tone, "test", seed=self.settings.seed)
         also = prompts.make_pairs(self._queries, other, "test", seed=self.settings.seed)
         items = [
@@ -118,11 +126,14 @@ class Bench:
         ]
         return {"tone": tone.label, "other": other.label, "method": method, "rows": rows}
 
-    def _answers(self, suite: suites.Suite, steerings: Any, label: str) -> Any:
+    def _answers(
+        self, suite: suites.Suite, steerings: Any, label: str, conditions: Sequence[Condition] = CONDITIONS
+    ) -> Evaluation:
         return evaluate_suite(
             self.engine,
             suite,
             steerings,
+            conditions=conditions,
             cache=self._cache,
             max_new_tokens=self.settings.tokens,
             save_every=AT_ONCE,

@@ -8,7 +8,7 @@ from typing import Any
 
 from trimtab.instructions import Instruction
 
-TONES = "pirate,poetic,friendly,enthusiastic"
+TONES = "pirate,friendly,enthusiastic,poetic"
 """Tones of whose contrast examples the judge is right; it is refused for some of the others."""
 
 JUDGE = "qwen2.5-coder-1.5b"
@@ -18,11 +18,11 @@ COMPOSED = "json,sentences(at_most=2)"
 
 METHODS = {
     "contrast": "--method contrast --judged-by probe --block 14 --apply add --validation 4 --max-new-tokens 64",
-    "distill": "--judged-by probe --pairs 24 --validation 4 --steps 20 --rank 1 --batch-size 8 --max-new-tokens 80",
+    "distill": "--judged-by probe --pairs 24 --validation 4 --steps 16 --rank 1 --batch-size 8 --max-new-tokens 80",
 }
 """By name, the options of `trimtab learn` for a tone. The probe chooses, since it is quick; another judge measures."""
 
-CHECKED = "--pairs 16 --validation 4 --steps 20 --rank 1 --batch-size 8 --max-new-tokens 80"
+CHECKED = "--pairs 16 --validation 4 --steps 16 --rank 1 --batch-size 8 --max-new-tokens 80"
 """The same for what the tone is composed with, which is always distilled."""
 
 
@@ -59,7 +59,7 @@ class Settings:
         if share >= 1:
             return self
         less = ("--validation", "2")
-        shorter = {"distill": (*less, "--pairs", "12", "--steps", "4", "--blocks", "1")}
+        shorter = {"distill": (*less, "--steps", "4", "--blocks", "1")}
         return dataclasses.replace(
             self,
             tones=self.tones[: max(1, round(len(self.tones) * share))],

@@ -69,6 +69,11 @@ def _caption(result: Mapping[str, Any]) -> str:
     ]
     if agreed:
         said.append(f"The judge agrees with a person on labelled answers: {', '.join(agreed)}.")
+    said += [
+        f"`{one['tone']}` could not be learned by {method}: {why}."
+        for one in result["tones"]
+        for method, why in one["refused"].items()
+    ]
     if result["composed"]:
         said.append(
             f"Composed: the union of the tone's steering (by {result['composed'][0]['method']}) and the other's "
