@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from trimtab.steering.edits import Edit
     from trimtab.steering.held import on
     from trimtab.steering.steering import ModelIdentity, Record, Steering
+    from trimtab.transferring import linear_map
     from trimtab.transferring.move import Transferred, transfer
     from trimtab.vllm.engine import VllmEngine
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from trimtab import instructions, learn, prompts
+from trimtab import instructions, learn, plugins, prompts
 from trimtab.engines.base import Engine
 from trimtab.instructions.registry import REGISTER
 from trimtab.learn import Directions, Distilled, Schedule, methods
@@ -369,7 +369,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
         EntryPoint(name, f"tests.cli.test_learn:{name}", methods.ENTRY_POINT_GROUP)
         for name in ("FIRST", "BY_HAND")
     ]
-    monkeypatch.setattr(methods, "entry_points", lambda group: [one for one in points if one.group == group])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [one for one in points if one.group == group])
 
 
 @pytest.mark.usefixtures("added")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import shutil
 import warnings
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -250,39 +248,6 @@ def test_a_folder_of_the_hubs_cache_is_called_by_its_name_on_the_hub() -> None:
     folder = Path("/cache/models--someone--some-model/snapshots/0123abc")
     assert names.folder_id(folder) == "someone/some-model"
     assert names.folder_id(Path("/models/mine")) == "mine"
-
-
-def test_a_pair_stands_for_an_engine() -> None:
-    model, tokenizer = tiny_model("llama"), tiny_tokenizer()
-    engine = as_engine((model, tokenizer))
-    assert engine.generate(PROMPTS, max_new_tokens=2)
-    assert as_engine((model, tokenizer)) is engine
-    assert as_engine([model, tokenizer]) is engine  # type: ignore[arg-type]
-    assert as_engine((model, tiny_tokenizer())) is not engine
-    assert as_engine(engine) is engine
-
-
-def test_nothing_of_a_pair_is_kept_behind_its_back() -> None:
-    model = tiny_model("llama")
-    gone = weakref.ref(model)
-    as_engine((model, tiny_tokenizer()))
-    del model
-    gc.collect()
-    assert gone() is None
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ("nano", r"not the text 'nano'; load it: trimtab.load\('nano'\)"),
-        (tiny_model("llama"), r"not LlamaForCausalLM alone; add its tokenizer: \(model, tokenizer\)"),
-        ((1, 2), "not tuple"),
-        (None, "not NoneType"),
-    ],
-)
-def test_what_is_no_model_is_refused(given: Any, words: str) -> None:
-    with pytest.raises(ModelError, match=words):
-        as_engine(given)
 
 
 class TestTheSameModel:

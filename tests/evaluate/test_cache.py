@@ -100,8 +100,11 @@ def test_models_that_generate_otherwise_are_told_apart() -> None:
 
 
 def test_the_default_folder_follows_the_users_wish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TRIMTAB_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "trimtab" / "answers"
+    monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path / "own"))
+    assert default_folder() == tmp_path / "own" / "answers"
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:

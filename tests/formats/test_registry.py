@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.formats.damage import model
 
-from trimtab import formats
+from trimtab import formats, plugins
 from trimtab.errors import SteeringError
 from trimtab.formats import Content, Format, registry
 from trimtab.steering.edits import Edit
@@ -40,7 +40,7 @@ ONES = Format("ones", "Ones.", recognises, read, write)
 @pytest.fixture(autouse=True)
 def offered(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
     points: list[EntryPoint] = []
-    monkeypatch.setattr(registry, "entry_points", lambda group: [one for one in points if one.group == group])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [one for one in points if one.group == group])
     monkeypatch.setattr(registry, "_registered", {})
     return points
 

@@ -154,6 +154,34 @@ def test_what_several_continuations_share_is_read_once(
     assert read < sum(len(context) + len(rest) - 1 for context, rest in rows)
 
 
+def test_the_model_runs_under_the_engines_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = tiny_engine("llama", max_position_embeddings=256)
+    depth = runs = 0
+
+    class Lock:
+        def __enter__(self) -> None:
+            nonlocal depth
+            depth += 1
+
+        def __exit__(self, *_: object) -> None:
+            nonlocal depth
+            depth -= 1
+
+    forward = engine.model.forward
+
+    @functools.wraps(forward)
+    def watched(*args: Any, **options: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        assert depth
+        return forward(*args, **options)
+
+    monkeypatch.setattr(engine, "lock", Lock())
+    monkeypatch.setattr(engine.model, "forward", watched)
+    SteeredLM(engine).loglikelihood(pairs())
+    assert runs
+
+
 def test_several_steerings_act_as_their_sum_and_folders_are_read(engine: Any, tmp_path: Path) -> None:
     one, two = random_steering(engine, strength=2.0), random_steering(engine, strength=1.0, seed=5)
     one.save(tmp_path / "one")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from trimtab import instructions
+from trimtab import instructions, plugins
 from trimtab.instructions import InstructionType, Phrasings, registry
 
 SOURCE = """
@@ -35,7 +35,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 def offer(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
     points = [EntryPoint(f"p{n}", value, registry.ENTRY_POINT_GROUP) for n, value in enumerate(values)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [p for p in points if p.group == group])
     monkeypatch.setattr(registry, "_plugins_wanted", True)
 
 

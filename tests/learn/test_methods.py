@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from trimtab import learn
+from trimtab import learn, plugins
 from trimtab.errors import TrimtabError
 from trimtab.learn import methods
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
     points = [EntryPoint(f"p{n}", value, methods.ENTRY_POINT_GROUP) for n, value in enumerate(values)]
-    monkeypatch.setattr(methods, "entry_points", lambda group: [one for one in points if one.group == group])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [one for one in points if one.group == group])
 
 
 def sideways(model: Any, pairs: Any, instruction: Any, *, blocks: Any = None) -> None:

@@ -17,8 +17,9 @@ from trimtab.baking.checkpoint import RECORD, Checkpoint, check_out, replaced
 from trimtab.baking.choosing import WAYS, Fitting, Way, choose, edits_to_bake
 from trimtab.engines.base import Model
 from trimtab.engines.chat import prompt_ids
-from trimtab.engines.loading import as_engine, quiet_bars
+from trimtab.engines.loading import quiet_bars
 from trimtab.engines.transformers import TransformersEngine
+from trimtab.engines.wrapping import as_engine
 from trimtab.errors import ModelError, SteeringError, TrimtabError
 from trimtab.files import write_text
 from trimtab.progress import Progress, Tell, prefixed, shown

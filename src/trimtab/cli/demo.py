@@ -12,7 +12,7 @@ from rich.text import Text
 
 from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
-from trimtab.cli.options import BatchSizeOption, FileOption
+from trimtab.cli.options import BatchSizeOption, ConstrainedOption, FileOption
 from trimtab.cli.output import Output
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ def command(
             show_default="by model",
         ),
     ] = None,
-    constrained: Annotated[
-        bool,
-        typer.Option(
-            "--constrained",
-            help="Also hold answers to the instruction's constraint: constrained, steered+constrained.",
-        ),
-    ] = False,
+    constrained: ConstrainedOption = False,
     seed: Annotated[int, typer.Option(min=0, help="Chooses questions and phrasings.")] = 0,
     batch_size: BatchSizeOption = None,
     *,

@@ -10,7 +10,14 @@ import typer
 
 from trimtab.cli.judging import JudgedByOption, judge_of, judged
 from trimtab.cli.models import EngineChoice, ModelOption, ScorerOption, facts_of, scorer_of
-from trimtab.cli.options import BatchSizeOption, FileOption, MaxNewTokensOption, numbers, page_file
+from trimtab.cli.options import (
+    BatchSizeOption,
+    ConstrainedOption,
+    FileOption,
+    MaxNewTokensOption,
+    numbers,
+    page_file,
+)
 from trimtab.cli.output import Output
 from trimtab.errors import TrimtabError
 
@@ -62,13 +69,7 @@ def command(
             help="Which conditions to measure, such as baseline,steered; the four without a constraint when left out.",
         ),
     ] = None,
-    constrained: Annotated[
-        bool,
-        typer.Option(
-            "--constrained",
-            help="Also hold answers to the instruction's constraint: constrained, steered+constrained.",
-        ),
-    ] = False,
+    constrained: ConstrainedOption = False,
     instructions: Annotated[
         str | None,
         typer.Option(

@@ -90,6 +90,13 @@ BatchSizeOption = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, help="Rows per forward pass; chosen when left out."),
 ]
+ConstrainedOption = Annotated[
+    bool,
+    typer.Option(
+        "--constrained",
+        help="Also hold answers to the instruction's constraint: constrained, steered+constrained.",
+    ),
+]
 
 
 def page_file(value: Path | None) -> Path | None:

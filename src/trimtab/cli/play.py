@@ -10,20 +10,14 @@ import typer
 from trimtab.cli.models import Loading
 from trimtab.cli.options import FileOption
 from trimtab.cli.output import Output
-from trimtab.cli.serve import Address
+from trimtab.cli.serving import Address, ServedModelArgument
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="nano, smollm2 (see trimtab fetch), a model of the Hub, a folder with one, or a GGUF file.",
-        ),
-    ] = "nano",
+    model: ServedModelArgument = "nano",
     steerings: Annotated[
         Path | None,
         typer.Option(

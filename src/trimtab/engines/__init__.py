@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Capture, Engine, Generation, Model, Positions, Prompt
-    from trimtab.engines.loading import as_engine, load
+    from trimtab.engines.loading import load
     from trimtab.engines.registry import names_of_engines, register
     from trimtab.engines.transformers import TransformersEngine
+    from trimtab.engines.wrapping import as_engine
 
 __all__ = [
     "Capture",
@@ -30,7 +31,7 @@ __all__ = [
 
 _HOMES = {
     "TransformersEngine": "transformers",
-    "as_engine": "loading",
+    "as_engine": "wrapping",
     "load": "loading",
     "names_of_engines": "registry",
     "register": "registry",

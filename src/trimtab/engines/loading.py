@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
-from weakref import WeakValueDictionary
 
 import torch
 
 from trimtab.engines import gguf, precision, registry, whole
 from trimtab.engines import quantization as quantized
-from trimtab.engines.base import Engine, Model
+from trimtab.engines.base import Engine
 from trimtab.engines.names import Source, first_line, reason_of, revision_of, source_of
+from trimtab.engines.wrapping import described
 from trimtab.errors import ModelError
 from trimtab.files import json_value
 from trimtab.steering.templates import has_template, set_options
@@ -29,46 +29,6 @@ if TYPE_CHECKING:
 
 _CHATS = re.compile(r"(?i)(?<![a-z])(instruct|chat|it|sft|dpo|assistant)(?![a-z])")
 """In the names of models that were trained to chat."""
-
-_engines: WeakValueDictionary[tuple[int, int], TransformersEngine] = WeakValueDictionary()
-"""Of pairs, by the ids of both: an engine holds its pair, so that no id is used anew while it lives."""
-
-
-def as_engine(model: Model) -> Engine:
-    """The engine that is meant: itself, or one around a model of transformers.
-
-    As long as somebody holds the engine of a pair, the same pair gives it again.
-
-    Args:
-        model: An engine, or a causal language model of transformers and its tokenizer; the model is put into evaluation
-            mode.
-
-    Raises:
-        ModelError: It is neither, or no causal language model.
-    """
-    from trimtab.engines.transformers import TransformersEngine
-
-    if isinstance(model, Engine):
-        return model
-    if not (isinstance(model, Sequence) and len(model) == 2 and hasattr(model[0], "config")):
-        raise ModelError(
-            f"a model is an engine, such as trimtab.load gives, or a pair (model, tokenizer) of transformers, not "
-            f"{_described(model)}"
-        )
-    of_transformers, tokenizer = model
-    key = id(of_transformers), id(tokenizer)
-    engine = _engines.get(key)
-    if engine is None:
-        engine = _engines[key] = TransformersEngine(of_transformers, tokenizer)
-    return engine
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, str):
-        return f"the text {value!r}; load it: trimtab.load({value!r})"
-    if hasattr(value, "generate"):
-        return f"{type(value).__name__} alone; add its tokenizer: (model, tokenizer)"
-    return type(value).__name__
 
 
 @overload
@@ -128,7 +88,7 @@ def load(name: str | Path, *, engine: str = registry.DEFAULT, **options: Any) ->
     """
     if not isinstance(name, str | Path):
         raise ModelError(
-            f"load takes a name, a folder or a GGUF file, not {_described(name)}; what is loaded already is taken "
+            f"load takes a name, a folder or a GGUF file, not {described(name)}; what is loaded already is taken "
             "wherever a model is, as it is or as (model, tokenizer)"
         )
     opener = registry.find(engine)

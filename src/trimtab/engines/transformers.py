@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -49,6 +50,13 @@ _WHOLE_CALLS = (
     "prompt_lookup_num_tokens",
     "penalty_alpha",
 )
+_locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def _lock_of(model: Any) -> threading.RLock:
+    with _making:
+        return _locks.setdefault(model, threading.RLock())
 
 
 class TransformersEngine(Engine):
@@ -67,7 +75,8 @@ class TransformersEngine(Engine):
         thoughts: What tells its answers from its thoughts.
         encoding: Text to tokens and back.
         special_tokens: What fills a batch up, and what ends a response.
-        lock: Held while the model runs: its hooks are the model's, and two calls at once would steer each other.
+        lock: Held while the model runs: its hooks are the model's, and two calls at once would steer each other. All
+            engines of a model have the same.
 
     Raises:
         ModelError: If it is no causal language model, or its decoder blocks are not found.
@@ -108,7 +117,7 @@ class TransformersEngine(Engine):
         width = int(self._config.vocab_size)
         self._matchers = Matchers(tokenizer, self.special_tokens.ends, width, self.identity.id)
         self._bytes = Footprint.of(model, len(self.decoder_blocks.blocks))
-        self.lock = threading.RLock()
+        self.lock = _lock_of(model)
 
     @property
     def device(self) -> torch.device:

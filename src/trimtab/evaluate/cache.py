@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,9 +86,10 @@ class ContentCache:
 
 
 def default_folder() -> Path:
-    """Where answers are kept when nothing else is said: `trimtab` in the user's folder for caches."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "trimtab" / "answers"
+    """Where answers are kept when nothing else is said: in the user's cache, as what was fetched is."""
+    from trimtab.engines.published import cache_folder
+
+    return cache_folder() / "answers"
 
 
 def model_key(engine: Engine) -> dict[str, Any]:

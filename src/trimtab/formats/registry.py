@@ -7,12 +7,12 @@ entry-point group `trimtab.formats`.
 from __future__ import annotations
 
 import difflib
-import warnings
 from importlib import import_module
-from importlib.metadata import entry_points
+from typing import Any
 
 from trimtab.errors import SteeringError
 from trimtab.formats.base import Format
+from trimtab.plugins import load_each
 
 ENTRY_POINT_GROUP = "trimtab.formats"
 
@@ -57,17 +57,14 @@ def _own() -> tuple[Format, ...]:
     return tuple(import_module(f"trimtab.formats.{name}").FORMAT for name in _MODULES)
 
 
-def _declared() -> tuple[Format, ...]:
-    """What installed packages declare; one that fails is left out with a warning."""
-    found = []
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            one = entry.load()
-            if not isinstance(one, Format):
-                raise TypeError(f"a trimtab.formats.Format is wanted, and this is a {type(one).__name__}")
-            found.append(one)
-        except Exception as error:  # noqa: BLE001 (whatever a plug-in raises is its own)
-            warnings.warn(
-                f"the format of plug-in {entry.name!r} ({entry.value}) failed: {error}", stacklevel=2
-            )
-    return tuple(found)
+def _declared() -> list[Format]:
+    """What installed packages declare."""
+    found: list[Format] = []
+
+    def take(one: Any) -> None:
+        if not isinstance(one, Format):
+            raise TypeError(f"a trimtab.formats.Format is wanted, and this is a {type(one).__name__}")
+        found.append(one)
+
+    load_each(ENTRY_POINT_GROUP, "the format", take)
+    return found

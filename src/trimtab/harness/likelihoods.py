@@ -189,7 +189,7 @@ class _Scoring:
         if self._keeps:
             options["logits_to_keep"] = torch.arange(first, width, device=device)
         steered = self._engine.steered([one.steering for one in rows], [len(one.context) for one in rows])
-        with torch.inference_mode(), steered:
+        with self._engine.lock, torch.inference_mode(), steered:
             return self._engine.model(input_ids=ids, **{"use_cache": False, **options})
 
 

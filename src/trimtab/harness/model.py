@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from trimtab.engines.loading import load
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, PromptError
 from trimtab.harness.likelihoods import Continuation, log_likelihoods
-from trimtab.instructions import resolve_all
+from trimtab.harness.telling import Telling
+from trimtab.instructions import Instruction, resolve_all
 from trimtab.progress import Progress, shown
 from trimtab.steering.collection import SteeringFolder
 from trimtab.steering.steering import Steering
@@ -83,13 +83,17 @@ class SteeredLM(TemplateLM):  # type: ignore[misc]
         self.steering = _sum_of(steering, strength)
         if self.steering is not None:
             self.steering.check_model(engine.identity)
-        self.instructions = resolve_all(instruction)
+        self._telling = Telling(resolve_all(instruction), seed)
         self.batch_size = _batch_size(batch_size)
-        self._seed = seed
         self._max_length = max_length
         self._progress = progress
         self._in_chat = False
         self._device = engine.device
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """What is put into each prompt."""
+        return self._telling.instructions
 
     @property
     def eot_token_id(self) -> int:
@@ -119,10 +123,8 @@ class SteeredLM(TemplateLM):  # type: ignore[misc]
     def tokenizer_name(self) -> str:
         """What lm-eval keeps its prepared requests under: the model, and what is put into the prompts."""
         name = self.engine.identity.id.replace("/", "__")
-        if not self.instructions:
-            return name
-        told = " ".join([str(self._seed), *(one.label for one in self.instructions)])
-        return f"{name}__{zlib.crc32(told.encode()):08x}"
+        mark = self._telling.mark
+        return f"{name}__{mark}" if mark else name
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Token ids of a text, with the special tokens that the tokenizer puts around it, once."""
@@ -143,11 +145,7 @@ class SteeredLM(TemplateLM):  # type: ignore[misc]
                 f"{self.engine.identity.id} has no chat template; leave --apply_chat_template out"
             )
         self._in_chat = True
-        chat = [dict(message) for message in chat_history]
-        for message in reversed(chat):
-            if message["role"] == "user":
-                message["content"] = " ".join([message["content"], *self._phrasings(message["content"])])
-                break
+        chat = self._telling.in_chat(chat_history)
         begun = not add_generation_prompt
         try:
             return str(
@@ -291,24 +289,8 @@ class SteeredLM(TemplateLM):  # type: ignore[misc]
         )
 
     def _told(self, context: str) -> str:
-        """A context with the instruction in front, unless it is a chat, which has it already."""
-        if self._in_chat or not self.instructions:
-            return context
-        if all(any(said in context for said in one.phrasings("test")) for one in self.instructions):
-            return context  # a chat that was prepared by an earlier run and kept
-        return "\n\n".join([" ".join(self._phrasings(context)), *([context] if context else [])])
-
-    def _phrasings(self, text: str) -> list[str]:
-        """One test phrasing of each instruction, the same for the same text."""
-        drawn = []
-        for instruction in self.instructions:
-            phrasings = instruction.for_query(text).phrasings("test")
-            if not phrasings:
-                raise PromptError(
-                    f"the instruction {instruction.label} has no test phrasings; add some to it"
-                )
-            drawn.append(phrasings[zlib.crc32(f"{self._seed}/{text}".encode()) % len(phrasings)])
-        return drawn
+        """A context with the instructions in front, unless it is a chat, which has them already."""
+        return context if self._in_chat else self._telling.in_front(context)
 
 
 def _sum_of(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copyreg
 import difflib
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 from trimtab.errors import InstructionError
@@ -17,6 +15,7 @@ from trimtab.instructions.judgement import Question
 from trimtab.instructions.kinds import Constrain, InstructionType, Maker, Rewrite
 from trimtab.instructions.parameters import from_signature
 from trimtab.instructions.phrasings import Phrasings
+from trimtab.plugins import load_each
 
 ENTRY_POINT_GROUP = "trimtab.instructions"
 
@@ -241,12 +240,9 @@ def load_plugins() -> None:
     An entry point names an instruction type, or a module whose decorated functions register themselves. One that
     fails is skipped with a warning, so that a broken package does not take the catalogue with it.
     """
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            loaded = entry.load()
-            if isinstance(loaded, InstructionType) and loaded not in REGISTER.all():
-                REGISTER.add(loaded)
-        except Exception as error:  # noqa: BLE001 (whatever a plug-in raises is its own)
-            warnings.warn(
-                f"the instructions of plug-in {entry.name!r} ({entry.value}) failed: {error}", stacklevel=2
-            )
+
+    def take(loaded: Any) -> None:
+        if isinstance(loaded, InstructionType) and loaded not in REGISTER.all():
+            REGISTER.add(loaded)
+
+    load_each(ENTRY_POINT_GROUP, "the instructions", take)

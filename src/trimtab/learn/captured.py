@@ -23,6 +23,7 @@ from torch import Tensor
 from trimtab import instructions
 from trimtab.engines import as_engine
 from trimtab.engines.base import Capture
+from trimtab.engines.finite import finite
 from trimtab.errors import ModelError, PromptError
 from trimtab.learn.directions import Directions, oriented
 from trimtab.measure.texts import text_means
@@ -192,15 +193,8 @@ def _directions(
                 progress=tell,
             )
 
-        instructed, plain = side(follows), side(fails)
-    for capture in (instructed, plain):  # engines of other packages need not look
-        finite = torch.isfinite(capture.mean).all(-1)
-        if not bool(finite.all()):
-            block = capture.blocks[int(finite.logical_not().nonzero()[0])]
-            raise ModelError(
-                f"{engine.identity.id} gives values that are not finite at block {block}; "
-                "load it in bfloat16 or float32"
-            )
+        # Engines of other packages need not look.
+        instructed, plain = (finite(side(asked), engine.identity.id) for asked in (follows, fails))
     differences = torch.empty(0)
     if instructed.activations is not None and plain.activations is not None:
         differences = instructed.activations - plain.activations

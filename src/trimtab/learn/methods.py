@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Literal
 
 from trimtab.errors import TrimtabError
+from trimtab.plugins import load_each
 
 ENTRY_POINT_GROUP = "trimtab.methods"
 
@@ -100,19 +99,16 @@ def get(name: str, gives: Gives | None = None) -> Method:
     raise TrimtabError(f"there is no method {name!r}{f' that gives {gives}' if gives else ''}; {hint}")
 
 
-def _declared() -> tuple[Method, ...]:
-    """What installed packages declare; one that fails is left out with a warning."""
-    found = []
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            method = entry.load()
-            if not isinstance(method, Method):
-                raise TypeError(f"a learn.methods.Method is wanted, and this is a {type(method).__name__}")
-            if any(method.name == one.name for one in _OWN):
-                raise ValueError(f"the name {method.name!r} is taken")
-            found.append(method)
-        except Exception as error:  # noqa: BLE001 (whatever a plug-in raises is its own)
-            warnings.warn(
-                f"the method of plug-in {entry.name!r} ({entry.value}) failed: {error}", stacklevel=2
-            )
-    return tuple(found)
+def _declared() -> list[Method]:
+    """What installed packages declare."""
+    found: list[Method] = []
+
+    def take(method: Any) -> None:
+        if not isinstance(method, Method):
+            raise TypeError(f"a learn.methods.Method is wanted, and this is a {type(method).__name__}")
+        if any(method.name == one.name for one in _OWN):
+            raise ValueError(f"the name {method.name!r} is taken")
+        found.append(method)
+
+    load_each(ENTRY_POINT_GROUP, "the method", take)
+    return found

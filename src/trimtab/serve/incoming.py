@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,8 +17,8 @@ from trimtab.serve.refusal import RefusedError
 _ROOM_FOR_FORM = 2**20  # what a form needs beside its files, and more than any JSON of these routes
 
 
-async def json_of(request: Request) -> dict[str, Any]:
-    """The JSON object that a request brings."""
+async def json_of(request: Request, body: Callable[[], Awaitable[bytes]]) -> Any:
+    """The JSON value that a request brings, whose body is read if it says that it is JSON."""
     if not is_json(request.scope):
         raise RefusedError(
             "the body must be JSON; send it with the header Content-Type: application/json",
@@ -26,9 +26,14 @@ async def json_of(request: Request) -> dict[str, Any]:
             status=415,
         )
     try:
-        content = json_value(await body_of(request, _ROOM_FOR_FORM))
+        return json_value(await body())
     except ValueError as error:
         raise RefusedError(f"the body is not JSON ({error})", reason="malformed") from error
+
+
+async def object_of(request: Request) -> dict[str, Any]:
+    """The JSON object that a request brings."""
+    content = await json_of(request, lambda: body_of(request, _ROOM_FOR_FORM))
     if not isinstance(content, dict):
         raise RefusedError("the body must be a JSON object", reason="malformed")
     return content

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from trimtab.errors import SteeringError
 from trimtab.serve.composition import expression
-from trimtab.serve.incoming import file_of, form_of, json_of, too_large
+from trimtab.serve.incoming import file_of, form_of, object_of, too_large
 from trimtab.serve.library import NAME, Entry
 from trimtab.serve.middleware import SteeringMiddleware
 from trimtab.serve.permission import check_permission
@@ -120,7 +120,7 @@ async def _upload_steering(serving: Serving, request: Request) -> Any:
 async def _load_steering(serving: Serving, request: Request) -> Any:
     """Load a steering of the Hub, or of the folder that the server was started with."""
     check_permission(serving, request)
-    content = await json_of(request)
+    content = await object_of(request)
     for key in ("hub", "folder", "revision", "name"):
         if not isinstance(content.get(key), str | None):
             raise RefusedError(f"{key} must be text", reason="malformed", parameter=key)

@@ -14,8 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from trimtab.errors import TrimtabError
-from trimtab.files import json_value
-from trimtab.serve.middleware import is_json
+from trimtab.serve.incoming import json_of
 from trimtab.serve.refusal import RefusedError
 from trimtab.server.backend import CHAT, COMPLETIONS
 from trimtab.server.fields import Body, ChatBody, CompletionBody, read
@@ -74,29 +73,16 @@ def refused(error: TrimtabError) -> Response:
 
 async def _chat(embedded: Embedded, request: Request) -> Response:
     """Answers a chat."""
-    content = await _json_of(request)
+    content = await json_of(request, request.body)
     body = read(ChatBody, content)
     return await _answered(embedded, request, body, embedded.preparing.chat, ChatShape)
 
 
 async def _completion(embedded: Embedded, request: Request) -> Response:
     """Goes on with a text."""
-    content = await _json_of(request)
+    content = await json_of(request, request.body)
     body = read(CompletionBody, content)
     return await _answered(embedded, request, body, embedded.preparing.completion, CompletionShape)
-
-
-async def _json_of(request: Request) -> Any:
-    if not is_json(request.scope):
-        raise RefusedError(
-            "the body must be JSON; send it with the header Content-Type: application/json",
-            reason="malformed",
-            status=415,
-        )
-    try:
-        return json_value(await request.body())
-    except ValueError as error:
-        raise RefusedError(f"the body is not JSON ({error})", reason="malformed") from error
 
 
 async def _answered(

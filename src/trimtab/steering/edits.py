@@ -89,7 +89,17 @@ class Edit:
 
     @classmethod
     def add(cls, block: int, direction: Tensor, strength: float = 1.0, tokens: TokenScope = "all") -> Edit:
-        """Adds `strength * direction` (ActAdd, Turner et al. 2023; CAA, Rimsky et al. 2024)."""
+        """Adds `strength * direction` (ActAdd, Turner et al. 2023; CAA, Rimsky et al. 2024).
+
+        Args:
+            block: The 0-based decoder block.
+            direction: What to add, shape `[d]`, of any length.
+            strength: What to multiply it by.
+            tokens: Which tokens are changed.
+
+        Raises:
+            SteeringError: As of `Edit`.
+        """
         return cls(block, direction, alpha=strength, tokens=tokens)
 
     @classmethod
@@ -101,6 +111,9 @@ class Edit:
             unit: The direction, shape `[d]`; scaled to norm 1 if it is not.
             target: The projection every changed token shall have, in units of the residual stream.
             tokens: Which tokens are changed.
+
+        Raises:
+            SteeringError: The direction is zero, or as of `Edit`.
         """
         unit = _vector(unit, "direction", block)
         norm = float(torch.linalg.vector_norm(unit.double()))
@@ -112,7 +125,16 @@ class Edit:
 
     @classmethod
     def ablate(cls, block: int, unit: Tensor, tokens: TokenScope = "all") -> Edit:
-        """Removes the component along a direction (Arditi et al. 2024)."""
+        """Removes the component along a direction (Arditi et al. 2024): sets the projection to 0.
+
+        Args:
+            block: The 0-based decoder block.
+            unit: The direction, shape `[d]`; scaled to norm 1 if it is not.
+            tokens: Which tokens are changed.
+
+        Raises:
+            SteeringError: As of `set_projection`.
+        """
         return cls.set_projection(block, unit, 0.0, tokens)
 
     @property
