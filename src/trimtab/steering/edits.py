@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import torch
 from torch import Tensor
@@ -142,7 +143,7 @@ class Edit:
         """The width `d` of the residual stream this edit fits."""
         return self.u.numel()
 
-    @property
+    @cached_property
     def is_nothing(self) -> bool:
         """Whether the edit changes no token of any prompt, so that an engine need not install it."""
         gated = self.p is not None and bool(self.p.any())
@@ -225,11 +226,7 @@ class EditTable:
             for edit in edits:
                 if edit.is_nothing:
                     continue
-                if edit.when is not None:
-                    raise SteeringError(
-                        f"an edit of block {edit.block} acts only if {edit.when.describe()}; decide that first, "
-                        "for each prompt (Engine.decided), and apply what is left"
-                    )
+                refuse_undecided(edit)
                 (plain if edit.p is None and not edit.rectified else gated).put(row, edit)
         if len({(edit.block, edit.width) for edits in rows for edit in edits}) > 1:
             raise SteeringError("the edits of one table must belong to one block and have one width")
@@ -255,6 +252,25 @@ class EditTable:
             self._rectified = below if bool(below.any()) else None
         self._scoped = any(edit.tokens != "all" for edit in plain.edits + gated.edits)
 
+    @classmethod
+    def of_parts(cls, rows: int, dtype: torch.dtype, scoped: bool) -> Self:
+        """A table for so many rows, in which nothing is yet: what `adds` and `gates` put there is used as it is."""
+        table = object.__new__(cls)
+        table.rows, table.dtype, table._scoped = rows, dtype, scoped
+        table._added = table._u = None
+        return table
+
+    def adds(self, added: Tensor) -> None:
+        """What is added to each row, `[3, rows, d]` by phase; `[1, rows, d]` in a table that is not scoped."""
+        self._added = added
+
+    def gates(
+        self, u: Tensor, p: Tensor, alpha: Tensor, coefficients: Tensor, rectified: Tensor | None
+    ) -> None:
+        """The gated edits: `u` and `p` `[k, d]`, `alpha` and `rectified` `[k]`, `coefficients` `[3, rows, k]`."""
+        self._u, self._p, self._alpha = u, p, alpha
+        self._coefficients, self._rectified = coefficients, rectified
+
     @property
     def is_nothing(self) -> bool:
         """Whether no row has anything to do here."""
@@ -264,34 +280,13 @@ class EditTable:
         """The table for a batch in which each row stands `times` times in a row (beams, several samples)."""
         if times == 1 or self.rows == 1:
             return self
-        table = object.__new__(EditTable)
+        table = object.__new__(type(self))
         table.__dict__.update(self.__dict__)
         table.rows = self.rows * times
         if self._added is not None:
             table._added = self._added.repeat_interleave(times, dim=1)
         if self._u is not None:
             table._coefficients = self._coefficients.repeat_interleave(times, dim=1)
-        return table
-
-    def picked(self, rows: Sequence[int]) -> EditTable:
-        """The table for a batch of some of these rows, by their numbers; a row may stand in it several times."""
-        table = object.__new__(EditTable)
-        table.__dict__.update(self.__dict__)
-        table.rows = len(rows)
-        if self._added is not None:
-            added = self._added[:, list(rows)]
-            table._added = added if bool(added.any()) else None
-        if self._u is not None:
-            coefficients = self._coefficients[:, list(rows)]
-            used = (coefficients != 0).any(dim=1).any(dim=0)
-            if not bool(used.any()):
-                table._u = None
-            elif not bool(used.all()):
-                coefficients = coefficients[..., used]
-                table._u, table._p, table._alpha = self._u[used], self._p[used], self._alpha[used]
-                if self._rectified is not None:
-                    table._rectified = self._rectified[used]
-            table._coefficients = coefficients
         return table
 
     def apply(self, hidden: Tensor, phases: Tensor | None = None) -> Tensor:
@@ -314,9 +309,10 @@ class EditTable:
 
     def _per_token(self, table: Tensor, phases: Tensor | None) -> Tensor:
         """Picks the phase: `[3, rows, n]` to `[rows, tokens or 1, n]`."""
-        prompt, before, answer = table[0][:, None], table[1][:, None], table[2][:, None]
+        prompt = table[0][:, None]
         if not self._scoped or phases is None:
             return prompt
+        before, answer = table[1][:, None], table[2][:, None]
         if phases.dtype == torch.bool:
             return torch.where(phases[..., None], answer, prompt)
         written = torch.where((phases == ANSWER)[..., None], answer, before)
@@ -347,6 +343,15 @@ class _Stack:
         for row, number in self._entries:
             result[:, row, number] += torch.tensor(acts_in(self.edits[number].tokens))
         return result
+
+
+def refuse_undecided(edit: Edit) -> None:
+    """Refuses an edit with a condition: that is decided before, for each prompt."""
+    if edit.when is not None:
+        raise SteeringError(
+            f"an edit of block {edit.block} acts only if {edit.when.describe()}; decide that first, "
+            "for each prompt (Engine.decided), and apply what is left"
+        )
 
 
 def _vector(value: Tensor, name: str, block: int) -> Tensor:

@@ -39,11 +39,8 @@ class RowEdits:
         mine, theirs = rows // len(self._rows), rows // len(other._rows)
         return RowEdits([(*self._rows[row // mine], *other._rows[row // theirs]) for row in range(rows)])
 
-    def table(self, block: int, hidden: Tensor, *, whole: bool = False) -> EditTable:
-        """The table for a block's output. Only then its device is known for certain.
-
-        `whole`: the one of all rows, however many `hidden` has.
-        """
+    def table(self, block: int, hidden: Tensor) -> EditTable:
+        """The table for a block's output. Only then its device is known for certain."""
         dtype = torch.promote_types(hidden.dtype, torch.float32)
         key = (block, hidden.device, dtype)
         if key not in self._tables:
@@ -51,7 +48,7 @@ class RowEdits:
             with torch.inference_mode(False), torch.no_grad():
                 self._tables[key] = self._make(block, hidden, dtype)
         table = self._tables[key]
-        if whole or table.rows in (1, len(hidden)):
+        if table.rows in (1, len(hidden)):
             return table
         again = (id(table), len(hidden))
         if again not in self._repeated:
@@ -65,43 +62,3 @@ class RowEdits:
         if width != hidden.shape[-1]:
             raise ModelError(f"an edit of block {block} has width {width}, the model {hidden.shape[-1]}")
         return EditTable(rows, dtype=dtype, device=hidden.device)
-
-
-class ChangingRows:
-    """The edits of batches whose rows change all the time: tables are made once for each row's edits, and picked from.
-
-    `most` is how many different ones are kept.
-    """
-
-    def __init__(self, most: int = 64) -> None:
-        self._most = most
-        self._known: dict[tuple[int, ...], RowEdits] = {}  # by the edits of one row
-        self._distinct = RowEdits([])
-
-    def of(self, rows: Sequence[Sequence[Edit]]) -> RowEdits:
-        """The edits of a batch of these rows."""
-        keys = [tuple(map(id, row)) for row in rows]
-        new = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._known}
-        if new:
-            if len(self._known) + len(new) > self._most:
-                self._known = {key: one for key, one in self._known.items() if key in keys}
-            self._known |= {key: RowEdits([row]) for key, row in new.items()}
-            self._distinct = RowEdits([one._rows[0] for one in self._known.values()])
-        numbers = {key: number for number, key in enumerate(self._known)}
-        return _Picked(self._distinct, [numbers[key] for key in keys], [self._known[key] for key in keys])
-
-
-class _Picked(RowEdits):
-    """Some rows of others."""
-
-    def __init__(self, distinct: RowEdits, numbers: Sequence[int], rows: Sequence[RowEdits]) -> None:
-        super().__init__([])
-        self._rows = [row._rows[0] for row in rows]
-        self.blocks = tuple(sorted({block for row in rows for block in row.blocks}))
-        self.is_scoped = any(row.is_scoped for row in rows)
-        self.is_for_answers = any(row.is_for_answers for row in rows)
-        self._distinct = distinct
-        self._numbers = [numbers[0]] if len(set(numbers)) == 1 else list(numbers)
-
-    def _make(self, block: int, hidden: Tensor, dtype: torch.dtype) -> EditTable:
-        return self._distinct.table(block, hidden, whole=True).picked(self._numbers)

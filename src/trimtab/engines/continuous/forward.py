@@ -14,9 +14,10 @@ from trimtab.engines.continuous.asks import Row
 from trimtab.engines.continuous.cache import has_columns
 from trimtab.engines.padding import left_padded
 from trimtab.steering.blocks import DecoderBlocks
+from trimtab.steering.changing_rows import ChangingRows
 from trimtab.steering.edits import ANSWER, BEFORE_ANSWER, PROMPT
 from trimtab.steering.hooks import Steered
-from trimtab.steering.row_edits import ChangingRows, RowEdits
+from trimtab.steering.row_edits import RowEdits
 from trimtab.thoughts import Reader
 
 # What models call what they keep from token to token.
