@@ -122,3 +122,31 @@ def test_gates_are_fitted_where_that_is_asked_for(
     assert list(document["approximation"]["answered"]) == ["plain", "steered", "baked"]
     assert trimtab.load(out, device="cpu").identity.architecture == "llama"
     assert "greater than or equal to 10" in run(*command, "--fit-on", "3").stderr
+
+
+def test_vectors_become_an_adapter(
+    run: Callable[..., Any],
+    engine: Any,
+    vectors_folder: Path,
+    steering_folder: Path,
+    model_folder: Path,
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "adapter"
+    command = ("bake", "-m", model_folder, "-o", out, "--to", "peft")
+    result = run(*command, vectors_folder, "--strength", 0.5, "--json", tmp_path / "r")
+    assert result.exit_code == 0, result.output
+    assert "an adapter of peft: blocks 0, 1, exact but for rounding" in result.stdout
+    document = json.loads((tmp_path / "r").read_text())
+    assert document["where"] == [f"model.layers.{block}.mlp.down_proj" for block in (0, 1)]
+    assert document["use"] == f"PeftModel.from_pretrained(model, '{out}')"
+    back = tmp_path / "back"
+    assert run("import", out, "-m", model_folder, "-o", back).exit_code == 0
+    half = Steering.load(vectors_folder) * 0.5
+    assert torch.allclose(logits(engine, Steering.load(back)), logits(engine, half), atol=1e-4)
+    refused = run(*command[:-4], "-o", tmp_path / "no", "--to", "peft", steering_folder)
+    assert refused.exit_code == 2
+    assert "export --approximate writes the nearest vectors" in " ".join(refused.stderr.split())
+    mixed = run(*command, vectors_folder, "--way", "module")
+    assert mixed.exit_code == 2
+    assert "are for checkpoints" in " ".join(mixed.stderr.replace("│", " ").split())

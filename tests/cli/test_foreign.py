@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,48 @@ def test_a_condition_is_left_out_without_a_model(run: Run, steering_folder: Path
     assert result.exit_code == 0, result.output
     assert "written for all tokens of all prompts" in result.stdout
     assert "acts on every prompt, and the edit of block 1 only if" in result.stderr
+
+
+def test_a_condition_becomes_one_of_cast_with_what_it_loses(
+    run: Run, model_folder: Path, added: Path, tmp_path: Path
+) -> None:
+    """And comes back by the options that the import takes."""
+    kept = tmp_path / "kept"
+    shutil.copytree(added, kept)
+    assert run("when", kept, "--matching", "river").exit_code == 0
+    queries, out = tmp_path / "queries.txt", tmp_path / "v.svec"
+    words = "one two word it me what where who tell name city story".split()
+    texts = [f"what is the {word} of the {noun} ?" for word in words for noun in ("river", "city")]
+    queries.write_text("\n".join(texts))
+    where = ("--format", "svec", "--out", out, "-m", model_folder)
+    assert "--approximate learns" in run("export", kept, *where).stderr
+    sizes = ("--pairs", 16, "--validation", 8, "--max-new-tokens", 4, "--queries", queries)
+    result = run("export", kept, *where, "--approximate", *sizes, "--json", tmp_path / "told.json")
+    assert result.exit_code in (0, 2), result.output
+    if result.exit_code:  # a random model need not tell them apart
+        assert "tells the two kinds of prompts apart" in result.stderr
+        return
+    document = json.loads((tmp_path / "told.json").read_text())
+    told = document["approximated"]["condition"]
+    assert f"decides alike on {told['alike']} of 8 queries" in result.stdout
+    use = document["use"]
+    assert "condition_vector=SteeringVector.load(" in use
+    layers = re.search(r"condition_layer_ids=(\[\d+\])", use)
+    threshold = re.search(r"condition_vector_threshold=([-\d.e]+)", use)
+    assert layers
+    assert threshold
+    above = "condition_comparator_threshold_is='smaller'" in use
+    given = {
+        "condition": tmp_path / "v.condition.svec",
+        "condition_layers": layers[1],
+        "threshold": threshold[1],
+        "comparator": "score_above" if above else "score_below",
+        "compare": "mean" if "mode='mean'" in use else "last",
+    }
+    options = [word for name, value in given.items() for word in ("--option", f"{name}={value}")]
+    result = run("import", out, "-m", model_folder, "-o", tmp_path / "back", *options)
+    assert result.exit_code == 0, result.output
+    assert "tanh of its projection (CAST)" in result.stdout
 
 
 @pytest.mark.parametrize(

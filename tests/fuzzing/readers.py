@@ -167,9 +167,10 @@ def _unpacked(folder: Path) -> Any:
 # --- files of other libraries ---------------------------------------------------------------------------------------
 
 
-def _foreign(name: str, ending: str, *edits: Edit) -> Reader:
+def _foreign(name: str, ending: str, *edits: Edit, **options: Any) -> Reader:
     def write(folder: Path) -> None:
-        formats.write(Steering("shout", edits, Record(IDENTITY)), folder / f"file{ending}", name)
+        path = folder / f"file{ending}"
+        formats.write(Steering("shout", edits, Record(IDENTITY)), path, name, options=options)
 
     def read(folder: Path) -> Any:
         path = folder / f"file{ending}"
@@ -493,6 +494,7 @@ READERS: tuple[Reader, ...] = (
     _foreign("vllm-hook", ".json", Edit.set_projection(1, D, 3.0)),
     _foreign("easyedit", "", Edit.add(1, D), Edit.add(2, D)),
     _foreign("pyreft", "", Edit(1, D / D.norm(), alpha=0.5, p=D)),
+    _foreign("peft", "", Edit.add(1, D), Edit.add(2, D), inner=24),
     *(
         [Reader("import: llm-steer-instruct", _write_pickled_table, _read_pickled_table)]
         if find_spec("h5py")

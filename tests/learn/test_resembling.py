@@ -14,7 +14,7 @@ from trimtab import learn
 from trimtab.engines.base import Capture, Engine
 from trimtab.errors import PromptError, SteeringError
 from trimtab.learn.resembling import METHODS, Verdicts, _fit
-from trimtab.steering.when import Matches
+from trimtab.steering.when import Cast, Matches, Not
 
 
 class Planted(PlantedEngine):
@@ -126,3 +126,29 @@ def test_any_condition_can_be_judged() -> None:
     steer, leave = prompts(0, 5)
     assert learn.judge_when(engine, Matches(SAID), steer, leave).f1 == 1.0
     assert engine.prompts == []
+
+
+def test_a_condition_of_cast_is_learned_of_either_sign() -> None:
+    engine = planted()
+    steer, leave = prompts(0, 30)
+    tried = prompts(200, 20)
+    for sides, other in (((steer, leave), tried), ((leave, steer), tried[::-1])):
+        when = learn.when(engine, *sides, compare="cast")
+        assert when.readings == {(1, "last")}
+        assert isinstance(when.parts[0] if isinstance(when, Not) else when, Cast)
+        assert learn.judge_when(engine, when, *other).f1 > 0.9
+    with pytest.raises(SteeringError, match="cosine or cast, not 'dot'"):
+        learn.when(engine, steer, leave, compare="dot")  # type: ignore[arg-type]
+
+
+def test_the_condition_of_cast_that_is_nearest_decides_alike() -> None:
+    engine = planted()
+    (steer, leave), (more, others) = prompts(0, 30), prompts(200, 20)
+    found = learn.nearest_when(engine, Matches(SAID), [*steer, *leave], [*more, *others])
+    assert (found.held, found.judged) == (20, 40)
+    assert found.alike >= 38
+    assert found.when.readings == {(1, "last")}
+    with pytest.raises(SteeringError, match="no block of"):
+        learn.nearest_when(engine, Matches(SAID), [*steer, *leave], more, blocks=[0])
+    with pytest.raises(PromptError, match=r"of 33 prompts it acts on 30, and .* at least 4 on which it acts"):
+        learn.nearest_when(engine, Matches(SAID), [*steer, *leave[:3]], more)

@@ -21,6 +21,7 @@ from trimtab.steering.steering import Steering
 from trimtab.steering.when import (
     AllOf,
     AnyOf,
+    Cast,
     Matches,
     Not,
     Resembles,
@@ -378,3 +379,30 @@ def test_an_edit_with_a_condition_that_is_not_listed_is_refused(tmp_path: Path) 
     path.write_text(json.dumps(document))
     with pytest.raises(SteeringError, match="there is no condition 1; 1 are listed"):
         Steering.load(tmp_path / "s")
+
+
+def test_what_cast_compares_is_that_of_its_code() -> None:
+    """As its LeashLayer computes it, and without regard to the direction's sign."""
+    direction = torch.linspace(-1, 2, WIDTH)
+    hidden = 30 * torch.linspace(2, -1, WIDTH).cos()
+    projector = torch.ger(direction, direction) / torch.dot(direction, direction)
+    projected = torch.tanh(projector @ hidden)
+    theirs = float(torch.dot(hidden, projected) / (hidden.norm() * projected.norm()))
+    for sign in (1, -3):
+        when = Cast(IDENTITY, 1, sign * direction, theirs - 1e-5)
+        assert when.score(hidden) == pytest.approx(theirs, abs=1e-6)
+        assert when.holds("x", lambda block, tokens: hidden)
+        assert (~when).holds("x", lambda block, tokens: hidden) is False
+    near = Cast(IDENTITY, 1, direction, 0.0).score(hidden * 1e-6)
+    assert near == pytest.approx(abs(Resembles(IDENTITY, 1, direction, 0.0).score(hidden)), abs=1e-4)
+    assert Cast(IDENTITY, 1, direction, 0.0).score(torch.zeros(WIDTH)) == 0
+    assert when != Resembles(IDENTITY, 1, -3 * direction, theirs - 1e-5)
+    assert "tanh of its projection (CAST) >" in when.describe()
+    with pytest.raises(SteeringError, match="not finite at block 1"):
+        when.score(torch.full((WIDTH,), torch.nan))
+
+
+def test_what_cast_compares_is_saved(tmp_path: Path) -> None:
+    when = ~Cast(IDENTITY, 1, AXIS, 0.25, "mean", {"f1": 0.9}) | RIVER
+    steering().when(when).save(tmp_path / "x")
+    assert Steering.load(tmp_path / "x").whens == (when,)

@@ -17,6 +17,8 @@ from trimtab.errors import ModelError
 
 if TYPE_CHECKING:
     from trimtab.baking import Approximation, Baked
+    from trimtab.engines.base import Engine
+    from trimtab.steering.steering import Steering
 
 
 def _folder(value: Path) -> Path:
@@ -64,6 +66,12 @@ def command(
             "is exact; fitted: near, as weights like any others, for every runtime."
         ),
     ] = "auto",
+    to: Annotated[
+        Literal["checkpoint", "peft"],
+        typer.Option(
+            help="peft: an adapter in place of a checkpoint, for added vectors; peft puts it onto the model."
+        ),
+    ] = "checkpoint",
     check: Annotated[
         int,
         typer.Option(
@@ -112,6 +120,11 @@ def command(
     name, loading = model_of(steering, model, loading)
     if steering is None:
         raise typer.BadParameter("name at least one steering")
+    if to == "peft":
+        if way != "auto" or gguf is not None:
+            raise typer.BadParameter("--way and --gguf are for checkpoints; leave them out with --to peft")
+        _adapter(loading.open(output, name), steering, out, check, output)
+        return
     source = None if gguf is None else _file_of(name, loading)
     if not loading.dtype:  # what is added to a GGUF file is not rounded
         loading = dataclasses.replace(loading, dtype="float32" if source else "auto")
@@ -149,6 +162,34 @@ def command(
     if gguf is not None:
         output.print(f"written to {gguf}; run it there:")
         output.print(f"  llama-cli -m {gguf}")
+
+
+def _adapter(engine: Engine, steering: Steering, out: Path, check: int, output: Output) -> None:
+    from trimtab import baking
+
+    found = baking.write_adapter(engine, steering, out, check=check)
+    one = found.check
+    output.result(
+        {
+            "path": str(out),
+            "to": "peft",
+            "exact": True,
+            "where": list(found.where),
+            "check": one and dataclasses.asdict(one),
+            "use": found.use,
+            "digest": steering.digest(),
+        }
+    )
+    output.print(f"written to {out}, an adapter of peft: {_blocks(steering.blocks)}, exact but for rounding")
+    if one is None:
+        output.note("it was not opened here" + (": pip install peft, to compare it" if check else ""))
+    else:
+        output.print(
+            f"checked: on {one.prompts} answers its logits are within {one.difference:.2g} of the steered model's "
+            f"({one.dtype}; steering changes them by up to {one.effect:.2g})"
+        )
+    output.print("put it onto the model, without trimtab:")
+    output.print(f"  {found.use}")
 
 
 def _file_of(model: str, loading: Loading) -> Path:

@@ -65,7 +65,7 @@ def command(
         if not approximate:
             raise
         output.note(f"note: {refusal}")
-        written = fitting.write(steering, write, output, model, loading)
+        written = fitting.write(steering, write, output, model, loading, says_when=kind.says_when)
     for line in written.shown:
         output.print(line)
     output.print(f"written to {out}; use it there:")

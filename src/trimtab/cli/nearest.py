@@ -50,10 +50,17 @@ class Fitting:
         output: Output,
         model: str | None,
         loading: Loading,
+        *,
+        says_when: bool = False,
     ) -> Written:
-        """Write the same edits at all tokens of all prompts, or, if those cannot be said either, added vectors."""
+        """Write the same edits at all tokens of all prompts, or, if those cannot be said either, added vectors.
+
+        Where the format can say a condition of CAST, one is learned that decides as the steering's own does.
+        """
         from trimtab import formats, learn, prompts
 
+        if says_when and len(steering.whens) == 1 and all(edit.when for edit in steering.edits):
+            return self._under_a_condition(steering, write, output, model, loading)
         plain = formats.everywhere(steering)
         lines, told = [], {}
         try:
@@ -90,6 +97,39 @@ class Fitting:
             }
             return Written(use, lines, {"as": "added vectors", **told})
         return Written(use, ["written for all tokens of all prompts"], {"as": "all tokens of all prompts"})
+
+    def _under_a_condition(
+        self,
+        steering: Steering,
+        write: Callable[[Steering], str],
+        output: Output,
+        model: str | None,
+        loading: Loading,
+    ) -> Written:
+        from trimtab import learn, prompts
+
+        engine = open_for(steering, model, loading, output)
+        drawn = prompts.draw_queries(
+            engine.identity, self.queries, learning=self.pairs, validation=self.validation
+        )
+        first = min(edit.block for edit in steering.edits if not edit.is_nothing)
+        found = learn.nearest_when(
+            engine,
+            steering.whens[0],
+            drawn.learning,
+            drawn.validation,
+            blocks=range(first + 1),  # what CAST decides later comes too late for the prompt
+            batch_size=self.batch_size,
+        )
+        under = self.write(
+            steering.always(), lambda plain: write(plain.when(found.when)), output, model, loading
+        )
+        line = (
+            f"decides alike on {found.alike} of {found.judged} queries, on {found.held} of which it acted: acts if "
+            f"{found.when.describe()}"
+        )
+        told = {"alike": found.alike, "queries_decided": found.judged, "acted_on": found.held}
+        return Written(under.use, [line, *under.shown], {**(under.approximated or {}), "condition": told})
 
     def _followed(
         self, engine: Engine, before: Steering, after: Steering, queries: Sequence[str]

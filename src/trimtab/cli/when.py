@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,12 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="With --steer: prompts to leave alone."),
     ] = None,
+    compare: Annotated[
+        Literal["cosine", "cast"],
+        typer.Option(
+            help="With --steer: what is compared; cast: what CAST's own code compares, which its files can say."
+        ),
+    ] = "cosine",
     unless: Annotated[bool, typer.Option("--unless", help="Act on the others instead.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Act on every prompt again.")] = False,
     ask: Annotated[
@@ -71,7 +77,7 @@ def command(
     if ways:
         steering = steering.always()
         if not remove:
-            when = _wanted_when(engine, matching, steer, leave, seed, batch_size, output)
+            when = _wanted_when(engine, matching, steer, leave, compare, seed, batch_size, output)
             steering = steering.when(~when if unless else when)
         steering.save(out or folder)
     verdicts = _verdicts(engine, steering, ask or [], batch_size)
@@ -102,6 +108,7 @@ def _wanted_when(
     matching: str | None,
     steer: Path | None,
     leave: Path | None,
+    compare: Literal["cosine", "cast"],
     seed: int,
     batch_size: int | None,
     output: Output,
@@ -116,6 +123,7 @@ def _wanted_when(
         engine,
         load_queries(steer),
         load_queries(leave),
+        compare=compare,
         seed=seed,
         batch_size=batch_size,
         progress=not output.quiet,

@@ -46,6 +46,7 @@ class Format:
             edits cannot say.
         write: `(steering, path, **options) -> str`: writes it, and gives one line that says how it is used there. It
             raises `SteeringError` for what the format cannot say, with the nearest thing that could be said.
+        says_when: It can say when a steering acts, where that is decided as CAST decides.
         pickled: Its files hold pickles of whatever their makers wanted, so that none is read unasked.
     """
 
@@ -54,6 +55,7 @@ class Format:
     recognises: Callable[[Path], bool]
     read: Callable[..., Content]
     write: Callable[..., str]
+    says_when: bool = False
     pickled: bool = False
 
     def options(self, verb: str) -> dict[str, Any]:

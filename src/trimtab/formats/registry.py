@@ -16,7 +16,7 @@ from trimtab.plugins import load_each
 
 ENTRY_POINT_GROUP = "trimtab.formats"
 
-_MODULES = ("gguf", "lm_eval", "svec", "vllm_hook", "easyedit", "pyreft", "llm_steer_instruct")
+_MODULES = ("gguf", "lm_eval", "svec", "vllm_hook", "easyedit", "pyreft", "peft", "llm_steer_instruct")
 _registered: dict[str, Format] = {}
 
 

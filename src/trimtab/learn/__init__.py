@@ -10,6 +10,7 @@ from trimtab.learn.distillation.teachers import Teacher
 from trimtab.learn.distillation.trainable import TrainableEdits
 from trimtab.learn.mean_difference import mean_difference
 from trimtab.learn.nearest import Nearest, nearest_added
+from trimtab.learn.nearest_when import NearestWhen, nearest_when
 from trimtab.learn.pca import pca
 from trimtab.learn.resembling import judge_when, when
 
@@ -17,6 +18,7 @@ __all__ = [
     "Directions",
     "Distilled",
     "Nearest",
+    "NearestWhen",
     "Schedule",
     "Source",
     "Step",
@@ -28,6 +30,7 @@ __all__ = [
     "learning_source",
     "mean_difference",
     "nearest_added",
+    "nearest_when",
     "pca",
     "when",
 ]

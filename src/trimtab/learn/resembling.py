@@ -34,13 +34,15 @@ from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.learn.directions import oriented
 from trimtab.learn.pca import first_component
 from trimtab.progress import Progress, Tell, shown
-from trimtab.steering.when import ReadTokens, Resembles
+from trimtab.steering.when import Cast, ReadTokens, Resembles
+from trimtab.steering.when.cast import cast_scores
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Model, Prompt
     from trimtab.steering.when import When
 
 Method = Literal["mean_difference", "pca", "discriminant"]
+Compare = Literal["cosine", "cast"]
 METHODS: tuple[Method, ...] = get_args(Method)
 READ_TOKENS: tuple[ReadTokens, ...] = get_args(ReadTokens)
 
@@ -92,10 +94,11 @@ def when(
     blocks: Sequence[int] | None = None,
     tokens: ReadTokens | None = None,
     method: Method | None = None,
+    compare: Compare = "cosine",
     seed: int = 0,
     batch_size: int | None = None,
     progress: Progress = False,
-) -> Resembles:
+) -> When:
     """Learn when to steer from example prompts; `steering.when` gives it to a steering.
 
     Two or four readings of all examples, then sorting: seconds for hundreds of prompts on a small model. Memory holds
@@ -109,6 +112,8 @@ def when(
         blocks: Blocks to try; all by default.
         tokens: What to read of a prompt; None tries both.
         method: How the direction is found; None tries all.
+        compare: What stands against the threshold: the `cosine` (a `Resembles`), or what CAST's own code compares (a
+            `Cast`, or one turned round), which its files can say.
         seed: Which examples are held back.
         batch_size: Prompts per forward pass; the engine chooses by default.
         progress: See `trimtab.progress.Progress`.
@@ -122,6 +127,8 @@ def when(
         ModelError: There is no such block, or activations are not finite.
         SteeringError: No block tells the two kinds apart any better than always steering.
     """
+    if compare not in SCORES:
+        raise SteeringError(f"what is compared is {' or '.join(SCORES)}, not {compare!r:.60}")
     engine = as_engine(model)
     learning, held_out = _divided(Examples(prompt_list(steer), prompt_list(leave)), validation, seed)
     best: _Candidate | None = None
@@ -137,10 +144,13 @@ def when(
                 direction = _direction(to_steer, to_leave, way)
                 if direction is None:
                     continue
-                fitted = _fit(_cosines(check[0], direction), _cosines(check[1], direction))
-                candidate = _Candidate(*fitted, block, reading, way, direction)
-                if best is None or candidate.rank > best.rank:
-                    best = candidate
+                scores = [SCORES[compare](side, direction) for side in check]
+                # The sign of the direction is settled by the examples; CAST's score does not know it.
+                for sign in (1,) if compare == "cosine" else (1, -1):
+                    fitted = _fit(sign * scores[0], sign * scores[1])
+                    candidate = _Candidate(*fitted, block, reading, way, direction, sign)
+                    if best is None or candidate.rank > best.rank:
+                        best = candidate
     always = Verdicts.of([True] * len(held_out.steer), [True] * len(held_out.leave))
     if best is None or best.verdicts.f1 <= always.f1:
         raise SteeringError(
@@ -155,9 +165,16 @@ def when(
         "learning": [len(learning.steer), len(learning.leave)],
         "method": best.method,
     }
-    return Resembles(
-        engine.identity, best.block, best.direction.float(), best.threshold, best.tokens, measurements
+    kind = Resembles if compare == "cosine" else Cast
+    found = kind(
+        engine.identity,
+        best.block,
+        best.direction.float(),
+        best.sign * best.threshold,
+        best.tokens,
+        measurements,
     )
+    return found if best.sign == 1 else ~found
 
 
 def judge_when(
@@ -190,6 +207,7 @@ class _Candidate(NamedTuple):
     tokens: ReadTokens
     method: Method
     direction: Tensor
+    sign: int
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -272,6 +290,9 @@ def _discriminant(within: Tensor, difference: Tensor) -> Tensor:
 def _cosines(hidden: Tensor, direction: Tensor) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(hidden, dim=-1).clamp_min(torch.finfo(hidden.dtype).tiny)
     return (hidden @ direction) / norms
+
+
+SCORES = {"cosine": _cosines, "cast": cast_scores}
 
 
 def _fit(steer: Tensor, leave: Tensor) -> tuple[Verdicts, float, float]:

@@ -6,6 +6,7 @@ Deciding is apart from applying: an engine decides first (`Engine.decided`), and
 
 - `Matches`: the prompt's text matches a regular expression.
 - `Resembles`: the prompt's activations point along a learned direction (`trimtab.learn.when`).
+- `Cast`: the same by what CAST's own code compares.
 - `Rule`: a Python function says so. It cannot be saved.
 - `AllOf`, `AnyOf`, `Not`: put together with `&`, `|` and `~`.
 - Another package's own: a frozen dataclass that is a `When` with a `kind`, `holds` and `describe`, and one line that
@@ -13,12 +14,14 @@ Deciding is apart from applying: an engine decides first (`Engine.decided`), and
 """
 
 from trimtab.steering.when.base import AllOf, AnyOf, Not, Prompt, Reader, ReadTokens, When, prompt_text
+from trimtab.steering.when.cast import Cast
 from trimtab.steering.when.resembles import Resembles
 from trimtab.steering.when.rules import Matches, Rule
 
 __all__ = [
     "AllOf",
     "AnyOf",
+    "Cast",
     "Matches",
     "Not",
     "Prompt",

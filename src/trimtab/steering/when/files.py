@@ -20,13 +20,14 @@ from trimtab.errors import SteeringError
 from trimtab.steering.documents import take
 from trimtab.steering.record import ModelIdentity
 from trimtab.steering.when.base import AllOf, AnyOf, Not, Parts, When
+from trimtab.steering.when.cast import Cast
 from trimtab.steering.when.resembles import Resembles
 from trimtab.steering.when.rules import Matches
 
 ENTRY_POINT_GROUP = "trimtab.whens"
 
 _DEEPEST = 16
-_KINDS: dict[str, type[When]] = {kind.kind: kind for kind in (Matches, Resembles, AllOf, AnyOf, Not)}
+_KINDS: dict[str, type[When]] = {kind.kind: kind for kind in (Matches, Resembles, Cast, AllOf, AnyOf, Not)}
 
 
 def when_document(when: When, *, depth: int = 0) -> dict[str, Any]:
