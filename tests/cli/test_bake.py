@@ -147,6 +147,6 @@ def test_vectors_become_an_adapter(
     refused = run(*command[:-4], "-o", tmp_path / "no", "--to", "peft", steering_folder)
     assert refused.exit_code == 2
     assert "export --approximate writes the nearest vectors" in " ".join(refused.stderr.split())
-    mixed = run(*command, vectors_folder, "--way", "module")
+    mixed = run(*command[:-4], "-o", tmp_path / "no", "--to", "peft", vectors_folder, "--way", "module")
     assert mixed.exit_code == 2
     assert "are for checkpoints" in " ".join(mixed.stderr.replace("│", " ").split())
