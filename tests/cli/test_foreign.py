@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,11 +146,11 @@ def test_a_condition_is_left_out_without_a_model(run: Run, steering_folder: Path
 
 
 def test_a_condition_becomes_one_of_cast_with_what_it_loses(
-    run: Run, model_folder: Path, added: Path, tmp_path: Path
+    run: Run, engine: Engine, model_folder: Path, tmp_path: Path
 ) -> None:
     """And comes back by the options that the import takes."""
-    kept = tmp_path / "kept"
-    shutil.copytree(added, kept)
+    edit = Edit.add(1, torch.linspace(-1, 1, engine.identity.width), 40.0)
+    kept = Steering("shout", (edit,), Record(engine.identity)).save(tmp_path / "kept")
     assert run("when", kept, "--matching", "river").exit_code == 0
     queries, out = tmp_path / "queries.txt", tmp_path / "v.svec"
     words = "one two word it me what where who tell name city story".split()
@@ -161,10 +160,7 @@ def test_a_condition_becomes_one_of_cast_with_what_it_loses(
     assert "--approximate learns" in run("export", kept, *where).stderr
     sizes = ("--pairs", 16, "--validation", 8, "--max-new-tokens", 4, "--queries", queries)
     result = run("export", kept, *where, "--approximate", *sizes, "--json", tmp_path / "told.json")
-    assert result.exit_code in (0, 2), result.output
-    if result.exit_code:  # a random model need not tell them apart
-        assert "tells the two kinds of prompts apart" in result.stderr
-        return
+    assert result.exit_code == 0, result.output
     document = json.loads((tmp_path / "told.json").read_text())
     told = document["approximated"]["condition"]
     assert f"decides alike on {told['alike']} of 8 queries" in result.stdout

@@ -128,8 +128,19 @@ def test_any_condition_can_be_judged() -> None:
     assert engine.prompts == []
 
 
+class Small(Planted):
+    """States so small that the tanh of a projection is the projection: where it saturates, CAST tells less apart."""
+
+    def activation(self, prompt: Any) -> torch.Tensor:
+        return super().activation(prompt) / 1000
+
+
+def small() -> Small:
+    return Small(planted().push)
+
+
 def test_a_condition_of_cast_is_learned_of_either_sign() -> None:
-    engine = planted()
+    engine = small()
     steer, leave = prompts(0, 30)
     tried = prompts(200, 20)
     for sides, other in (((steer, leave), tried), ((leave, steer), tried[::-1])):
@@ -142,13 +153,14 @@ def test_a_condition_of_cast_is_learned_of_either_sign() -> None:
 
 
 def test_the_condition_of_cast_that_is_nearest_decides_alike() -> None:
-    engine = planted()
+    engine = small()
     (steer, leave), (more, others) = prompts(0, 30), prompts(200, 20)
     found = learn.nearest_when(engine, Matches(SAID), [*steer, *leave], [*more, *others])
     assert (found.held, found.judged) == (20, 40)
     assert found.alike >= 38
     assert found.when.readings == {(1, "last")}
-    with pytest.raises(SteeringError, match="no block of"):
-        learn.nearest_when(engine, Matches(SAID), [*steer, *leave], more, blocks=[0])
+    elsewhere = learn.nearest_when(engine, Matches(SAID), [*steer, *leave], [*more, *others], blocks=[0])
+    assert elsewhere.when.readings <= {(0, "last"), (0, "mean")}
+    assert elsewhere.alike < 34
     with pytest.raises(PromptError, match=r"of 33 prompts it acts on 30, and .* at least 4 on which it acts"):
         learn.nearest_when(engine, Matches(SAID), [*steer, *leave[:3]], more)
