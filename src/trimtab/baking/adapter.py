@@ -18,8 +18,8 @@ from trimtab.baking.baked import Check
 from trimtab.baking.checking import Answers, compared
 from trimtab.baking.checkpoint import check_out, replaced
 from trimtab.baking.choosing import edits_to_bake
+from trimtab.engines import as_engine
 from trimtab.engines.base import Model
-from trimtab.engines.loading import as_engine
 from trimtab.engines.transformers import TransformersEngine
 from trimtab.errors import ModelError, SteeringError
 from trimtab.prompts import default_queries
