@@ -13,7 +13,10 @@ TITLES = _words(
     dr mr mrs ms mx prof rev hon fr st ste mt ft gen col lt capt cpt cmdr maj sgt cpl pvt adm gov sen
     hr hrn frl dipl m mme mlle mgr sr sra srta sres sras dra dña d.ª ud uds vd vds
     sig.ra dott dott.ssa avv geom dhr mevr drs г-н г-жа проф акад доц св гр тов
-    δρ κ κα καθ डॉ श्री प्रो श्रीमती ডা ড ডঃ திரு டாக்டர் ดร นพ
+    profa exma exmo eng sigg sig.na prof.ssa mgr inż ing dipl.-ing judr mudr phdr lic özv ifj
+    tp ths jl jln yth bpk sdr вул ул бул просп гр-н ген
+    δρ κ κα καθ डॉ श्री प्रो श्रीमती डा पं स्व ড ডঃ ডা মো திரு திருமதி டாக்டர் பேரா డా శ్రీ ಡಾ ಶ್ರೀ ഡോ ડૉ શ્રી ਡਾ
+    ดร นพ พญ ผศ รศ ศ
     """
 )
 """No sentence ends here, whatever follows: a name belongs to it."""
@@ -26,12 +29,47 @@ ANY = _words(
     gmbh mio mrd std jh jhd hl kgl fa ing
     mm env ex p.ex ej p.ej av avda lic ee uu arq núm sig pag pagg
     bijv o.a m.b.t i.v.m
-    см т.е т.к т.н т.о напр им ул просп пер пл руб коп тыс млн млрд гг вв стр ок соч
+    см т.е т.к т.н т.о напр им пер пл руб коп тыс млн млрд гг вв ок соч
+    вкл обл р-н пос дер англ нем лат греч рус букв экз изд ред сост зам грн див смт
+    hosp univ calif conn fla tenn mich minn wis ariz colo okla neb bldg govt asst assn hwy pkwy est avg misc natl
+    insb insbes ehem einschl ausschl allg bes jmd etw gegr gez verh kath städt tgl monatl sen dgl hrsg str pfd
+    núm cía dpto depto apdo aprox máx mín gral hnos ppal tfno teléf pza
+    éd boul bld tél réf c.-à-d cie arr qqch qqn
+    cfr dott.ri v.le c.so p.zza
+    ltda aprox pça séc obs
+    bijv blz afd evt zgn mln m.n
+    bl.a jfr dvs mht hhv ekskl tlf fr.o.m t.o.m s.k
+    ul np tj tzn tzw tzv ds godz zł tys pkt śr św św.p płk mjr płd
+    např napr resp popř kupř cca nám tř sv č čp
+    ún ker pl örn bkz yy mah
+    esim klo ym ks vrt puh
+    npr sl
+    ş.a jud dl
+    δηλ βλ σελ αρ λεωφ τηλ
+    tgl hlm kec kab prov
+    მაგ იხ
     """
 )
 """A sentence ends here only before a capital letter of a word that starts sentences."""
 
-OFTEN_LAST = _words("etc usw usf u.s.w ecc a.m p.m др пр т.д т.п и.т.д aso osv enz")
+PAIRS = frozenset(
+    pair.strip()
+    for pair in """
+    ad es, p es, per es, por ex, p ex, por ej, p ej, t ex, z b, d h, u a, u ä, z t, т е, т к, т н, т о, t j, m in,
+    f eks, π χ, ე ი
+    """.split(",")
+)
+"""The last two words where these are one abbreviation of `ANY`, though its last part alone is none."""
+
+AFTER_COMMAS = _words("mis ex es ej np mj esp min")
+"""Of `ANY` where a comma or a bracket stands before them; words of their own elsewhere."""
+
+OFTEN_LAST = _words(
+    """
+    etc usw usf u.s.w ecc a.m p.m др пр ін т.д т.п и.т.д aso osv enz m.m itd itp atd apod atď stb vb jne dll dsb dst
+    κ.λπ κ.ά κ.τ.λ κλπ v.v u.v.m u.dgl o.dgl
+    """
+)
 """A sentence ends here before any capital letter, but for one of `AFTER_TIMES`."""
 
 AFTER_TIMES = _words(
@@ -41,8 +79,10 @@ BEFORE_NUMBERS = _words(
     """
     no nos nr num n fig figs eq eqs sec ch chap vol vols p pp pg art par op ed eds v
     abb tab kap bd s abs art aufl
-    pág págs cap vol
-    рис с стр гл т табл п ст д кв №
+    pág págs cap vol chap
+    kl klo kb dn tgl hlm blz hfst poz rys godz čl obr č čís sz yy
+    рис с стр гл т табл п ст д кв буд корп разд №
+    σελ αρ κεφ εικ
     """
 )
 DATES = _words(
@@ -54,15 +94,28 @@ AFTER_ORDINALS = _words(
     """
     januar jänner februar märz april mai juni juli august september oktober november dezember jahrhundert jahrhunderts
     jahrtausend stock etage klasse weltkrieg geburtstag platz auflage kapitel
+    január február március április május június július augusztus szeptember október november december évi év
+    godine godini godinu leta aastal aasta gada gadā metų
     """
 )
 BEFORE_LETTERS = _words(
     """
     plan vitamin hepatitis option group grade class type part point step section team appendix answer letter choice
     hepatit gruppe teil plan punkt abschnitt groupe partie grupo parte
+    war guerra guerre phase stage version act scene chapter tier table figure chapitre capítulo kapitel fase
     """
 )
 NAMES_WITH_A_MARK = _words("yahoo jeopardy wham panic oklahoma ahoy")
+# What opens a German clause or phrase that is no sentence yet.
+GERMAN_OPENERS = _words(
+    """
+    weil wenn dass da ob als während obwohl damit falls bevor nachdem sobald sofern wo
+    in im an am auf aus bei beim für gegen mit nach ohne über um unter von vom vor zu zum zur zwischen durch wegen
+    """
+)
+GERMAN_LINKS = _words(
+    "und oder sowie der die das den dem des ein eine einen einem einer eines auch alle viele manche sowohl"
+)
 STARTERS = _words(
     """
     the a an it he she they we i you this that these those there here his her their our its my your but and so then
@@ -78,5 +131,14 @@ STARTERS = _words(
     с после да нет его её их мой наш
     o os as um uma ele ela eles eu nós isto esta mas e então quando como onde para com depois sim não seu sua meu
     il lo gli uno lui lei loro io noi questo questa ma poi anche quando che chi come dove perché per con dopo suo sua
+    het een hij zij ze wij we jij je dit dat deze maar dan ook toen waar waarom hoe met
+    det han hon hun jag jeg vi ni du men så och og där der när når här her inte ikke
+    to ten ta on ona ono oni my wy ja jest ale potem gdy kiedy kto co gdzie dlaczego jak po dla nie tak
+    je byl byla ale když kdo kde proč jak tento tato toto
+    az ez egy hol miért bu o ve ama sonra ne nerede neden nasıl ben sen biz siz
+    tämä mutta kun mitä missä miksi hän minä sinä
+    він вона воно вони ми ви й та але потім коли що хто як де чому
+    το οι τα ένας μια αυτός αυτή αυτό αυτά και αλλά μετά όταν που πού πώς γιατί στο στη στην από για με δεν
+    nó anh tôi chúng đây và nhưng khi ia dia mereka kami kita saya ini itu dan tetapi lalu apakah di
     """
 )

@@ -52,6 +52,8 @@ _PROCLITICS = regex.compile(
 _TAKING_PROCLITICS = regex.compile(r"[\p{Script=Arabic}\p{Script=Hebrew}]")
 # What English joins by an apostrophe is no word by itself.
 _CONTRACTED = frozenset(("s", "t", "d", "m", "ll", "re", "ve"))
+# C is another language than C++ and C#.
+_NAMED_WITH_SIGNS = regex.compile(r"c\+\+|[cfjq]#(?![\p{L}\p{Nd}])")
 _CONTRACTED_NOT = regex.compile(r"'t(?![\p{L}\p{M}\p{Nd}])")
 
 
@@ -121,6 +123,8 @@ class _Reading:
             return not (last == "n" and _CONTRACTED_NOT.match(self.text, end))
         if behind in ".,":
             return not (_DIGIT.match(last) and self._in_number(start, end))
+        if behind in "+#" and len(self.word) == 1:
+            return not _NAMED_WITH_SIGNS.match(self.text, start)
         if not _WORDLIKE.match(behind):
             return True
         if _UNSPACED.match(behind) or _UNSPACED.match(last):

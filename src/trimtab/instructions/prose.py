@@ -10,15 +10,23 @@ _RULE = regex.compile(
     r"[ \t]*(?:(?:[*_=-][ \t]*){3,}|\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?)[ \t]*"
 )
 _ROW = regex.compile(r"[ \t]*\|.*\|[ \t]*")
-_HEADING = regex.compile(r"[ \t]{0,3}#{1,6}(?:[ \t]+(.*?))?[ \t]*#*[ \t]*")
+HEADING = regex.compile(r"[ \t]{0,3}#{1,6}(?:[ \t]+(.*?))?[ \t]*#*[ \t]*")
 _BULLET = r"(?:[-*+\u2022\u2023\u25e6\u2043\u25aa\u25cf]|\u2013(?=[ \t]))[ \t]+|[\u30fb\u00b7][ \t]*"
 _NUMBER = (
     r"\(?(?:\p{Nd}{1,3}|[A-Za-z]|[ivxIVX]{1,4})[.)][ \t]+|\p{Nd}{1,3}[\uff0e\u3001]|[\u2460-\u2473][ \t]*"
 )
 _ITEM = regex.compile(rf"[ \t]*(?:{_BULLET}|{_NUMBER})(?:\[[ xX]\][ \t]+)?(?=.*[\p{{L}}\p{{N}}])")
 _INITIAL = regex.compile(r"\p{Lu}\.[ \t]+(?:\p{Lu}\.[ \t]+)*\p{Lu}(?:\p{Ll}+|\.)")
-_SETEXT = regex.compile(r"[ \t]*(?:=+|-{2,})[ \t]*")
-
+_UNDERLINE = regex.compile(r"[ \t]{0,3}(?:=+|-{2,})[ \t]*")
+# Tags of HTML that begin or end a block where they stand beside nothing or another tag, and those that break a line.
+_BLOCK = (
+    r"(?:p|div|ul|ol|li|dl|dt|dd|blockquote|section|article|header|footer|main|table|thead|tbody|tr|td|th)"
+)
+_LAYOUT = regex.compile(
+    r"(?P<code>(`+)(?!`).+?(?<!`)\2(?!`))|<h[1-6](?:\s[^<>]*)?>(?P<heading>.*?)</h[1-6]>|(?P<line><br\s*/?>)"
+    rf"|(?:^|(?<=>))[ \t]*<{_BLOCK}(?:\s[^<>]*)?>|</{_BLOCK}>[ \t]*(?=$|<)",
+    regex.IGNORECASE,
+)
 
 _OPEN = (":", ",", ";", "：", "，", "；", "、", "،", "؛")
 _ENDED = regex.compile(r"[.!?\u2026\u3002\uff01\uff1f\u061f\u0964\u0965][\p{P}\p{S}\s]*$")
@@ -51,7 +59,12 @@ def blocks(text: str) -> list[str]:
         joins = block.endswith(_OPEN) or (joins and item and not _ENDED.search(block))
 
     in_item = False
-    for line in text.split("\n"):
+    left = text.split("\n")[::-1]
+    while left:
+        line = left.pop()
+        if not fence and "<" in line and "\n" in (parted := _LAYOUT.sub(_as_lines, line)):
+            left += parted.split("\n")[::-1]
+            continue
         line = _QUOTED.sub("", line)
         mark = _FENCE.fullmatch(line)
         if fence:
@@ -67,10 +80,13 @@ def blocks(text: str) -> list[str]:
                 lines.pop()
             close(item=in_item)
             table, joins, in_item = True, False, False
+        elif underlined(lines, line) and not in_item:
+            headings.append(lines.pop().strip())
+            joins = False
         elif not line.strip() or _RULE.fullmatch(line):
             close(item=in_item)
             table = False
-        elif heading := _HEADING.fullmatch(line):
+        elif heading := HEADING.fullmatch(line):
             close(item=in_item)
             joins = in_item = False
             headings.append((heading[1] or "").strip())
@@ -84,3 +100,18 @@ def blocks(text: str) -> list[str]:
             lines.append(line)
     close(item=in_item)
     return found or [heading for heading in headings if heading]
+
+
+def underlined(lines: list[str], line: str) -> bool:
+    """Whether the lines of a block are one, and the line behind it makes it a heading: Rain, and ==== below it."""
+    if len(lines) != 1 or not _UNDERLINE.fullmatch(line):
+        return False
+    return "=" in line or not _ENDED.search(lines[0])
+
+
+def _as_lines(tag: regex.Match[str]) -> str:
+    if tag["code"]:
+        return tag[0]
+    if tag["heading"] is not None:
+        return f"\n# {tag['heading']}\n"
+    return "\n" if tag["line"] else "\n\n"

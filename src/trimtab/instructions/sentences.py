@@ -15,37 +15,50 @@ import regex
 
 from trimtab.instructions import abbreviations as known
 from trimtab.instructions.prose import blocks
-from trimtab.instructions.text import plain, unescaped
+from trimtab.instructions.text import ADDRESS, plain, unescaped
 
-# Marks that end a sentence without white space behind them: ideographic, full width, Indic, Arabic, Armenian, Khmer.
-_ALWAYS = "。！？｡．।॥؟۔\u0589\u1362\u1367\u1368\u104a\u104b\u17d4\u17d5"
-_CLOSING = "\"'\u2019\u201d\u00bb\u203a)\\]}」』】〕）》〉*_~`"
+# Marks that end a sentence without white space behind them: ideographic, full width, Indic, Arabic, Armenian, Khmer,
+# Tibetan, Mongolian, Ol Chiki.
+_ALWAYS = "。！？｡．।॥؟۔\u0589\u1362\u1367\u1368\u104b\u17d4\u17d5\u0f0d\u0f0e\u1803\u1c7e\u1c7f"
+# A shad of Tibetan closes a clause; the sentence ends with it where the verb before it is a last one.
+_SHAD = "\u0f0d"
+_LAST_VERBS = regex.compile(r"(?:^|[་།\s])(?:ཡིན|མིན|ཡོད|མེད|རེད|འདུག|སོང|བྱུང|ཐུབ|[གངདནབམརལསཏའ]ོ)་?$")
+_CLOSING = "\"'\u2019\u201d\u00bb\u203a)\\]}」』】〕）》〉*_~`$"
 _OPENING = "\"'\u2018\u201c\u201e\u201a\u00ab\u2039(\\[{「『【〔（《〈¿¡*_~`"
 _BRACKETS = {")": "(", "]": "[", "）": "（", "】": "【", "〕": "〔"}
 _QUOTES = "\"'\u2019\u201d\u201c\u00bb\u203a」』"
 _OPENING_QUOTES = "\"'\u2018\u201c\u201e\u201a\u00ab\u2039「『"
 _EMOJI = r"[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f--[\p{Nd}]]"
+_NOTE = r"\[(?:\p{Nd}{1,3}|\^[^\]\s]+)\]"
 _END = regex.compile(
     rf"(?P<mark>[{_ALWAYS}.!?\u2026\u203c\u2047-\u2049]+"
     r"|(?<=\p{Greek})[;\u037e]|(?<=[\p{Devanagari}\p{Bengali}])\|{1,2}"
     rf"|(?P<smile>:-?[)D(]|;-?\)|{_EMOJI}+))"
-    rf"(?P<close>(?:[ \u00a0\u202f](?=\u00bb))?(?:[{_CLOSING}]|\u201c(?![\p{{L}}\p{{N}}])|\[\p{{Nd}}{{1,3}}\])*)"
+    rf"(?P<close>(?:[ \u00a0\u202f](?=\u00bb))?(?:[{_CLOSING}]|\u201c(?![\p{{L}}\p{{N}}])|{_NOTE})*)"
     r"(?P<blank>\s*)"
     rf"(?=(?P<opened>[{_OPENING}]*)(?:{_EMOJI}+[{_OPENING}\s]*)?(?P<dash>[\u2014\u2013-]?)\s*(?P<next>\S?))",
     regex.VERSION1,
 )
 _LETTERS = regex.compile(r"(?:\p{L}[.!?]\s*)+")
 _HAS_WORD = regex.compile(r"[\p{L}\p{N}]")
-_ADDRESS = regex.compile(
-    r"(?:https?://|www\.)[^\s<>\"\u3002\uff0c]*[^\s<>\".,;:!?)\]\u3002\uff0c]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-)
 _CODE = regex.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", regex.DOTALL)
-_LINK = regex.compile(r"!?\[([^\]]+)\]\([^)\s]*\)")
+_IMAGE = regex.compile(r"!\[[^\]]*\]\([^)]*\)")
+_LINK = regex.compile(r"\[([^\]]+)\]\([^)]*\)")
+# A formula, with the stop that closes a sentence.
+_FORMULA = regex.compile(
+    r"(?<![\p{L}\p{N}$\\])(\${1,2})(?=\S)[^$]{1,400}?(?<=[^\s.])(\.?)\1(?![\p{L}\p{N}$])"
+    r"|\\(?:\(|\[)(?s:.{1,400}?)(\.?)\s*\\(?:\)|\])"
+)
 _TAG = regex.compile(r"</?[A-Za-z][^<>]*>")
 _TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}.\u00ba\u00aa№'\u2019-]+$")
 _WORD = regex.compile(r"[\p{L}\p{M}'\u2019]+")
-_DOTTED = regex.compile(r"(?:\p{L}{1,2}\.-?)+\p{L}{1,2}")
+_DOTTED = regex.compile(r"(?:[\p{L}\p{M}]{1,2}\.-?)+(?:[\p{L}\p{M}]{1,2}|\p{Ll}{3})")
 _ROMAN = regex.compile(r"[IVX]{1,5}")
+# The numeral of a ruler where it is an ordinal: III. Selim. After a name it is not.
+_ORDINAL_ROMAN = regex.compile(r"[IVX]{2,5}")
+_WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
+# Speech that stands in a row as a part of one sentence: 「はい。」「いいえ。」の二つ.
+_QUOTED_ROW = regex.compile(r"(?:[「『][^「」『』]*[」』])+(?=[のがはをや]|など|から)")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 _ABJAD = regex.compile(r"[\p{Arabic}\p{Hebrew}]\u0640?")
 _CONSONANTS = regex.compile(r"[b-df-hj-np-tv-xz]{2,5}")
@@ -74,8 +87,9 @@ def split(block: str) -> list[str]:
 
 def _without_code(block: str) -> str:
     # Code and addresses have marks that end no sentence: one word stands for each.
-    block = _LINK.sub(r"\1", _CODE.sub("code", block))
-    return unescaped(str(_TAG.sub("", _ADDRESS.sub("address", block))))
+    block = _LINK.sub(r"\1", _IMAGE.sub("", _CODE.sub("code", block)))
+    block = _FORMULA.sub(lambda found: f"formula{found[2] or found[3] or ''}", block)
+    return unescaped(str(_TAG.sub("", ADDRESS.sub("address", block))))
 
 
 def _ends(before: str, end: Any, block: str) -> bool:
@@ -86,14 +100,15 @@ def _ends(before: str, end: Any, block: str) -> bool:
     if end["smile"]:
         return bool(end["blank"]) and _starts(block, end)
     if mark[0] in _ALWAYS or mark[0] in "|;\u037e":
-        return _ends_unspaced(before, end) if mark[0] in _ALWAYS else bool(end["blank"])
+        return _ends_unspaced(before, end, block) if mark[0] in _ALWAYS else bool(end["blank"])
     if not mark.strip(".\u2026") and len(mark) + mark.count("\u2026") > 1:
         return follower.isupper() and _next_word(block, end) != "i"
     if not end["blank"]:
         # Chinese and Japanese with the marks of ASCII; speech that follows speech.
         direct = not close and bool(_UNSPACED.match(follower)) and bool(_UNSPACED.search(before[-1:]))
-        return direct or (close[-1:] in tuple(_QUOTES) and end["opened"][:1] in tuple(_OPENING_QUOTES))
-    if close.strip("*_~`") and not close.startswith("["):
+        speech = close[-1:] in tuple(_QUOTES) and end["opened"][:1] in tuple(_OPENING_QUOTES)
+        return direct or speech or _blank_forgotten(before, end, block)
+    if close.strip("*_~`$") and not close.startswith("["):
         return _ends_after_closing(before, end)
     if end["dash"] and follower.islower():
         return False
@@ -102,10 +117,22 @@ def _ends(before: str, end: Any, block: str) -> bool:
     return not (follower.islower() and _last_word(before) in known.NAMES_WITH_A_MARK)
 
 
-def _ends_unspaced(before: str, end: Any) -> bool:
-    close = end["close"].strip("*_~`")
+def _blank_forgotten(before: str, end: Any, block: str) -> bool:
+    """Whether a sentence begins directly behind a mark, as in "It rained.We stayed." and not in "numpy.Array"."""
+    if end["close"] or end["opened"] or not _starts(block, end) or not _WHOLE_WORD.search(before):
+        return False
+    behind = block[end.end() + len(_next_word(block, end)) :][:1]
+    return not behind or behind.isspace() or behind in ",'\u2019"
+
+
+def _ends_unspaced(before: str, end: Any, block: str) -> bool:
+    if end["mark"] == _SHAD:
+        return _LAST_VERBS.search(before) is not None
+    close = end["close"].strip("*_~`$")
     if not close or close.startswith("["):
         return True
+    if _QUOTED_ROW.match(block, end.end()):
+        return False
     if close[-1] in _BRACKETS:
         return before.strip().startswith(_BRACKETS[close[-1]])
     if end["opened"][:1] in tuple(_OPENING_QUOTES):
@@ -124,7 +151,7 @@ def _ends_after_closing(before: str, end: Any) -> bool:
         return False
     if follower.isupper():
         return True
-    if end["close"].strip("*_~`")[-1] in _BRACKETS:
+    if end["close"].strip("*_~`$")[-1] in _BRACKETS:
         return before.strip()[:1] in tuple(_BRACKETS.values())
     # A script without capitals: speech at the start goes on with who said it.
     return before.strip()[:1] not in tuple(_OPENING_QUOTES)
@@ -141,19 +168,45 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
     capital = follower.isupper()
     if token.replace(".", "").isdecimal() or (_ROMAN.fullmatch(token) and follower.islower()):
         return _is_ordinal(token, earlier, block, end)
+    if _ORDINAL_ROMAN.fullmatch(token) and capital and not _starts(block, end):
+        small = _last_word(before[: found.start()], cased=True).islower()
+        return small and earlier not in known.BEFORE_LETTERS
     if word in known.TITLES:
-        return True
+        # A street, or a foot, and no saint.
+        return not (word in ("st", "ft") and _starts(block, end))
     if word in known.BEFORE_NUMBERS and follower.isdecimal():
         return True
     if word in known.DATES and (follower.isdecimal() or follower.islower()):
         return True
     if word in known.OFTEN_LAST:
-        return not capital or _next_word(block, end) in known.AFTER_TIMES
-    if word in known.ANY or word.endswith("str") or _DOTTED.fullmatch(token):
+        return (
+            not capital
+            or _next_word(block, end) in known.AFTER_TIMES
+            or _goes_on_in_german(before, block, end)
+        )
+    after_comma = word in known.AFTER_COMMAS and before[: found.start()].rstrip().endswith((",", "("))
+    pair = f"{earlier.strip('.,')} {word}" in known.PAIRS
+    if word in known.ANY or after_comma or pair or word.endswith("str") or _DOTTED.fullmatch(token):
         return not (capital and _starts(block, end))
     if len(token) == 1 and (token.isupper() or token.islower() or _ABJAD.fullmatch(token)):
         return _is_initial(token, earlier, block, end)
     return follower.islower() and _CONSONANTS.fullmatch(word) is not None
+
+
+def _goes_on_in_german(before: str, block: str, end: Any) -> bool:
+    """Whether a noun after "usw." goes on with the sentence, as in "Weil Lehrer, Eltern usw. Angst haben"."""
+    if _starts(block, end):
+        return False
+    opened = False
+    for word in reversed(before.split()[:-1]):
+        bare = word.strip("\"'(,„“*_").casefold()
+        if bare in known.GERMAN_OPENERS:
+            opened = True
+            break
+        # A small word that is none of these is a verb or belongs to one, as far as can be told.
+        if word[:1].islower() and bare not in known.GERMAN_LINKS:
+            break
+    return opened
 
 
 def _is_initial(token: str, earlier: str, block: str, end: Any) -> bool:
@@ -167,9 +220,11 @@ def _is_initial(token: str, earlier: str, block: str, end: Any) -> bool:
 
 def _is_ordinal(token: str, earlier: str, block: str, end: Any) -> bool:
     """Whether a number and its full stop are an ordinal, as in German and other languages: am 3. Mai."""
+    if _next_word(block, end) in known.AFTER_ORDINALS:
+        return True
     if len(token) > 2 and not _ROMAN.fullmatch(token):
         return False
-    if end["next"].islower() or _next_word(block, end) in known.AFTER_ORDINALS:
+    if end["next"].islower():
         return True
     return earlier in known.BEFORE_ORDINALS and not _starts(block, end)
 
@@ -186,6 +241,7 @@ def _next_word(block: str, end: Any) -> str:
     return found[0].casefold().replace("\u2019", "'") if found else ""
 
 
-def _last_word(before: str) -> str:
+def _last_word(before: str, *, cased: bool = False) -> str:
     words = before.split()
-    return words[-1].strip("\"'(«„“*_").casefold() if words else ""
+    last = words[-1].strip("\"'(«„“*_") if words else ""
+    return last if cased else last.casefold()

@@ -41,6 +41,8 @@ _INVISIBLE = regex.compile(
 # Vowels that Arabic and Hebrew may write or leave out, the stroke that makes an Arabic word wider, stress in Cyrillic.
 _POINTS = regex.compile(
     r"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u0652\u0670]"
+    # Armenian writes the marks of a question, an exclamation and of stress inside of a word.
+    r"|[\u055b\u055c\u055e]"
     r"|(?<=\p{Script=Cyrillic})[\u0300\u0301]"
 )
 _QUOTED = regex.compile(r"^[ \t]{0,3}(?:>[ \t]?)+", regex.MULTILINE)
@@ -55,6 +57,10 @@ _PRODUCT = regex.compile(r"(?<=\p{Nd})\*(?=\p{Nd})")
 _ENTITY = regex.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,31}));")
 _BLANKS = regex.compile(r"(?P<paragraph>[^\S\n]*\n\s*\n\s*)|\s+")
 FENCE = regex.compile(r"^[ ]{0,3}(`{3,}|~{3,})(.*)$", regex.MULTILINE)
+ADDRESS = regex.compile(
+    r"(?:https?://|www\.)[^\s<>\"\u3002\uff0c]*[^\s<>\".,;:!?)\]\u3002\uff0c]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+)
+"""Addresses of pages and of mail."""
 
 MARKDOWN = frozenset("*_~`>")
 """The marks that `unmarked` may take away."""

@@ -8,7 +8,8 @@ import regex
 
 from trimtab.instructions.demands import Range
 from trimtab.instructions.occurrence import UNSPACED
-from trimtab.instructions.text import FENCE, plain, unescaped, unmarked
+from trimtab.instructions.prose import HEADING, underlined
+from trimtab.instructions.text import ADDRESS, FENCE, plain, unescaped, unmarked
 
 # The boxes and the numbers of a list, tags, and where a link leads to are no words.
 _BOXES = regex.compile(
@@ -16,10 +17,16 @@ _BOXES = regex.compile(
 )
 _NUMBERS = regex.compile(r"^[ \t>]*\(?\p{Nd}{1,3}[.)](?=[ \t])", regex.MULTILINE)
 _TARGETS = regex.compile(r"(?<=\])\([^()\s]*\)")
-_TAGS = regex.compile(r"</?[A-Za-z][A-Za-z0-9]*\s*/?>")
+_NOTES = regex.compile(r"\[\^[^\]\s]+\]:?")
+_TAGS = regex.compile(
+    r"</?[A-Za-z][A-Za-z0-9]*(?:\s+[A-Za-z-]+=(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']+))*\s*/?>"
+)
+# Inside of an abbreviation of Hebrew stands what looks like a quotation mark.
+_GERSHAYIM = regex.compile(r"(?<=\p{Script=Hebrew})[\"”](?=\p{Script=Hebrew})")
 # What parts words even without a blank, but for the comma and the dash inside of 1,000 and 2010–15.
 _PARTING = regex.compile(
-    r"[\s;!?()\[\]{}\"“”„«»|<>=+&\\…—―、。，；：！？「」『』（）・·]+|(?<!\p{Nd}),|,(?!\p{Nd})|(?<!\p{Nd})–|–(?!\p{Nd})|--+|\.{2,}"
+    r"[\s;!?()\[\]{}\"“”„«»|<>=+\\…—―、。，；：！？「」『』（）・·،؛؟।॥\u0589\u1361-\u1368]+"
+    r"|(?<!\p{Nd}),|,(?!\p{Nd})|(?<!\p{Nd})–|–(?!\p{Nd})|--+|\.{2,}|(?<!\p{L})&|&(?!\p{L})"
 )
 _WORD = regex.compile(r"[\p{Alphabetic}\p{Nd}]")
 _UNSPACED_LETTERS = regex.compile(rf"[{UNSPACED}](?:\p{{M}})*")
@@ -29,6 +36,9 @@ _PER_WORD = (
     (regex.compile(r"[\p{Script=Han}\p{Script=Bopomofo}\p{Script=Yi}]"), 2.2, 1.2),
     (regex.compile(rf"[{UNSPACED}]"), 5.0, 1.8),
 )
+# Tibetan parts syllables, of which a word has one or some.
+_SYLLABLE = regex.compile(r"[\p{Script=Tibetan}&&[\p{L}\p{M}\p{Nd}]]+", regex.VERSION1)
+_SYLLABLES = 2.5
 _SOME_LENGTH = 12
 # One word may be longer.
 _LONGEST = 9
@@ -41,11 +51,16 @@ def count_words(text: str) -> Range:
     A word is what stands between blanks or marks and has a letter or digit: don't, well-known and 3.14 are one each. In
     scripts without blanks the letters tell about how many words they make.
     """
-    seen = _NUMBERS.sub("", _BOXES.sub(r"\1", FENCE.sub("", unmarked(plain(text)))))
-    seen = unescaped(_TAGS.sub(" ", _TARGETS.sub(" ", seen)))
-    words = pieces = 0
+    # One word stands for each address.
+    seen = _NOTES.sub(" ", ADDRESS.sub("a.b", plain(text)))
+    seen = _NUMBERS.sub("", _BOXES.sub(r"\1", FENCE.sub("", unmarked(seen))))
+    seen = _GERSHAYIM.sub("״", unescaped(_TAGS.sub(" ", _TARGETS.sub(" ", seen))))
+    words = pieces = syllables = 0
     unparted = ""
     for piece in _PARTING.split(seen):
+        if found := len(_SYLLABLE.findall(piece)):
+            pieces, syllables = pieces + 1, syllables + found
+            continue
         letters = _UNSPACED_LETTERS.findall(piece)
         unparted += "".join(letters)
         pieces += bool(letters)
@@ -53,6 +68,7 @@ def count_words(text: str) -> Range:
             bool(_WORD.search(part)) for part in (_UNSPACED_LETTERS.split(piece) if letters else [piece])
         )
     fewest, most = _unparted_words(unparted)
+    fewest, most = fewest + math.ceil(syllables / _SYLLABLES), most + syllables
     return words + max(fewest, pieces), words + max(most, pieces)
 
 
@@ -66,8 +82,13 @@ def _unparted_words(letters: str) -> tuple[int, int]:
 
 
 def count_paragraphs(text: str) -> int:
-    """The number of blocks of text between blank lines; a block of code is one, and a rule across the page is none."""
-    count, inside, opened = 0, False, ""
+    """The number of blocks of text between blank lines.
+
+    A block of code is one; a rule across the page and a heading are none, but where there is nothing but headings.
+    """
+    count = headings = 0
+    block: list[str] = []
+    opened = ""
     for line in plain(text).split("\n"):
         fence = FENCE.match(line)
         if opened:
@@ -75,9 +96,17 @@ def count_paragraphs(text: str) -> int:
                 opened = ""
         elif fence and not (fence[1][0] == "`" and "`" in fence[2]):
             opened = fence[1]
-            count, inside = count + (not inside), True
-        elif not unescaped(_TAGS.sub("", line)).strip():  # &nbsp; or <br> alone is a blank line too
-            inside = False
-        elif not inside and not _RULE.fullmatch(line):
-            count, inside = count + 1, True
-    return count
+            count += not block
+            block.append(line)
+        elif (
+            not unescaped(_TAGS.sub("", line)).replace(">", " ").strip()
+        ):  # &nbsp;, <br> or > alone is blank too
+            block = []
+        elif underlined(block, line):
+            count, headings, block = count - 1, headings + 1, []
+        elif not block and HEADING.fullmatch(line):
+            headings += 1
+        elif block or not _RULE.fullmatch(line):
+            count += not block
+            block.append(line)
+    return count or headings

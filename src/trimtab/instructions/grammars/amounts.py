@@ -52,8 +52,9 @@ def words(low: float, high: float) -> Constraint:
 def paragraphs(low: float, high: float) -> Constraint:
     """From `low` to `high` blocks of lines, each starting with a letter after a mark or two, parted by blank lines."""
     line = r"[^\n\r\x0b\x0c\x85\u2028\u2029]*"
-    first = rf"[ ]{{0,3}}[!-~&&[^`~\p{{L}}\p{{N}}]]{{0,3}}[ ]?[\p{{L}}\p{{N}}]{line}"
-    block = rf"{first}(\n[ ]{{0,3}}[!-~\p{{L}}\p{{N}}&&[^`~]]{line})*"
+    # No heading, no line that underlines one, and none that is blank but for what is not seen.
+    first = rf"[ ]{{0,3}}[!-~&&[^`~#<>&\p{{L}}\p{{N}}]]{{0,3}}[ ]?[\p{{L}}\p{{N}}]{line}"
+    block = rf"{first}(\n[ ]{{0,3}}([!-~\p{{L}}\p{{N}}&&[^`~<>&=\-]]|-[ ]){line})*"
     parted = r"\n[ \t]{0,8}\n([ \t]{0,8}\n)?"
     low = max(1, int(low))
     more = "" if high == math.inf else str(int(high) - 1)

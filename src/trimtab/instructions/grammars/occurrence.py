@@ -28,7 +28,7 @@ from trimtab.instructions.text import folded, same_in_other_letters
 _UNSEEN = (
     r"\u00AD\u0300\u0301\u0307\u0308\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u3164"
     r"\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E0FFF"
-    r"\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0640\u064B-\u0652\u0670"
+    r"\u055B\u055C\u055E\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0640\u064B-\u0652\u0670"
 )
 _MARKS = "*_~`>"
 _ENTITY = r"&#?[A-Za-z0-9]+;"

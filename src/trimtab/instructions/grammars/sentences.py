@@ -8,25 +8,25 @@ from trimtab.constraint import Constraint
 from trimtab.instructions.grammars.pieces import answer
 
 # Marks that can end a sentence without white space behind them, and the line ends that are no line feed.
-_ALONE = r"。！？｡．।॥؟۔\u{589}\u{1362}\u{1367}\u{1368}\u{104a}\u{104b}\u{17d4}\u{17d5}"
+_ALONE = r"。！？｡．।॥؟۔\u{589}\u{1362}\u{1367}\u{1368}\u{104b}\u{17d4}\u{17d5}\u{f0d}\u{f0e}\u{1803}\u{1c7e}\u{1c7f}"
 _LINE_ENDS = r"\n\r\x0b\x0c\x1c-\x1e\u{85}\u{2028}\u{2029}"
-_ENDING = rf".!?\u{{2026}}\u{{203c}}\u{{2047}}-\u{{2049}};\u{{37e}}|{_ALONE}{_LINE_ENDS}"
+_ENDING = rf"<.!?\u{{2026}}\u{{203c}}\u{{2047}}-\u{{2049}};\u{{37e}}|{_ALONE}{_LINE_ENDS}"
 _SMILES = (
     r"\u{a9}\u{ae}\u{200d}\u{fe0f}\u{2100}-\u{214f}\u{2190}-\u{2bff}"
     r"\u{3030}\u{303d}\u{3297}\u{3299}\u{1f000}-\u{1faff}"
 )
 _FREE = rf"[^{_ENDING}{_SMILES}:]"
 # A mark inside a sentence has a letter, a digit or the like directly after it: 3.14, example.com. A colon with a
-# bracket behind it is a smile, and that can end a sentence.
-_INSIDE = rf"({_FREE}|\.[A-Za-z0-9,\-\/%$&+=_]|:[ \"'*0-9\[{{a-z])"
+# bracket behind it is a smile, and that can end a sentence; so can a capital that starts a word.
+_INSIDE = rf"({_FREE}|[A-Z ](\.[A-Z])+|\.[a-z0-9,\-\/%&+=_]|:[ \"'*0-9\[{{a-z])"
 _LETTER = r"[\p{L}\p{N}]"
 _CLOSING = r"[\"'\u{2019}\u{201d}\u{bb})\]*_」』）]{0,3}"
 _END = rf"[.!?]{{1,3}}{_CLOSING}([ ]|\n{{1,2}}[ \t]{{0,4}})"
 _END_ALONE = rf"[{_ALONE}]{_CLOSING}\n{{0,2}}[ ]?"
 _LAST = rf"([.!?]{{1,3}}|[{_ALONE}]){_CLOSING}"
 
-# Nothing that takes text out of the count: code, tables, headings, tags.
-_PROSE = r"[^`~|<#]"
+# Nothing that takes text out of the count: code, tables, headings and what underlines them, tags, images, formulas.
+_PROSE = r"([^`~|<#\n=!$\\]|![^\[`~|<#\n=$\\]|\n[^`~|<#\n=!$\\\-]|\n-[ ])"
 # A last word that is no abbreviation, and a capital after it.
 _ENDED = r"([A-Za-z]{3}([A-Za-z][a-qs-wyz]|[A-SU-Za-su-z]r)\.|[A-Za-z]{2}[!?])\s{1,2}"
 
