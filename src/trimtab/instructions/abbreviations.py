@@ -56,7 +56,7 @@ PAIRS = frozenset(
     pair.strip()
     for pair in """
     ad es, p es, per es, por ex, p ex, por ej, p ej, t ex, z b, d h, u a, u ä, z t, т е, т к, т н, т о, t j, m in,
-    f eks, π χ, ე ი
+    f eks, π χ, ე ი, dr med, dr phil, dr jur, dr rer, rer nat, med dent, med vet, med habil
     """.split(",")
 )
 """The last two words where these are one abbreviation of `ANY`, though its last part alone is none."""
@@ -77,10 +77,11 @@ AFTER_TIMES = _words(
 )
 BEFORE_NUMBERS = _words(
     """
-    no nos nr num n fig figs eq eqs sec ch chap vol vols p pp pg art par op ed eds v
+    no nos nr num n fig figs eq eqs sec sect ch chap vol vols p pp pg art par op ed eds v
     abb tab kap bd s abs art aufl
     pág págs cap vol chap
     kl klo kb dn tgl hlm blz hfst poz rys godz čl obr č čís sz yy
+    रु कृ पृ क्र रू দফা পৃ
     рис с стр гл т табл п ст д кв буд корп разд №
     σελ αρ κεφ εικ
     """
@@ -116,11 +117,19 @@ GERMAN_OPENERS = _words(
 GERMAN_LINKS = _words(
     "und oder sowie der die das den dem des ein eine einen einem einer eines auch alle viele manche sowohl"
 )
+SUBJECTS = _words(
+    "i we he she they it you this that these those there here what who why how let please ich wir er sie es ihr du je "
+    "tu il elle nous vous ils elles yo él ella nosotros он она оно они мы я ты вы"
+)
 STARTERS = _words(
     """
     the a an it he she they we i you this that these those there here his her their our its my your but and so then
     however also if when while what why who how where in on at as by for from with after before because although some
     many most all no not now today please let yes once both each one such do does did is are was were can could will
+    nobody somebody everyone everybody nothing something everything none another other others under during since until
+    despite even only just first second next finally later meanwhile instead still perhaps maybe thus hence therefore
+    moreover furthermore additionally without within between according together thank thanks see have has had would
+    should may might must never always sometimes often usually people
     das die der den ein eine er sie es wir ich ihr du man dies diese dieser dort hier da dann aber und doch so auch wenn
     als was wer wie wo warum nach vor mit bei im am für ja nein heute bitte sein seine ihre mein meine nur noch
     le la les un une il elle ils elles on nous je tu vous ce cette ces c'est mais et donc puis alors aussi quand que qui

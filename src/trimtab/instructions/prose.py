@@ -56,7 +56,7 @@ def blocks(text: str) -> list[str]:
         else:
             found.append(block)
         # An introduced list of words is one sentence with what introduces it.
-        joins = block.endswith(_OPEN) or (joins and item and not _ENDED.search(block))
+        joins = block.rstrip("*_").endswith(_OPEN) or (joins and item and not _ENDED.search(block))
 
     in_item = False
     left = text.split("\n")[::-1]

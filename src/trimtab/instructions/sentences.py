@@ -59,8 +59,11 @@ _ORDINAL_ROMAN = regex.compile(r"[IVX]{2,5}")
 _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
 # Speech that stands in a row as a part of one sentence: 「はい。」「いいえ。」の二つ.
 _QUOTED_ROW = regex.compile(r"(?:[「『][^「」『』]*[」』])+(?=[のがはをや]|など|から)")
+_DATE = regex.compile(r"\p{Nd}{1,2}\.\s*(?:\p{Nd}|,)")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 _ABJAD = regex.compile(r"[\p{Arabic}\p{Hebrew}]\u0640?")
+_CASED = regex.compile(r"[\p{Lu}\p{Ll}]")
+_SHORT = 4
 _CONSONANTS = regex.compile(r"[b-df-hj-np-tv-xz]{2,5}")
 
 
@@ -98,7 +101,7 @@ def _ends(before: str, end: Any, block: str) -> bool:
     if not follower or not _HAS_WORD.search(before):
         return True
     if end["smile"]:
-        return bool(end["blank"]) and _starts(block, end)
+        return bool(end["blank"]) and (_starts(block, end) or (")" in end["smile"] and follower.isupper()))
     if mark[0] in _ALWAYS or mark[0] in "|;\u037e":
         return _ends_unspaced(before, end, block) if mark[0] in _ALWAYS else bool(end["blank"])
     if not mark.strip(".\u2026") and len(mark) + mark.count("\u2026") > 1:
@@ -163,7 +166,7 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
     if not found:
         return False
     token = found[0].strip("'\u2019-")
-    word = token.casefold()
+    word = _without_article(token.casefold())
     earlier = _last_word(before[: found.start()])
     capital = follower.isupper()
     if token.replace(".", "").isdecimal() or (_ROMAN.fullmatch(token) and follower.islower()):
@@ -171,7 +174,8 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
     if _ORDINAL_ROMAN.fullmatch(token) and capital and not _starts(block, end):
         small = _last_word(before[: found.start()], cased=True).islower()
         return small and earlier not in known.BEFORE_LETTERS
-    if word in known.TITLES:
+    # Of 3 maj. and 6 ft. the word is none.
+    if word in known.TITLES and not (word in ("maj", "ft") and earlier.isdecimal()):
         # A street, or a foot, and no saint.
         return not (word in ("st", "ft") and _starts(block, end))
     if word in known.BEFORE_NUMBERS and follower.isdecimal():
@@ -186,11 +190,24 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
         )
     after_comma = word in known.AFTER_COMMAS and before[: found.start()].rstrip().endswith((",", "("))
     pair = f"{earlier.strip('.,')} {word}" in known.PAIRS
-    if word in known.ANY or after_comma or pair or word.endswith("str") or _DOTTED.fullmatch(token):
+    compound = word.rpartition("-")[2]
+    joined = compound != word and (compound in known.ANY or compound in known.BEFORE_NUMBERS)
+    if word in known.ANY or after_comma or pair or joined or word.endswith("str") or _DOTTED.fullmatch(token):
         return not (capital and _starts(block, end))
     if len(token) == 1 and (token.isupper() or token.islower() or _ABJAD.fullmatch(token)):
         return _is_initial(token, earlier, block, end)
-    return follower.islower() and _CONSONANTS.fullmatch(word) is not None
+    # A small letter goes on with what began with a capital, where the short word may be an abbreviation.
+    short = len(token) <= _SHORT and _begins_with_capital(before)
+    if short and follower.islower() and _next_word(block, end) not in known.SUBJECTS:
+        return True
+    without_vowels = _CONSONANTS.fullmatch(word) is not None and not token.isupper()
+    return without_vowels and (follower.islower() or follower.isdecimal())
+
+
+def _without_article(word: str) -> str:
+    """L'avv. is avv. with an article."""
+    _, apostrophe, last = word.replace("\u2019", "'").rpartition("'")
+    return last if apostrophe and len(last) > 2 else word
 
 
 def _goes_on_in_german(before: str, block: str, end: Any) -> bool:
@@ -209,6 +226,11 @@ def _goes_on_in_german(before: str, block: str, end: Any) -> bool:
     return opened
 
 
+def _begins_with_capital(before: str) -> bool:
+    found = _CASED.search(before)
+    return found is not None and found[0].isupper()
+
+
 def _is_initial(token: str, earlier: str, block: str, end: Any) -> bool:
     capital, following = end["next"].isupper(), _next_word(block, end)
     if not capital:
@@ -224,7 +246,9 @@ def _is_ordinal(token: str, earlier: str, block: str, end: Any) -> bool:
         return True
     if len(token) > 2 and not _ROMAN.fullmatch(token):
         return False
-    if end["next"].islower():
+    if end["next"].islower() or _DATE.match(block, end.end()):
+        return True
+    if end["next"].isdecimal() and earlier.endswith(".") and earlier[:-1].isdecimal():
         return True
     return earlier in known.BEFORE_ORDINALS and not _starts(block, end)
 

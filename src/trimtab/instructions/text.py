@@ -45,6 +45,8 @@ _POINTS = regex.compile(
     r"|[\u055b\u055c\u055e]"
     r"|(?<=\p{Script=Cyrillic})[\u0300\u0301]"
 )
+# In Thai the ring of a vowel may be typed before or behind the tone.
+_RING_AND_TONE = regex.compile(r"(\u0e4d)([\u0e48-\u0e4b])")
 _QUOTED = regex.compile(r"^[ \t]{0,3}(?:>[ \t]?)+", regex.MULTILINE)
 _INSIDE = r"(?=\S)((?:(?!\n[ \t]*\n).)+?)(?<=\S)"
 _EMPHASIS = (
@@ -119,7 +121,7 @@ def folded(text: str, *, marked: bool = False, turkish: bool = False) -> str:
     if text.isascii():
         text = text.lower()
     else:
-        text = _POINTS.sub("", text.translate(_letters()))
+        text = _RING_AND_TONE.sub(r"\2\1", _POINTS.sub("", text.translate(_letters())))
         text = unicodedata.normalize("NFC", text.casefold()).replace("i\u0307", "i")
     return str(_BLANKS.sub(lambda found: "\n\n" if found["paragraph"] else " ", text))
 

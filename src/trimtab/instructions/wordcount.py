@@ -16,7 +16,7 @@ _BOXES = regex.compile(
     r"^([ \t]*(?:[-*+\u2022]|\(?\p{Nd}{1,3}[.)])[ \t]+)\[[ xX]\](?=[ \t])", regex.MULTILINE
 )
 _NUMBERS = regex.compile(r"^[ \t>]*\(?\p{Nd}{1,3}[.)](?=[ \t])", regex.MULTILINE)
-_TARGETS = regex.compile(r"(?<=\])\([^()\s]*\)")
+_TARGETS = regex.compile(r"(?<=\])\([^()\s]*(?:\s+(?:\"[^\"]*\"|'[^']*'))?\)")
 _NOTES = regex.compile(r"\[\^[^\]\s]+\]:?")
 _TAGS = regex.compile(
     r"</?[A-Za-z][A-Za-z0-9]*(?:\s+[A-Za-z-]+=(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']+))*\s*/?>"

@@ -35,6 +35,7 @@ _ENTITY = r"&#?[A-Za-z0-9]+;"
 _BLANK = r"\s\x1c-\x1f"
 # No letter and no digit, or one of a script that parts words by nothing, or one that is not seen.
 _EDGE = rf"[[^\p{{L}}\p{{Nd}}\p{{Nl}}]{UNSPACED}{_UNSEEN}]"
+_TONE_AND_RING = regex.compile(r"([\u0e48-\u0e4b])(\u0e4d)")
 # Scripts that write particles or articles at a noun.
 _ATTACHING = regex.compile(rf"[{UNSPACED}\p{{Script=Hangul}}\p{{Script=Arabic}}\p{{Script=Hebrew}}]")
 _LETTER = regex.compile(r"[\p{L}\p{Nd}\p{Nl}]")
@@ -78,6 +79,8 @@ def _excluded(word: str) -> list[str]:
     before = f"({ANY}{_EDGE})?" if _has_edge(word[0]) else ANY
     behind = f"({_EDGE}{ANY})?" if _has_edge(word[-1]) else ANY
     parts = [f"{before}{_written(word)}{behind}"]
+    if (typed := _TONE_AND_RING.sub(r"\2\1", word)) != word:
+        parts.append(f"{before}{_written(typed)}{behind}")
     # With something unseen between two of its characters it is still the same word.
     pieces = dict.fromkeys(word + unicodedata.normalize("NFD", word))
     cased = [any_case(each) for each in pieces if not each.isspace()]
