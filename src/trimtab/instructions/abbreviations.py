@@ -15,11 +15,19 @@ TITLES = _words(
     sig.ra dott dott.ssa avv geom dhr mevr drs г-н г-жа проф акад доц св гр тов
     profa exma exmo eng sigg sig.na prof.ssa mgr inż ing dipl.-ing judr mudr phdr lic özv ifj
     tp ths jl jln yth bpk sdr вул ул бул просп гр-н ген
-    δρ κ κα καθ डॉ श्री प्रो श्रीमती डा पं स्व ড ডঃ ডা মো திரு திருமதி டாக்டர் பேரா డా శ్రీ ಡಾ ಶ್ರೀ ഡോ ડૉ શ્રી ਡਾ
+    δρ κ κα καθ डॉ श्री प्रो श्रीमती डा पं स्व रा ড ডঃ ডা মো திரு திருமதி டாக்டர் பேரா డా శ్రీ ಡಾ ಶ್ರೀ ഡോ ડૉ શ્રી ਡਾ
     ดร นพ พญ ผศ รศ ศ
     """
 )
 """No sentence ends here, whatever follows: a name belongs to it."""
+
+CAPITALISED = _words(
+    "sta sto exa excmo excma ilmo ilma mons pe mag abg kard insp ksiądz przew gral hna hno sór"
+)
+"""No sentence ends here where it has a capital and a name follows."""
+
+UNITS = _words("km kg cm mm ml cl dl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт")
+"""No abbreviations, though they have no vowels."""
 
 ANY = _words(
     """
@@ -48,6 +56,20 @@ ANY = _words(
     δηλ βλ σελ αρ λεωφ τηλ
     tgl hlm kec kab prov
     მაგ იხ
+    anh abt anl ausg bsp bzgl durchschn ebd entspr griech konv lfd nachm niederl norw österr quadr russ
+    schwed schweiz spez stellv techn übers urspr verf versch vllt vorm wiss zit südl nördl östl westl frz franz amerik
+    ziff gl hbf bhf vors tsd
+    dép dir hôp hab loc masc niv préf suiv suppl trad vx qté
+    admón afmo bco cód cta cte dcha dcho izq izda lám ntra párr pral pte ptas rte sgto stgo tít urb vto
+    artt capp cit cpv figg lett naz prec sez segg spett voll
+    apart cx lda trav
+    aant afb afz bijl eerw gebr gem inl inz onz opm plm plv secr vnl voorz wrsch
+    bp dł dyr egz fot gł jęz kard kpt lp mec przyp rozdz rtm tłum uw woj wyd zał zob im
+    čes něm odb okr plk poř pozn přel přibl roč rtn vyd zejm zkr
+    apr
+    абз архит б-ка бульв внутр вост гос греч губ деп ж-д жит зав илл инж ин-т иностр искл исп итал канд комм крест лаб
+    макс мин-во наб назв наст нац нач неск орг осн отв отд офиц посв прибл прил прим разг рег русск сб сев собр спец
+    сут уп ун-т упр усл утв уч ф-т физ франц хим худ чел экон юж юр яз янв февр
     """
 )
 """A sentence ends here only before a capital letter of a word that starts sentences."""
@@ -129,7 +151,7 @@ STARTERS = _words(
     nobody somebody everyone everybody nothing something everything none another other others under during since until
     despite even only just first second next finally later meanwhile instead still perhaps maybe thus hence therefore
     moreover furthermore additionally without within between according together thank thanks see have has had would
-    should may might must never always sometimes often usually people
+    should may might must never always sometimes often usually people option options answer choice
     das die der den ein eine er sie es wir ich ihr du man dies diese dieser dort hier da dann aber und doch so auch wenn
     als was wer wie wo warum nach vor mit bei im am für ja nein heute bitte sein seine ihre mein meine nur noch
     le la les un une il elle ils elles on nous je tu vous ce cette ces c'est mais et donc puis alors aussi quand que qui
@@ -148,6 +170,6 @@ STARTERS = _words(
     tämä mutta kun mitä missä miksi hän minä sinä
     він вона воно вони ми ви й та але потім коли що хто як де чому
     το οι τα ένας μια αυτός αυτή αυτό αυτά και αλλά μετά όταν που πού πώς γιατί στο στη στην από για με δεν
-    nó anh tôi chúng đây và nhưng khi ia dia mereka kami kita saya ini itu dan tetapi lalu apakah di
+    nó tôi chúng đây và nhưng khi ia dia mereka kami kita saya ini itu dan tetapi lalu apakah di
     """
 )

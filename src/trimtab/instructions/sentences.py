@@ -60,11 +60,13 @@ _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
 # Speech that stands in a row as a part of one sentence: 「はい。」「いいえ。」の二つ.
 _QUOTED_ROW = regex.compile(r"(?:[「『][^「」『』]*[」』])+(?=[のがはをや]|など|から)")
 _DATE = regex.compile(r"\p{Nd}{1,2}\.\s*(?:\p{Nd}|,)")
+# No article: A) or A. of a list or a name.
+_LETTER_ALONE = regex.compile(r"\G[^\p{L}\p{N}]*\p{L}[.),;:\]]")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 _ABJAD = regex.compile(r"[\p{Arabic}\p{Hebrew}]\u0640?")
 _CASED = regex.compile(r"[\p{Lu}\p{Ll}]")
 _SHORT = 4
-_CONSONANTS = regex.compile(r"[b-df-hj-np-tv-xz]{2,5}")
+_CONSONANTS = regex.compile(r"[b-df-hj-np-tv-xzßçčďłńňřśšťźżž]{2,5}|[бвгджзйклмнпрстфхцчшщ]{2,4}")
 
 
 def count(text: str) -> int:
@@ -111,6 +113,8 @@ def _ends(before: str, end: Any, block: str) -> bool:
         direct = not close and bool(_UNSPACED.match(follower)) and bool(_UNSPACED.search(before[-1:]))
         speech = close[-1:] in tuple(_QUOTES) and end["opened"][:1] in tuple(_OPENING_QUOTES)
         return direct or speech or _blank_forgotten(before, end, block)
+    if end["opened"].startswith("(") and (follower.islower() or follower.isdecimal()):
+        return False
     if close.strip("*_~`$") and not close.startswith("["):
         return _ends_after_closing(before, end)
     if end["dash"] and follower.islower():
@@ -174,6 +178,8 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
     if _ORDINAL_ROMAN.fullmatch(token) and capital and not _starts(block, end):
         small = _last_word(before[: found.start()], cased=True).islower()
         return small and earlier not in known.BEFORE_LETTERS
+    if word in known.CAPITALISED and token[0].isupper() and capital:
+        return True
     # Of 3 maj. and 6 ft. the word is none.
     if word in known.TITLES and not (word in ("maj", "ft") and earlier.isdecimal()):
         # A street, or a foot, and no saint.
@@ -200,8 +206,10 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
     short = len(token) <= _SHORT and _begins_with_capital(before)
     if short and follower.islower() and _next_word(block, end) not in known.SUBJECTS:
         return True
-    without_vowels = _CONSONANTS.fullmatch(word) is not None and not token.isupper()
-    return without_vowels and (follower.islower() or follower.isdecimal())
+    if not _CONSONANTS.fullmatch(word) or token.isupper() or word in known.UNITS:
+        return False
+    # A word without vowels is none; 5 ft. 2 in. goes on, and what is measured in it may be the end.
+    return not capital or not (earlier[-1:].isdecimal() or _starts(block, end))
 
 
 def _without_article(word: str) -> str:
@@ -256,6 +264,8 @@ def _is_ordinal(token: str, earlier: str, block: str, end: Any) -> bool:
 def _starts(block: str, end: Any) -> bool:
     """Whether the word after a mark has a capital and is one that starts sentences."""
     word = _next_word(block, end)
+    if len(word) == 1 and _LETTER_ALONE.search(block, end.end()):
+        return False
     # "He's" starts one as "He" does.
     return bool(end["next"].isupper()) and not known.STARTERS.isdisjoint((word, word.partition("'")[0]))
 
