@@ -24,6 +24,8 @@ UNSPACED = "".join(
     )
 )
 
+GREEK = regex.compile(r"\p{Script=Greek}")
+
 _WORDLIKE = regex.compile(r"[\p{L}\p{M}\p{Nd}\p{Nl}\u2080-\u2089]")
 _MARK = regex.compile(r"[\p{M}\u200d]")
 _UNSPACED = regex.compile(rf"[{UNSPACED}]")
@@ -145,14 +147,16 @@ class _Reading:
 
 
 def _in_greek_capitals(word: str, text: str) -> bool:
-    """Whether a Greek word occurs in capitals, which are written without accents."""
-    if not regex.search(r"\p{Script=Greek}", word) or not regex.search(r"\p{Script=Greek}{2}", text):
+    """Whether a Greek word occurs where one of the two is in capitals, which are written without accents."""
+    if not GREEK.search(word) or not regex.search(r"\p{Script=Greek}{2}", text):
         return False
-    reading = _Reading(_bare(word), _bare(regex.sub(r"\p{Ll}", "x", text)))
-    return reading.found()
+    if not word.isupper():
+        text = regex.sub(r"\p{Ll}", "x", text)
+    return _Reading(bare(word), bare(text)).found()
 
 
 @functools.lru_cache(maxsize=512)
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
+    """A Greek text without accents."""
     parts = unicodedata.normalize("NFD", text)
     return unicodedata.normalize("NFC", regex.sub(r"[\u0300\u0301\u0313\u0314\u0342\u0345]", "", parts))

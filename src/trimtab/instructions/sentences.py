@@ -15,7 +15,7 @@ import regex
 
 from trimtab.instructions import abbreviations as known
 from trimtab.instructions.prose import blocks
-from trimtab.instructions.text import ADDRESS, plain, unescaped
+from trimtab.instructions.text import ADDRESS, GERSHAYIM, plain, unescaped
 
 # Marks that end a sentence without white space behind them: ideographic, full width, Indic, Arabic, Armenian, Khmer,
 # Tibetan, Mongolian, Ol Chiki.
@@ -50,7 +50,7 @@ _FORMULA = regex.compile(
     r"|\\(?:\(|\[)(?s:.{1,400}?)(\.?)\s*\\(?:\)|\])"
 )
 _TAG = regex.compile(r"</?[A-Za-z][^<>]*>")
-_TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}.\u00ba\u00aa№'\u2019-]+$")
+_TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}\u05f4.\u00ba\u00aa№'\u2019-]+$")
 _WORD = regex.compile(r"[\p{L}\p{M}'\u2019]+")
 _DOTTED = regex.compile(r"(?:[\p{L}\p{M}]{1,2}\.-?)+(?:[\p{L}\p{M}]{1,2}|\p{Ll}{3})")
 _ROMAN = regex.compile(r"[IVX]{1,5}")
@@ -66,6 +66,7 @@ _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 _ABJAD = regex.compile(r"[\p{Arabic}\p{Hebrew}]\u0640?")
 _CASED = regex.compile(r"[\p{Lu}\p{Ll}]")
 _SHORT = 4
+_UNITS = tuple("CFKVWANL")
 _CONSONANTS = regex.compile(r"[b-df-hj-np-tv-xzßçčďłńňřśšťźżž]{2,5}|[бвгджзйклмнпрстфхцчшщ]{2,4}")
 
 
@@ -94,7 +95,7 @@ def _without_code(block: str) -> str:
     # Code and addresses have marks that end no sentence: one word stands for each.
     block = _LINK.sub(r"\1", _IMAGE.sub("", _CODE.sub("code", block)))
     block = _FORMULA.sub(lambda found: f"formula{found[2] or found[3] or ''}", block)
-    return unescaped(str(_TAG.sub("", ADDRESS.sub("address", block))))
+    return GERSHAYIM.sub("\u05f4", unescaped(str(_TAG.sub("", ADDRESS.sub("address", block)))))
 
 
 def _ends(before: str, end: Any, block: str) -> bool:
@@ -243,6 +244,8 @@ def _is_initial(token: str, earlier: str, block: str, end: Any) -> bool:
     capital, following = end["next"].isupper(), _next_word(block, end)
     if not capital:
         return True
+    if earlier.endswith("°") or (token in _UNITS and earlier.isdecimal() and len(earlier) < 4):
+        return False
     if token.islower():
         return not (earlier[-1:].isdecimal() or following in known.STARTERS)
     return earlier not in known.BEFORE_LETTERS and not (len(following) > 1 and following in known.STARTERS)

@@ -64,6 +64,9 @@ ADDRESS = regex.compile(
 )
 """Addresses of pages and of mail."""
 
+GERSHAYIM = regex.compile(r"(?<=\p{Script=Hebrew})[\"”](?=\p{Script=Hebrew})")
+"""What looks like a quotation mark inside of an abbreviation of Hebrew."""
+
 MARKDOWN = frozenset("*_~`>")
 """The marks that `unmarked` may take away."""
 

@@ -9,7 +9,7 @@ import regex
 from trimtab.instructions.demands import Range
 from trimtab.instructions.occurrence import UNSPACED
 from trimtab.instructions.prose import HEADING, underlined
-from trimtab.instructions.text import ADDRESS, FENCE, plain, unescaped, unmarked
+from trimtab.instructions.text import ADDRESS, FENCE, GERSHAYIM, plain, unescaped, unmarked
 
 # The boxes and the numbers of a list, tags, and where a link leads to are no words.
 _BOXES = regex.compile(
@@ -21,8 +21,6 @@ _NOTES = regex.compile(r"\[\^[^\]\s]+\]:?")
 _TAGS = regex.compile(
     r"</?[A-Za-z][A-Za-z0-9]*(?:\s+[A-Za-z-]+=(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']+))*\s*/?>"
 )
-# Inside of an abbreviation of Hebrew stands what looks like a quotation mark.
-_GERSHAYIM = regex.compile(r"(?<=\p{Script=Hebrew})[\"”](?=\p{Script=Hebrew})")
 # What parts words even without a blank, but for the comma and the dash inside of 1,000 and 2010–15.
 _PARTING = regex.compile(
     r"[\s;!?()\[\]{}\"“”„«»|<>=+\\…—―、。，；：！？「」『』（）・·،؛؟।॥\u0589\u1361-\u1368]+"
@@ -54,7 +52,7 @@ def count_words(text: str) -> Range:
     # One word stands for each address.
     seen = _NOTES.sub(" ", ADDRESS.sub("a.b", plain(text)))
     seen = _NUMBERS.sub("", _BOXES.sub(r"\1", FENCE.sub("", unmarked(seen))))
-    seen = _GERSHAYIM.sub("״", unescaped(_TAGS.sub(" ", _TARGETS.sub(" ", seen))))
+    seen = GERSHAYIM.sub("״", unescaped(_TAGS.sub(" ", _TARGETS.sub(" ", seen))))
     words = pieces = syllables = 0
     unparted = ""
     for piece in _PARTING.split(seen):

@@ -21,7 +21,7 @@ from trimtab.instructions.grammars.pieces import (
     spelled,
 )
 from trimtab.instructions.grammars.wording import within
-from trimtab.instructions.occurrence import UNSPACED
+from trimtab.instructions.occurrence import GREEK, UNSPACED, bare
 from trimtab.instructions.text import folded, same_in_other_letters
 
 # What has no width, points of vowels, and marks of stress: a reader does not miss them inside of a word.
@@ -67,6 +67,8 @@ def exclude(words: Sequence[str]) -> Constraint:
         for turkish in (False, True) if "ı" in word or "İ" in word else (False,):
             wanted = folded(word, marked=True, turkish=turkish).strip()
             parts += _excluded(wanted)
+            if word.isupper() and GREEK.search(word):
+                parts.append(f"{ANY}{''.join(map(_accented, bare(wanted)))}{ANY}")
             styled += "".join(_other_ways(wanted)[1])
     none = "".join(map(literal, sorted(set(styled))))
     # An entity could stand for a letter of one.
@@ -90,6 +92,15 @@ def _excluded(word: str) -> list[str]:
         unseen = rf"[{_MARKS}{_BLANK}]*[{_UNSEEN}][{_MARKS}{_BLANK}{_UNSEEN}]*"
         parts.append(f"{ANY}[{inside}]{unseen}[{inside}]{ANY}")
     return parts
+
+
+def _accented(character: str) -> str:
+    """A letter of Greek with whatever accents."""
+    if not GREEK.match(character):
+        return literal(character)
+    greek = map(chr, (*range(0x370, 0x400), *range(0x1F00, 0x2000)))
+    letters = [each for each in greek if bare(each.casefold()) == character]
+    return f"[{''.join(letters)}][{_UNSEEN}{_MARKS}\u0313\u0314\u0342\u0345]*"
 
 
 def _has_edge(character: str) -> bool:
