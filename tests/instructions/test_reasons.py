@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from trimtab import instructions
+from trimtab.instructions import load_file
 from trimtab.instructions.judgement import Question
 from trimtab.instructions.reasons import _FOUND, reason
+from trimtab.instructions.registry import REGISTER
 from trimtab.instructions.spelling import resolve
 
 LONG = "el cohete despegó al amanecer sobre el mar y nadie lo vio."
@@ -26,6 +30,10 @@ LONG = "el cohete despegó al amanecer sobre el mar y nadie lo vio."
         ("uppercase", "ALL but one", 'has small letters: "but", "one"'),
         ("language(de)", LONG, "langdetect reads it as Spanish, not German"),
         ("json", "{", "is no JSON: Expecting property name"),
+        ("json", "Here: {}", 'is no JSON: it begins with "Here: {}"'),
+        ("json", "{}\nI hope this helps.", 'has more than JSON: "I hope this helps."'),
+        ("json(strict=true)", '{"a": NaN}', "is no JSON: NaN is not JSON"),
+        ("json(strict=true)", '```json\n{"a": 1}', "opens a code fence and does not close it"),
         ("include(words=[\"fox\", \"owl\"])", "a fox", 'lacks "owl"'),
         ("exclude(fox)", "a fox", 'has "fox"'),
         ("no_commas", "a, b", "has 1 comma"),
@@ -37,6 +45,27 @@ def test_says_what_was_found(spelling: str, response: str, expected: str) -> Non
     found = reason(resolve(spelling), response)
     assert found is not None
     assert found.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        ('{"name": "Ada", "age": "3"}', "does not fit its schema: age: '3' is not of type 'integer'"),
+        ('{"name": "Ada"}', "does not fit its schema: 'age' is a required property"),
+        ("Ada is 3.", 'is no JSON: it begins with "Ada is 3."'),
+    ],
+)
+def test_says_what_does_not_fit_a_schema(tmp_path: Path, response: str, expected: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[readers_person]\nphrasings = ["Give name and age.", "Name, age.", "As JSON."]\n'
+        '[readers_person.json_schema]\nrequired = ["name", "age"]\nproperties.age.type = "integer"\n'
+    )
+    (person,) = load_file(file)
+    try:
+        assert reason(person(), response) == expected
+    finally:
+        REGISTER.remove("readers_person")
 
 
 def test_says_nothing_of_what_passes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from trimtab.instructions.demands import Range
 from trimtab.instructions.form import read_json
 from trimtab.instructions.json_text import read_strictly
 from trimtab.instructions.occurrence import occurs
+from trimtab.instructions.schemas import mistake
+from trimtab.instructions.text import unclosed
 
 _SHOWN: Final = 3
 
@@ -36,6 +39,9 @@ def reason(instruction: Instruction, response: str) -> str | None:
     if instruction.judge_in_place is not None:
         return "the judge cannot tell" if judgement.undecided else "the judge says no"
     found = _FOUND.get(instruction.name)
+    written = instruction.type.written or {}
+    if "json_schema" in written and "regex" not in written:
+        found = _by_schema(written["json_schema"])
     told = found(response, instruction.params) if found is not None else None
     if told is None:
         wants = instruction.type.summary.rstrip(".")
@@ -82,11 +88,32 @@ def _of_letters(response: str, cased: bool) -> str:
 
 
 def _json(response: str, params: Mapping[str, Any]) -> str | None:
+    strict = params.get("strict")
     try:
-        (read_strictly if params.get("strict") else read_json)(response)
+        (read_strictly if strict else read_json)(response)
+    except json.JSONDecodeError as error:
+        if strict and unclosed(response):
+            return "opens a code fence and does not close it"
+        found = error.doc[error.pos :].split("\n")[0]
+        if error.msg == "Extra data":
+            return f"has more than JSON: {_quoted([found])}"
+        if error.msg == "Expecting value" and not error.doc[: error.pos].strip() and found:
+            return f"is no JSON: it begins with {_quoted([found])}"
+        return f"is no JSON: {error}"
     except ValueError as error:
         return f"is no JSON: {error}"
     return None
+
+
+def _by_schema(schema: Any) -> Callable[[str, Mapping[str, Any]], str | None]:
+    def told(response: str, params: Mapping[str, Any]) -> str | None:
+        no_json = _json(response, {"strict": True})
+        if no_json is not None:
+            return no_json
+        wrong = mistake(schema, read_strictly(response))
+        return f"does not fit its schema: {wrong}" if wrong else None
+
+    return told
 
 
 def _wanted(params: Mapping[str, Any]) -> list[str]:

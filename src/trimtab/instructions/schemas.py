@@ -9,6 +9,7 @@ from typing import Any
 from trimtab.errors import InstructionError
 from trimtab.patterns import UserPattern
 
+_TOLD = 120
 _DEEPEST = 50
 """A value that nests no deeper than this is no reason for a reader to run out of stack: its schema is."""
 
@@ -71,6 +72,21 @@ def conforming(where: str, schema: Any) -> Callable[[Any], bool]:
     except Unresolvable:
         pass  # told where it matters
     return conforms
+
+
+def mistake(schema: Any, value: Any) -> str | None:
+    """What of a JSON value does not satisfy a schema that `conforming` takes, in a few words; None where all does."""
+    from jsonschema.exceptions import best_match
+    from jsonschema.validators import extend, validator_for
+    from referencing import Registry
+
+    kind: Any = validator_for(schema)
+    searching: Any = extend(kind, _searching(kind))  # type: ignore[no-untyped-call]
+    error = best_match(searching(schema, registry=Registry()).iter_errors(value))
+    if error is None:
+        return None
+    message = error.message if len(error.message) <= _TOLD else f"{error.message[:_TOLD]}..."
+    return f"{error.json_path.removeprefix('$.')}: {message}" if error.path else message
 
 
 def _searching(kind: Any) -> dict[str, Any]:

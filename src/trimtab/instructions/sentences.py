@@ -181,8 +181,8 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
         return small and earlier not in known.BEFORE_LETTERS
     if word in known.CAPITALISED and token[0].isupper() and capital:
         return True
-    # Of 3 maj. and 6 ft. the word is none.
-    if word in known.TITLES and not (word in ("maj", "ft") and earlier.isdecimal()):
+    # Of 3 maj., 6 ft. and 300 m. the word is none.
+    if word in known.TITLES and not (token in ("maj", "ft", "m") and earlier[-1:].isdecimal()):
         # A street, or a foot, and no saint.
         return not (word in ("st", "ft") and _starts(block, end))
     if word in known.BEFORE_NUMBERS and follower.isdecimal():
