@@ -21,9 +21,7 @@ TITLES = _words(
 )
 """No sentence ends here, whatever follows: a name belongs to it."""
 
-CAPITALISED = _words(
-    "sta sto exa excmo excma ilmo ilma mons pe mag abg kard insp ksiądz przew gral hna hno sór"
-)
+CAPITALISED = _words("sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz gral hna hno sór")
 """No sentence ends here where it has a capital and a name follows."""
 
 UNITS = _words("km kg cm mm ml cl dl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт")
@@ -39,14 +37,14 @@ ANY = _words(
     bijv o.a m.b.t i.v.m
     см т.е т.к т.н т.о напр им пер пл руб коп тыс млн млрд гг вв ок соч
     вкл обл р-н пос дер англ нем лат греч рус букв экз изд ред сост зам грн див смт
-    hosp univ calif conn fla tenn mich minn wis ariz colo okla neb bldg govt asst assn hwy pkwy est avg misc natl
-    insb insbes ehem einschl ausschl allg bes jmd etw gegr gez verh kath städt tgl monatl sen dgl hrsg str pfd
-    núm cía dpto depto apdo aprox máx mín gral hnos ppal tfno teléf pza
+    hosp univ calif conn fla tenn mich minn wis ariz colo okla neb govt asst assn hwy pkwy est avg misc natl
+    insb ehem einschl ausschl allg bes jmd etw gegr gez verh kath städt tgl monatl sen dgl hrsg str pfd
+    núm cía dpto apdo aprox máx mín gral hnos ppal tfno teléf pza
     éd boul bld tél réf c.-à-d cie arr qqch qqn
     cfr dott.ri v.le c.so p.zza
     ltda aprox pça séc obs
     bijv blz afd evt zgn mln m.n
-    bl.a jfr dvs mht hhv ekskl tlf fr.o.m t.o.m s.k
+    bl.a jfr dvs mht hhv tlf fr.o.m t.o.m s.k
     ul np tj tzn tzw tzv ds godz zł tys pkt śr św św.p płk mjr płd
     např napr resp popř kupř cca nám tř sv č čp
     ún ker pl örn bkz yy mah
@@ -56,15 +54,15 @@ ANY = _words(
     δηλ βλ σελ αρ λεωφ τηλ
     tgl hlm kec kab prov
     მაგ იხ
-    anh abt anl ausg bsp bzgl durchschn ebd entspr griech konv lfd nachm niederl norw österr quadr russ
-    schwed schweiz spez stellv techn übers urspr verf versch vllt vorm wiss zit südl nördl östl westl frz franz amerik
+    anh abt anl ausg bsp bzgl durchschn ebd entspr konv lfd niederl norw russ
+    schweiz spez stellv techn übers urspr verf vllt vorm wiss zit südl nördl östl westl frz amerik
     ziff gl hbf bhf vors tsd
-    dép dir hôp hab loc masc niv préf suiv suppl trad vx qté
+    dép dir hôp hab loc masc niv préf suiv trad vx qté
     admón afmo bco cód cta cte dcha dcho izq izda lám ntra párr pral pte ptas rte sgto stgo tít urb vto
-    artt capp cit cpv figg lett naz prec sez segg spett voll
-    apart cx lda trav
-    aant afb afz bijl eerw gebr gem inl inz onz opm plm plv secr vnl voorz wrsch
-    bp dł dyr egz fot gł jęz kard kpt lp mec przyp rozdz rtm tłum uw woj wyd zał zob im
+    artt capp cit cpv figg lett naz prec sez segg
+    cx lda trav
+    aant afb afz bijl eerw gebr gem inl inz onz opm plm plv secr vnl
+    bp dł dyr egz fot gł jęz kard kpt lp mec rtm tłum uw woj wyd zał zob im
     čes něm odb okr plk poř pozn přel přibl roč rtn vyd zejm zkr
     apr
     абз архит б-ка бульв внутр вост гос греч губ деп ж-д жит зав илл инж ин-т иностр искл исп итал канд комм крест лаб
@@ -78,7 +76,7 @@ PAIRS = frozenset(
     pair.strip()
     for pair in """
     ad es, p es, per es, por ex, p ex, por ej, p ej, t ex, z b, d h, u a, u ä, z t, т е, т к, т н, т о, t j, m in,
-    f eks, π χ, ე ი, dr med, dr phil, dr jur, dr rer, rer nat, med dent, med vet, med habil
+    f eks, π χ, ე ი, dr med, dr phil, dr jur, dr rer, rer nat, med dent, med vet
     """.split(",")
 )
 """The last two words where these are one abbreviation of `ANY`, though its last part alone is none."""

@@ -179,7 +179,7 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
     if _ORDINAL_ROMAN.fullmatch(token) and capital and not _starts(block, end):
         small = _last_word(before[: found.start()], cased=True).islower()
         return small and earlier not in known.BEFORE_LETTERS
-    if word in known.CAPITALISED and token[0].isupper() and capital:
+    if word in known.CAPITALISED and token.istitle() and capital:
         return True
     # Of 3 maj., 6 ft. and 300 m. the word is none.
     if word in known.TITLES and not (token in ("maj", "ft", "m") and earlier[-1:].isdecimal()):
@@ -210,7 +210,7 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
     if not _CONSONANTS.fullmatch(word) or token.isupper() or word in known.UNITS:
         return False
     # A word without vowels is none; 5 ft. 2 in. goes on, and what is measured in it may be the end.
-    return not capital or not (earlier[-1:].isdecimal() or _starts(block, end))
+    return not capital or (len(word) <= _SHORT and not (earlier[-1:].isdecimal() or _starts(block, end)))
 
 
 def _without_article(word: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from trimtab.constraint import Constraint
-from trimtab.instructions import abbreviations
-from trimtab.instructions.grammars.pieces import ANY, any_case, pattern
+from trimtab.instructions.grammars.pieces import answer
 
 # Marks that can end a sentence without white space behind them, and the line ends that are no line feed.
 _ALONE = r"。！？｡．।॥؟۔\u{589}\u{1362}\u{1367}\u{1368}\u{104b}\u{17d4}\u{17d5}\u{f0d}\u{f0e}\u{1803}\u{1c7e}\u{1c7f}"
@@ -28,14 +27,12 @@ _LAST = rf"([.!?]{{1,3}}|[{_ALONE}]){_CLOSING}"
 
 # Nothing that takes text out of the count: code, tables, headings and what underlines them, tags, images, formulas.
 _PROSE = r"([^`~|<#\n=!$\\]|![^\[`~|<#\n=$\\]|\n[^`~|<#\n=!$\\\-]|\n-[ ])"
-# A last word that is no abbreviation, but for the long ones, and a capital after it.
-_ENDED = r"([A-Za-z]{3}([A-Za-z][a-qs-wyz]|[A-SU-Za-su-z]r)\.|[A-Za-z]{2}[!?])\s{1,2}"
-_LONG = "|".join(
-    any_case(word)
-    for word in sorted(abbreviations.ANY | abbreviations.TITLES)
-    if len(word) > 4 and word.isascii() and word.isalpha()
+# A last word that is no abbreviation, since no long one ends like this, and a capital after it.
+_TWO_LAST = (
+    r"([A-Za-z][bcdeghijmopqstuwy]|[A-EG-Za-eg-z]a|[A-GI-Za-gi-z]n|[A-HJ-Za-hj-z][fkz]"
+    r"|[A-KM-Za-km-z]v|[A-GI-QSU-Za-gi-qsu-z]l|[A-OQ-SU-Za-oq-su-z]r)"
 )
-_ABBREVIATED = rf"({ANY}[^A-Za-z])?({_LONG})\.{ANY}"
+_ENDED = rf"([A-Za-z]{{3}}{_TWO_LAST}\.|[A-Za-z]{{2}}[!?])\s{{1,2}}"
 
 
 def sentences(low: float, high: float) -> Constraint:
@@ -54,7 +51,4 @@ def sentences(low: float, high: float) -> Constraint:
             patterns.append(rf"{begun}({_PROSE}*{_ENDED}[A-Z]){{{int(low) - 1}}}{_PROSE}*")
         else:
             patterns.append(rf"{begun}(?s:.*)" if patterns else rf"{begun}{_PROSE}*")
-    terms = [pattern(each) for each in patterns]
-    if low > 1:
-        terms.append(f"~{pattern(_ABBREVIATED)}")
-    return Constraint.terminal(*terms, exact=True)
+    return answer(*patterns, exact=True)
