@@ -111,7 +111,7 @@ def underlined(lines: list[str], line: str) -> bool:
 
 def _as_lines(tag: regex.Match[str]) -> str:
     if tag["code"]:
-        return tag[0]
+        return str(tag[0])
     if tag["heading"] is not None:
         return f"\n# {tag['heading']}\n"
     return "\n" if tag["line"] else "\n\n"

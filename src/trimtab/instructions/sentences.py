@@ -95,7 +95,7 @@ def _without_code(block: str) -> str:
     # Code and addresses have marks that end no sentence: one word stands for each.
     block = _LINK.sub(r"\1", _IMAGE.sub("", _CODE.sub("code", block)))
     block = _FORMULA.sub(lambda found: f"formula{found[2] or found[3] or ''}", block)
-    return GERSHAYIM.sub("\u05f4", unescaped(str(_TAG.sub("", ADDRESS.sub("address", block)))))
+    return str(GERSHAYIM.sub("\u05f4", unescaped(str(_TAG.sub("", ADDRESS.sub("address", block))))))
 
 
 def _ends(before: str, end: Any, block: str) -> bool:
