@@ -144,20 +144,21 @@ def pairs_table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def into(page: str, marker: str, text: str) -> str:
+def into(page: str, marker: str, text: str, kind: str = "real") -> str:
     """The text of a page with a table in its place.
 
     Args:
         page: The page.
         marker: What its place is called.
         text: The table.
+        kind: The benchmark, in front of the marker.
 
     Raises:
         TrimtabError: The page has no such place.
     """
-    place = re.compile(rf"(<!-- real {re.escape(marker)} -->\n).*?(<!-- end -->)", re.DOTALL)
+    place = re.compile(rf"(<!-- {kind} {re.escape(marker)} -->\n).*?(<!-- end -->)", re.DOTALL)
     if not place.search(page):
-        raise TrimtabError(f"there is no place <!-- real {marker} --> ... <!-- end --> in the page")
+        raise TrimtabError(f"there is no place <!-- {kind} {marker} --> ... <!-- end --> in the page")
     return place.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page)
 
 

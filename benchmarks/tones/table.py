@@ -1,10 +1,21 @@
-"""The tables of tones as Markdown."""
+"""`python -m benchmarks.tones.table RESULT.json`: the tables of tones as Markdown, and into a page by `--into`.
+
+A page has their place between two comments, `<!-- tones smollm2 -->` and `<!-- end -->`.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
+
+from benchmarks.real.table import into
+from benchmarks.running import run
+from trimtab.files import read_text, write_text
 from trimtab.measure.statistics import wilson
 
 CONDITIONS = {
@@ -54,11 +65,12 @@ def composed_table(result: Mapping[str, Any]) -> str:
 def _caption(result: Mapping[str, Any]) -> str:
     settings = result["settings"]
     n = settings["queries"]
-    low, high = wilson(n // 2, n)
+    bounds = wilson(n // 2, n)
     said = ["A trial with a part of everything, not a measurement."] if settings["trial"] else []
     said.append(
         f"{settings['model']}, judged by {settings['judge']}: {n} test questions, answers of at most "
-        f"{settings['tokens']} tokens, greedy. The 95 % interval of {n // 2} of {n} is {low:.2f} to {high:.2f}."
+        f"{settings['tokens']} tokens, greedy. "
+        f"The 95 % interval of {n // 2} of {n} is {bounds.low:.2f} to {bounds.high:.2f}."
     )
     for method, options in settings["methods"].items():
         said.append(f"{method}: `trimtab learn {' '.join(options)}`.")
@@ -93,3 +105,20 @@ def _quality(row: Mapping[str, Any]) -> list[str]:
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def command(
+    result: Annotated[Path, typer.Argument(help="What benchmarks.tones wrote.")],
+    page: Annotated[Path | None, typer.Option("--into", help="A page whose place is filled.")] = None,
+) -> None:
+    """Print the tables of tones, or put them into a page."""
+    document = json.loads(read_text(result))
+    text = markdown(document)
+    if page is None:
+        print(text)
+    else:
+        write_text(page, into(read_text(page), document["settings"]["model"], text, "tones"))
+
+
+if __name__ == "__main__":
+    sys.exit(run(command, "python -m benchmarks.tones.table"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.evaluate.endpoint import serving
+from tests.evaluate.endpoint import Raw, serving
 
 from trimtab import instructions
 from trimtab.engines.base import Engine
@@ -451,3 +451,105 @@ def test_the_card_of_a_tone_says_what_a_judge_is_asked(run: Run) -> None:
         "fails": list(question.fails),
     }
     assert json.loads(run("instructions", "json", "--json", "-").stdout)["judge"] is None
+
+
+OWN_TONE = """
+[calm]
+phrasings = ["Be calm.", "Calmly, please.", "In a calm voice.", "Stay calm."]
+judge = "Is the text in ordinary letters?"
+follows = ["The Oldbridge is old.", "It is a river.", "There are many boats.", "The town has a market."]
+fails = ["THE OLDBRIDGE IS OLD.", "IT IS A RIVER.", "THERE ARE MANY BOATS.", "THE TOWN HAS A MARKET."]
+"""
+
+
+def test_a_tone_of_a_file_is_learned_and_evaluated_by_a_probe(run: Run, tmp_path: Path) -> None:
+    """On nano, whose answers are all in ordinary letters: told answers pass, and the probe says so everywhere."""
+    own, out = tmp_path / "own.toml", tmp_path / "calm"
+    own.write_text(OWN_TONE)
+    judge = ("--file", own, "--judged-by", "probe")
+    sizes = (
+        "--pairs",
+        10,
+        "--validation",
+        2,
+        "--blocks",
+        1,
+        "--rank",
+        1,
+        "--steps",
+        1,
+        "--max-new-tokens",
+        48,
+    )
+    try:
+        result = run("learn", "calm", *judge, *sizes, "--out", out, "--json", "-")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["settings"]["judges"] == {"calm": "probe on nano"}
+        suite = ("evaluate", "--suite", "nano", "--limit", 1, "-s", out, "--max-new-tokens", 48, "--no-cache")
+        result = run(*suite, *judge, "--json", "-")
+    finally:
+        REGISTER.remove("calm")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert {row["judge"] for row in document["rows"]} == {"probe on nano"}
+    assert [row["followed"] for row in document["rows"] if row["condition"] == "baseline"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ('follows = ["a", "b", "c", "d"]', "has contrast examples of one side only"),
+        (
+            'follows = ["a"]\nfails = ["b", "c", "d", "e"]',
+            "has 1 that follow and 4 that fail; give at least 4 of each",
+        ),
+        ("", "has 0 that follow and 0 that fail"),
+    ],
+)
+def test_a_classifier_of_too_few_examples_is_one_line(
+    run: Run, tmp_path: Path, answers: Path, more: str, message: str
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(JUDGE.format(name="watery", question="Is it wet ?", more=more))
+    try:
+        result = run("check", "watery", "--file", own, "--responses", answers, "--judged-by", "probe")
+    finally:
+        if "watery" in instructions.names():
+            REGISTER.remove("watery")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (
+            Raw("<h1>Sign in</h1>", headers={"Content-Type": "text/html"}),
+            "does not answer as chat completions do",
+        ),
+        (Raw("{"), "its answer is not JSON"),
+        (
+            "Oui, bien sûr.",
+            "with neither Yes nor No for 16 of 16 contrast examples (it said 'Oui, bien sûr.')",
+        ),
+        (404, "404 - not today"),
+    ],
+)
+def test_an_endpoint_that_judges_nothing_is_one_line(
+    run: Run, answers: Path, reply: Any, message: str
+) -> None:
+    with serving(lambda prompt, body: reply) as endpoint:
+        options = (
+            "check",
+            "formal",
+            "--responses",
+            answers,
+            "--judged-by",
+            f"wise@{endpoint.url}",
+            "--quiet",
+        )
+        result = run(*options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -7,11 +7,22 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Rule = Callable[[str, dict[str, Any]], "str | int | dict[str, Any]"]
-"""From a request's prompt and body to the reply, the choice with its likelihoods, or the HTTP status it fails with."""
+Rule = Callable[[str, dict[str, Any]], "str | int | dict[str, Any] | Raw"]
+"""From a request's prompt and body to the reply, the choice with its likelihoods, the HTTP status it fails with, or all
+that the server sends."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a server sends that is no chat completion."""
+
+    body: str
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
 
 
 class Endpoint:
@@ -51,6 +62,9 @@ def serving(rule: Rule = diligent) -> Iterator[Endpoint]:
             endpoint.bodies.append(body)
             endpoint.keys.append(self.headers.get("Authorization"))
             reply = rule(prompt, body) if self.path == "/v1/chat/completions" else 404
+            if isinstance(reply, Raw):
+                self.send(reply.status, reply.headers, reply.body.encode())
+                return
             if isinstance(reply, int):
                 status, document = reply, {"error": {"message": endpoint.refusal, "type": "rule"}}
             else:
@@ -68,9 +82,12 @@ def serving(rule: Rule = diligent) -> Iterator[Endpoint]:
                         "choices": [choice],
                     },
                 )
-            content = json.dumps(document).encode()
+            self.send(status, {"Content-Type": "application/json"}, json.dumps(document).encode())
+
+        def send(self, status: int, headers: dict[str, str], content: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

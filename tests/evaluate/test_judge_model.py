@@ -101,7 +101,7 @@ def test_an_endpoint_that_refuses_or_is_not_there_is_one_line() -> None:
         with pytest.raises(TrimtabError, match=r"the judge wise at http.*not today.*run it again"):
             Judge("wise", base_url=url).score([("q", "a"), ("r", "b")])
     judge = Judge("wise", base_url=url)
-    judge._client = judge._client.with_options(max_retries=0)
+    judge._endpoint._client = judge._endpoint._client.with_options(max_retries=0)
     with pytest.raises(TrimtabError, match="the judge wise at http") as caught:
         judge.score([("q", "a")])
     assert "\n" not in str(caught.value)

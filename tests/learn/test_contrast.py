@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import tiny_engine
+from tests.tiny import VOCABULARY, thinking_tokenizer, tiny_engine, tiny_model, tiny_tokenizer
 
 from trimtab import instructions, learn
-from trimtab.errors import SteeringError
+from trimtab.engines.transformers import TransformersEngine
+from trimtab.errors import PromptError, SteeringError
 from trimtab.instructions import Question, instruction
 from trimtab.instructions.registry import REGISTER
 
@@ -66,3 +67,31 @@ def test_the_direction_is_the_difference_of_mean_outputs_over_texts(loud: Any) -
 def test_an_instruction_without_contrast_examples_is_refused(wanted: str | None) -> None:
     with pytest.raises(SteeringError, match="no contrast examples to learn from"):
         learn.contrast(tiny_engine(), (), None if wanted is None else instructions.get(wanted))
+
+
+@pytest.mark.parametrize(
+    "begun",
+    ["", "<think>\nhm, loud\n</think>\n\n", "hm, loud\n</think>\n\n"],
+    ids=["bare", "marked", "opened"],
+)
+def test_an_example_is_read_as_an_answer_where_the_template_opens_a_thought(loud: Any, begun: str) -> None:
+    """Whether it was copied with a thought, whose opening mark the template writes, or is the answer alone."""
+    model = tiny_model("llama", vocab_size=VOCABULARY + 8)
+    opened = TransformersEngine(model, thinking_tokenizer(), model_id="opened")
+    assert opened.thoughts.after(opened.encoding.prompts(["hi"])[0]).part == "thought"
+    plain = TransformersEngine(model, tiny_tokenizer(), model_id="opened")
+    expected = learn.contrast(plain, (), loud)
+    loud.type.question = Question("Is it loud?", tuple(begun + one for one in FOLLOWS), FAILS)
+    found = learn.contrast(opened, (), loud)
+    assert torch.equal(found.directions, expected.directions)
+    assert torch.equal(found.instructed, expected.instructed)
+    assert found.prompts == expected.prompts
+
+
+def test_an_example_that_is_all_thought_is_refused(loud: Any) -> None:
+    opened = TransformersEngine(
+        tiny_model("llama", vocab_size=VOCABULARY + 8), thinking_tokenizer(), model_id="opened"
+    )
+    loud.type.question = Question("Is it loud?", ("<think>LOUD", "OH MY"), FAILS)
+    with pytest.raises(PromptError, match="is a thought without an answer behind it"):
+        learn.contrast(opened, (), loud)

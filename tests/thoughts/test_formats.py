@@ -7,7 +7,7 @@ import pytest
 from tests.tiny import tiny_tokenizer
 
 from trimtab.errors import ModelError
-from trimtab.thoughts import ThoughtFormat, find, format_of, formats, names_of_formats, register
+from trimtab.thoughts import Reader, ThoughtFormat, find, format_of, formats, names_of_formats, register
 
 
 def test_a_format_is_known_by_the_vocabulary_or_the_template() -> None:
@@ -56,6 +56,24 @@ def test_formats_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(ModelError, match=r"no thought format 'thnk'; there are .*think"):
         find("thnk")
+
+
+def test_a_format_may_be_given_by_its_marks() -> None:
+    tokenizer = tiny_tokenizer()
+    ids = tokenizer("<ponder>hm</ponder>yes", add_special_tokens=False)["input_ids"]
+    parts = Reader(tokenizer, "<ponder>...</ponder>").parts(ids)
+    assert (parts.thought, parts.answer) == ("hm", "yes")
+    never_opens = Reader(tokenizer, "...</ponder>")
+    parts = never_opens.parts(tokenizer("hm</ponder>yes", add_special_tokens=False)["input_ids"])
+    assert (parts.thought, parts.answer) == ("hm", "yes")
+    assert never_opens.parts(tokenizer("hm", add_special_tokens=False)["input_ids"]).answer == ""
+    assert ThoughtFormat.from_dict(never_opens.form.to_dict()) == never_opens.form
+    assert (
+        find("<ponder>...</ponder>").name == "<ponder>...</ponder>"
+    )  # what a record says can be given again
+    for spelled in ("...", "<ponder>...", "a...a", "a...b...c"):
+        with pytest.raises(ModelError, match="spells no thought format"):
+            find(spelled)
 
 
 @pytest.mark.parametrize("name", names_of_formats())

@@ -19,6 +19,7 @@ from trimtab.cli.options import (
     page_file,
 )
 from trimtab.cli.output import Output
+from trimtab.cli.thoughts import Missing
 from trimtab.errors import TrimtabError
 
 if TYPE_CHECKING:
@@ -233,6 +234,10 @@ def command(
     }
     output.result(evaluation.to_dict())
     _show(output, evaluation)
+    missing = Missing()
+    for answer in evaluation.answers:
+        missing.add(answer.response.text, answer.response.thought, finished=answer.response.finished)
+    missing.tell(output, max_new_tokens)
     if set(wanted) & set(CONSTRAINED) and not set(evaluation.conditions) & set(CONSTRAINED):
         output.print(
             "No constrained condition was measured: every prompt has an instruction that has no constraint."

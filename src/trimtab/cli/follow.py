@@ -23,6 +23,7 @@ from trimtab.cli.steerings import (
     open_for,
     read_prompts,
 )
+from trimtab.cli.thoughts import Missing
 from trimtab.errors import InstructionError
 from trimtab.instructions import resolve_all
 
@@ -116,6 +117,11 @@ def command(
         }
     )
     _show(output, rows, judges.get("judges", {}))
+    thinks = engine.thoughts is not None and not engine.thoughts.is_trivial
+    missing = Missing()
+    for row in rows:
+        missing.add(row.text, "" if thinks else None, finished=row.attempt.finished)
+    missing.tell(output, max_new_tokens)
     if verified < len(rows):
         raise typer.Exit(1)
 

@@ -27,6 +27,7 @@ from trimtab.cli.steerings import (
     open_for,
     read_prompts,
 )
+from trimtab.cli.thoughts import Missing
 from trimtab.errors import InstructionError
 from trimtab.progress import part_of
 
@@ -101,9 +102,16 @@ def command(
     if len(asked) == 1 and output.json is None and out is None and not compare:
         if steered is not None and steered.whens and acting[0] is None:
             output.note("the steering does not act on this prompt: it is answered unsteered")
+        said = False
         for piece in engine.stream(asked[0], steering=acting[0], constraint=constraints[0], **sampling):
             output.text(piece, end="")
+            said = said or bool(piece.strip())
         output.text("")
+        if not said and engine.thoughts is not None and not engine.thoughts.is_trivial:
+            output.note(
+                f"warning: the answer is empty: the model was still thinking after {max_new_tokens} tokens, or "
+                "called a tool; --json shows what it wrote, --max-new-tokens gives it more"
+            )
         return
     conditions = (["baseline"] if compare or steered is None else []) + (["steered"] if steered else [])
     encoding = getattr(engine, "encoding", None)
@@ -126,6 +134,7 @@ def command(
         }
         kept = AnswerFile(out, digest_of_run(parts), asked, len(conditions), size)
     rows: list[Row] = []
+    missing = Missing()
     lost: OSError | None = None  # nobody sees the answers: a closed pipe, a full disk
     try:
         with output.progress() as tell:
@@ -144,6 +153,9 @@ def command(
                 if seed is not None:  # each portion draws its own, whatever was answered before
                     settings["seed"] = seed if number == 0 else (seed + number) % 2**63
                 found = _answer(engine, job, conditions, steered, settings)
+                for row in found:
+                    called = bool(row.get("calls"))
+                    missing.add(row["response"], row.get("thought"), finished=row["finished"], calls=called)
                 if kept is not None:
                     kept.append(found, to_json)
                 else:
@@ -161,6 +173,7 @@ def command(
             rows = rows if kept is None else list(kept.rows())
             name = steered.name if steered else None
             output.result({"model": engine.identity.id, "steering": name, "responses": rows})
+        missing.tell(output, max_new_tokens)
         if lost is not None:
             raise lost
     finally:

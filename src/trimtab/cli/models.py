@@ -95,7 +95,8 @@ class Loading:
         str | None,
         typer.Option(
             metavar="FORMAT",
-            help="How the model marks its thoughts: think, harmony, ...; plain: not at all.",
+            help="How the model marks its thoughts: think, harmony, or the like; OPENING...CLOSING for other marks; "
+            "plain: not at all.",
             show_default="the format that it is known by",
             rich_help_panel=_PANEL,
         ),

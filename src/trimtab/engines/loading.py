@@ -21,7 +21,7 @@ from trimtab.engines.wrapping import described
 from trimtab.errors import ModelError
 from trimtab.files import json_value
 from trimtab.steering.templates import has_template, set_options
-from trimtab.thoughts import ThoughtFormat
+from trimtab.thoughts import ThoughtFormat, find
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
@@ -81,7 +81,8 @@ def load(name: str | Path, *, engine: str = registry.DEFAULT, **options: Any) ->
             - `template_options`: variables of the chat template, `{"enable_thinking": False}` say; they count in the
               model's identity.
             - `thoughts`: how the model marks what it thinks before it answers: a format or its name
-              (`trimtab.thoughts`). None takes the one that it is known by; `"plain"` tells nothing apart.
+              (`trimtab.thoughts`), or its marks: `"<ponder>...</ponder>"`. None takes the
+              one that it is known by; `"plain"` tells nothing apart.
 
     Raises:
         ModelError: If it can't be loaded; the message says why, and what to do.
@@ -122,6 +123,8 @@ def load_transformers(
     from trimtab.engines.transformers import TransformersEngine
 
     source = source_of(name, gguf_file)
+    if isinstance(thoughts, str):
+        thoughts = find(thoughts)
     if device is not None and device_map is not None:
         raise ModelError("give device or device_map, not both")
     if quantization is not None and quantization_config is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from trimtab.errors import TrimtabError
 from trimtab.evaluate.cache import ContentCache
-from trimtab.measure.judges.client import address, asking, client
+from trimtab.measure.judges.client import Endpoint, address, asking
 from trimtab.progress import Progress, shown
 
 QUESTIONS = 5
@@ -110,7 +110,7 @@ class Judge:
         self._cache = cache or ContentCache()
         self._workers = workers
         self._temperature = temperature
-        self._client = client(base_url, api_key, timeout)
+        self._endpoint = Endpoint(model, base_url, api_key, timeout)
 
     def score(
         self,
@@ -204,22 +204,10 @@ class Judge:
 
     def _ask(self, prompt: str, *, again: bool) -> str:
         """One request. A second attempt at the same is sampled: greedily the same would come back."""
-        import openai
-
         options: dict[str, Any] = {}
         if self._temperature is not None:
             options["temperature"] = 0.7 if again else self._temperature
-        try:
-            reply = self._client.chat.completions.create(
-                model=self.model, messages=[{"role": "user", "content": prompt}], **options
-            )
-        except openai.OpenAIError as error:
-            where = self.base_url or "OpenAI"
-            cause = f" ({error.__cause__})" if error.__cause__ else ""
-            raise TrimtabError(
-                f"the judge {self.model} at {where} failed: {error}{cause}; what was judged is kept, so run it again"
-            ) from error
-        return (reply.choices[0].message.content or "") if reply.choices else ""
+        return self._endpoint.ask(prompt, **options).text
 
 
 def _verdicts(text: str) -> dict[int, bool | None]:

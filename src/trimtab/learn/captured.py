@@ -26,7 +26,7 @@ from trimtab.engines.base import Capture
 from trimtab.engines.finite import finite
 from trimtab.errors import ModelError, PromptError
 from trimtab.learn.directions import Directions, oriented
-from trimtab.measure.texts import text_means
+from trimtab.measure.texts import answers_in, text_means
 from trimtab.progress import Progress, shown
 from trimtab.prompts.pairs import PromptPair, digest
 
@@ -141,12 +141,15 @@ def directions_between(
 ) -> Directions:
     """The directions between the means of texts of two sides, each read by itself, and where both sides lie on them.
 
-    All else is as in `trimtab.learn.contrast.contrast`.
+    A text is read as an answer: without the template, which may open a thought, and without a thought of its own. All
+    else is as in `trimtab.learn.contrast.contrast`.
     """
+    engine = as_engine(model)
+    follows, fails = answers_in(engine, follows), answers_in(engine, fails)
     sides = [PromptPair(one, other) for one, other in zip_longest(fails, follows, fillvalue="")]
     return _directions(
         lambda captured: (captured.difference, {"follows": len(follows), "fails": len(fails)}),
-        model,
+        engine,
         follows,
         fails,
         instruction,

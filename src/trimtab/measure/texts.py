@@ -12,11 +12,36 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from trimtab.errors import ModelError
+from trimtab.engines.chat import prompt_ids
+from trimtab.errors import ModelError, PromptError
 from trimtab.progress import Progress, shown
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
+
+
+def answers_in(engine: Engine, texts: Sequence[str]) -> list[str]:
+    """What of example answers is answer: of one that was copied with its thought, what is behind that.
+
+    Args:
+        engine: The model, whose format of thoughts it is; its chat template may be what opens them.
+        texts: Example answers.
+
+    Raises:
+        PromptError: A text is a thought without an answer.
+    """
+    reader, tokenizer = engine.thoughts, getattr(engine, "tokenizer", None)
+    if reader is None or tokenizer is None or reader.is_trivial:
+        return list(texts)
+    begins = reader.after(prompt_ids(tokenizer, "Hello"))
+    found = [reader.answer_in(text, begins) for text in texts]
+    for text, answer in zip(texts, found, strict=True):
+        if text.strip() and not answer.strip():
+            raise PromptError(
+                f"the example {text[:60]!r} is a thought without an answer behind it, in the format "
+                f"{reader.form.name!r} of {engine.identity.id}; give the answer, or load it with thoughts='plain'"
+            )
+    return found
 
 
 def text_means(

@@ -8,7 +8,7 @@ rules. Others are added by `register`, or by a package that names a format in th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import entry_points
 from typing import Any, Literal, get_args
 
@@ -202,6 +202,15 @@ _OWN = {
 _registered: dict[str, ThoughtFormat] = {}
 
 
+def own_marks() -> list[tuple[str, str]]:
+    """The opening and the closing mark of each of trimtab's own formats that has but these two."""
+    return [
+        (form.rules[0][1], form.rules[1][1])
+        for form in _OWN.values()
+        if [part for part, _, _ in form.rules] == ["open", "thought"]
+    ]
+
+
 def register(form: ThoughtFormat) -> ThoughtFormat:
     """Adds a format for this process; models that have it are told by `known_by`, before trimtab's own.
 
@@ -220,7 +229,11 @@ def names_of_formats() -> list[str]:
 
 
 def find(name: str) -> ThoughtFormat:
-    """The format of that name.
+    """The format of that name, or that of two marks with three dots between them.
+
+    Args:
+        name: `"think"`, say; or `"<ponder>...</ponder>"`, and `"...</ponder>"` of a model that never writes the opening
+            mark and always thinks.
 
     Raises:
         ModelError: There is none, or the package it is in fails.
@@ -237,7 +250,28 @@ def find(name: str) -> ThoughtFormat:
         if not isinstance(found, ThoughtFormat):
             raise ModelError(f"the thought format {name!r} ({entry.value}) is a {type(found).__name__}")
         return found
-    raise ModelError(f"there is no thought format {name!r}; there are {', '.join(names_of_formats())}")
+    if _DOTS in name:
+        return _of_marks(name)
+    raise ModelError(
+        f"there is no thought format {name!r}; there are {', '.join(names_of_formats())}; or give the marks of another "
+        "one: <ponder>...</ponder>"
+    )
+
+
+_DOTS = "..."
+
+
+def _of_marks(spelled: str) -> ThoughtFormat:
+    opening, closing = (mark.strip() for mark in spelled.split(_DOTS, 1))
+    if not closing or _DOTS in closing or opening == closing:
+        raise ModelError(
+            f"{spelled!r} spells no thought format: write the mark that opens a thought, three dots, and another one "
+            "that closes it, such as <ponder>...</ponder>; or ...</ponder> where nothing opens it"
+        )
+    if opening:
+        return ThoughtFormat.tags(spelled, opening, closing)
+    form = ThoughtFormat.tags(spelled, closing, closing, begins="thought")
+    return replace(form, rules=form.rules[1:], entered=form.entered[1:], known_by=form.known_by[1:])
 
 
 def format_of(tokenizer: Any, wanted: ThoughtFormat | str | None = None) -> ThoughtFormat:

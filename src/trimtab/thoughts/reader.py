@@ -137,6 +137,22 @@ class Reader:
             found.add(token, self.piece(token))
         return found.parts(finished=True)
 
+    def answer_in(self, text: str, node: Node | None = None) -> str:
+        """The answer in a text that somebody wrote, with a thought in front of it or not; what marks nothing is answer.
+
+        Args:
+            text: The text.
+            node: Where the model's response to a prompt begins (see `after`): a thought that the prompt opened needs no
+                mark of its own in the text. None for where a response begins without a prompt.
+
+        Returns:
+            The text behind the thought; empty where there is none.
+        """
+        if not any(mark in text.encode() for mark in self.marks.texts):
+            return text
+        parts = self.parts(list(self._tokenizer(text, add_special_tokens=False)["input_ids"]), node)
+        return text if parts.thought is None and not parts.calls else parts.answer
+
     def answers(self, node: Node, tokens: Iterable[int]) -> Iterator[str]:
         """The answer after each token that is generated, without what may turn out to begin a mark, and at the end."""
         ids: list[int] = []

@@ -20,7 +20,7 @@ import torch
 
 from trimtab.errors import TrimtabError
 from trimtab.measure.judges import logistic
-from trimtab.progress import Progress, shown
+from trimtab.progress import Progress, part_of, shown
 
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction, Question
@@ -30,6 +30,9 @@ LEAST = 0.7
 
 Of 16 examples, one that guesses gets so many right in 4 of 100 cases.
 """
+
+AT_ONCE = 32
+"""Responses that a judge reads between two savings."""
 
 
 class Store(Protocol):
@@ -52,12 +55,14 @@ class Calibration:
         right: Share of the contrast examples that it gets right when each is left out of the calibration in turn; None
             without examples.
         examples: How many contrast examples there are.
+        silent: Of how many of these it says neither yes nor no.
     """
 
     slope: float = 1.0
     offset: float = 0.0
     right: float | None = None
     examples: int = 0
+    silent: int = 0
 
     @property
     def believable(self) -> bool:
@@ -71,11 +76,15 @@ class InstructionJudge(ABC):
     Args:
         name: What stands beside every figure.
         store: Where what was said is kept for later runs; None forgets it with the judge.
+
+    Attributes:
+        unread: The last thing that it said which is neither yes nor no; None without any.
     """
 
     def __init__(self, name: str, *, store: Store | None = None) -> None:
         self._name = name
         self._store = store
+        self.unread: str | None = None
         self._said: dict[tuple[str, str], float | None] = {}
         self._calibrations: dict[Question, Calibration] = {}
 
@@ -128,6 +137,16 @@ class InstructionJudge(ABC):
             TrimtabError: It cannot be asked, or cannot tell the contrast examples apart.
         """
         calibration = self.calibration(question, progress=progress)
+        if not calibration.believable and 2 * calibration.silent >= calibration.examples:
+            said = (
+                "nothing"
+                if not (self.unread or "").strip()
+                else repr(" ".join(str(self.unread).split())[:80])
+            )
+            raise TrimtabError(
+                f"the judge {self.name} answers {question.text!r} with neither Yes nor No for {calibration.silent} of "
+                f"{calibration.examples} contrast examples (it said {said}); take another judge, or a probe"
+            )
         if not calibration.believable:
             raise TrimtabError(
                 f"the judge {self.name} cannot answer {question.text!r}: it is right about {calibration.right:.2f} of "
@@ -170,11 +189,15 @@ class InstructionJudge(ABC):
                 missing.append(response)
             else:
                 self._said[place] = -math.inf  # an empty response follows nothing
-        if missing:
-            for response, odds in zip(missing, self.ask(question, missing, progress=progress), strict=True):
-                self._said[question.text, response] = odds
-                if odds is not None and own is not None and self._store is not None:
-                    self._store.put(_entry(own, (question.text, response)), odds)
+        with shown(progress if missing else False) as tell:
+            # Part by part, so that one that fails or is interrupted need not be asked all of it again.
+            for begin in range(0, len(missing), AT_ONCE):
+                part = missing[begin : begin + AT_ONCE]
+                told = part_of(tell, f"judging by {self.name}", begin, len(missing))
+                for response, odds in zip(part, self.ask(question, part, progress=told), strict=True):
+                    self._said[question.text, response] = odds
+                    if odds is not None and own is not None and self._store is not None:
+                        self._store.put(_entry(own, (question.text, response)), odds)
         return [self._said[question.text, response] for response in responses]
 
     def _calibrate(self, question: Question, progress: Progress = False) -> Calibration:
@@ -186,12 +209,14 @@ class InstructionJudge(ABC):
         features = torch.tensor([[odds] for odds, _ in told], dtype=torch.float64).reshape(-1, 1)
         sides = torch.tensor([label for _, label in told], dtype=torch.bool)
         if min(int(sides.sum()), int((~sides).sum())) < 2:
-            return Calibration(right=0.0, examples=len(labels))  # it says nothing of most of them
+            return Calibration(right=0.0, examples=len(labels), silent=len(labels) - len(told))
         found = logistic.fit(features, sides)
         right = int(((logistic.left_out(features, sides) > 0) == sides).sum()) / len(labels)
         slope = float(found.weights[0])
         # One that says no the more often the more it should say yes does not answer the question.
-        return Calibration(slope, found.bias, right if slope > 0 else 0.0, len(labels))
+        return Calibration(
+            slope, found.bias, right if slope > 0 else 0.0, len(labels), len(labels) - len(told)
+        )
 
 
 def known(

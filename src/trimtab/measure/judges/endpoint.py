@@ -2,7 +2,8 @@
 
 Where the endpoint gives the most likely first tokens, the log-odds are those of all that begin like yes and like no; of
 one that is not among them no more is known than that it is less likely than the last of them. Where it gives none, yes
-and no are log-odds of 4 and -4 (about 98 to 2), and anything else is no answer.
+and no are log-odds of 4 and -4 (about 98 to 2), and anything else is no answer. One that thinks first is asked again
+with room for its thought, and taken at its word.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trimtab.errors import TrimtabError
 from trimtab.measure.judges.base import InstructionJudge, Store
-from trimtab.measure.judges.client import address, asking, client
+from trimtab.measure.judges.client import Endpoint, RefusedError, Reply, address, asking
 from trimtab.measure.judges.model import PROMPT
 from trimtab.progress import Progress, shown
+from trimtab.thoughts.texts import answer_of
 
 if TYPE_CHECKING:
     from trimtab.instructions import Question
 
 _MOST_LIKELY = 20  # tokens; more than OpenAI's endpoints give
 _LONGEST = 8  # tokens of an answer
+_THINKING = 2048  # of one that thinks before
+_MODERN = "max_completion_tokens"  # what newer endpoints call the limit, and others do not know
 _SURE = 4.0
 
 
@@ -53,8 +56,9 @@ class EndpointJudge(InstructionJudge):
         super().__init__(model, store=store)
         self.base_url = address(base_url)
         self._workers = workers
-        self._client = client(self.base_url, api_key, timeout)
-        self._gives_likelihoods = True
+        self._endpoint = Endpoint(model, self.base_url, api_key, timeout)
+        self._optional: dict[str, Any] = {"temperature": 0.0, "logprobs": True, "top_logprobs": _MOST_LIKELY}
+        self._limit = "max_tokens"
 
     def key(self) -> Mapping[str, Any]:
         """The endpoint, the model and the prompt."""
@@ -77,42 +81,39 @@ class EndpointJudge(InstructionJudge):
         return found
 
     def _odds(self, prompt: str) -> float | None:
-        choice = self._request(prompt)
-        if choice is None:
-            return None
-        tokens = getattr(getattr(choice, "logprobs", None), "content", None)
-        if tokens:
-            odds = _of_likelihoods({one.token: one.logprob for one in tokens[0].top_logprobs or ()})
-            if odds is not None:
-                return odds
-        word = _word(choice.message.content or "")
-        return {"yes": _SURE, "no": -_SURE}.get(word)
+        reply = self._request(prompt, _LONGEST)
+        answer = answer_of(reply.text)
+        thinks = reply.cut_off and (answer is None or not reply.text.strip())
+        if thinks:
+            reply = self._request(prompt, _THINKING)
+            answer = answer_of(reply.text)
+        # The first tokens of one that thinks are those of the thought, also where the endpoint shows the answer alone.
+        odds = None if thinks or answer != reply.text else _of_likelihoods(reply.first)
+        if odds is None:
+            odds = {"yes": _SURE, "no": -_SURE}.get(_word(answer or ""))
+        if odds is None:
+            self.unread = reply.text
+        return odds
 
-    def _request(self, prompt: str) -> Any:
-        import openai
-
-        options: dict[str, Any] = {"temperature": 0.0, "max_tokens": _LONGEST}
-        if self._gives_likelihoods:
-            options |= {"logprobs": True, "top_logprobs": _MOST_LIKELY}
-        try:
-            reply = self._client.chat.completions.create(
-                model=self.name, messages=[{"role": "user", "content": prompt}], **options
-            )
-        except openai.BadRequestError as error:
-            # Some do not know likelihoods, and say so by refusing.
-            if "logprobs" in options and "logprob" in str(error):
-                self._gives_likelihoods = False
-                return self._request(prompt)
-            raise self._failed(error) from error
-        except openai.OpenAIError as error:
-            raise self._failed(error) from error
-        return reply.choices[0] if reply.choices else None
-
-    def _failed(self, error: Exception) -> TrimtabError:
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        return TrimtabError(
-            f"the judge {self.name} at {self.base_url or 'OpenAI'} failed: {error}{cause}; run it again when it answers"
-        )
+    def _request(self, prompt: str, tokens: int) -> Reply:
+        """One reply. What the endpoint does not know, and says so by refusing, is left out from then on."""
+        while True:
+            optional = dict(self._optional)
+            options = {self._limit: tokens, **optional}
+            try:
+                return self._endpoint.ask(prompt, **options)
+            except RefusedError as refused:
+                said = str(refused)
+                if "logprob" in said and "logprobs" in optional:
+                    self._optional = {"temperature": 0.0} if "temperature" in optional else {}
+                elif "temperature" in said and "temperature" in optional:
+                    self._optional = {
+                        name: value for name, value in optional.items() if name != "temperature"
+                    }
+                elif _MODERN in said and self._limit != _MODERN:
+                    self._limit = _MODERN
+                elif {self._limit: tokens, **self._optional} == options:
+                    raise
 
 
 def _of_likelihoods(most_likely: Mapping[str, float]) -> float | None:

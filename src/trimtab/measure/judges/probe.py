@@ -18,7 +18,7 @@ from trimtab.engines import as_engine
 from trimtab.errors import TrimtabError
 from trimtab.measure.judges import logistic
 from trimtab.measure.judges.base import Calibration, InstructionJudge
-from trimtab.measure.texts import text_means
+from trimtab.measure.texts import answers_in, text_means
 from trimtab.progress import Progress, shown
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ProbeJudge(InstructionJudge):
         labels = torch.tensor([True] * len(question.follows) + [False] * len(question.fails))
         total = self._engine.identity.blocks
         blocks = sorted({min(total - 1, total * quarter // 4) for quarter in (1, 2, 3)})
-        read = text_means(self._engine, examples, blocks, progress=progress)
+        read = text_means(self._engine, answers_in(self._engine, examples), blocks, progress=progress)
         sides = labels.double() * 2 - 1
         tried = []
         for place, block in enumerate(blocks):
