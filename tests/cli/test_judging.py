@@ -484,14 +484,14 @@ def test_a_tone_of_a_file_is_learned_and_evaluated_by_a_probe(run: Run, tmp_path
     try:
         result = run("learn", "calm", *judge, *sizes, "--out", out, "--json", "-")
         assert result.exit_code == 0, result.output
-        assert json.loads(result.stdout)["settings"]["judges"] == {"calm": "probe on nano"}
+        assert json.loads(result.stdout)["settings"]["judges"] == {"calm": "probe on nano-instruct"}
         suite = ("evaluate", "--suite", "nano", "--limit", 1, "-s", out, "--max-new-tokens", 48, "--no-cache")
         result = run(*suite, *judge, "--json", "-")
     finally:
         REGISTER.remove("calm")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
-    assert {row["judge"] for row in document["rows"]} == {"probe on nano"}
+    assert {row["judge"] for row in document["rows"]} == {"probe on nano-instruct"}
     assert [row["followed"] for row in document["rows"] if row["condition"] == "baseline"] == [1.0]
 
 

@@ -42,7 +42,7 @@ def test_a_thought_without_an_answer_is_said(run: Run, thinker: Path, tmp_path: 
     assert (row["response"], row["finished"]) == ("", False)
     assert row["thought"]
     assert "1 of 1 answers are empty: the model was still thinking" in " ".join(result.stderr.split())
-    result = run("follow", "hi", "-i", "json_format", *options, "--budget", 1, "--no-constrain")
+    result = run("follow", "hi", "-i", "json", *options, "--budget", 1, "--no-constrain")
     assert result.exit_code == 1, result.output
     assert "still thinking after 8 tokens" in " ".join(result.stderr.split())
     suite = tmp_path / "suite.jsonl"
