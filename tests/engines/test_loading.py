@@ -126,6 +126,10 @@ def test_decoder_blocks_are_passed_on(folder: Path) -> None:
         load(folder, device="cpu", decoder_blocks="model.blocks")
 
 
+def test_the_built_in_model_has_no_gguf_file() -> None:
+    _refused("nano", "it has no GGUF file", gguf_file="x.gguf")
+
+
 def test_a_missing_folder(tmp_path: Path) -> None:
     _refused(tmp_path / "no", "there is no folder")
     _refused("./no-such-folder", "there is no folder")

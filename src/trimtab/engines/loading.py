@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
-from trimtab.engines import gguf, precision, registry, whole
+from trimtab.engines import declared, gguf, precision, registry, whole
 from trimtab.engines import quantization as quantized
 from trimtab.engines.base import Engine
 from trimtab.engines.names import Source, first_line, reason_of, revision_of, source_of
 from trimtab.engines.wrapping import described
 from trimtab.errors import ModelError
 from trimtab.files import json_value
-from trimtab.steering.templates import has_template, set_options
+from trimtab.steering.templates import has_template, leaves_out_user, set_options
 from trimtab.thoughts import ThoughtFormat, find
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def load_transformers(
     if model.can_generate():
         # `max_new_tokens` is always given; with both, transformers warns.
         model.generation_config.max_length = None
+        declared.check_generation(source.model_id, model.generation_config)
     return TransformersEngine(
         model,
         tokenizer,
@@ -217,8 +218,14 @@ def _from_pretrained(
         AutoModelForImageTextToText,
         AutoModelForMaskedLM,
         AutoTokenizer,
+        PretrainedConfig,
     )
 
+    if source.gguf_file is None:
+        if Path(source.place).is_dir():
+            declared.check_folder(source.place, Path(source.place))
+        else:
+            declared.check_config(source.place, PretrainedConfig.get_config_dict(source.place, **options)[0])
     config = AutoConfig.from_pretrained(source.place, **options)
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{config.model_type} is an encoder-decoder, not a causal language model")
@@ -234,6 +241,10 @@ def _from_pretrained(
         raise ValueError(f"{config.model_type} is not a causal language model")
     kind = AutoModelForImageTextToText if both else AutoModelForCausalLM
     tokenizer = AutoTokenizer.from_pretrained(source.place, **options)
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise ValueError(
+            f"its tokenizer's model_max_length is {tokenizer.model_max_length!r:.40}, and no number"
+        )
     if both and not has_template(tokenizer):
         tokenizer.chat_template = _template_of_processor(source.place, options)
     if dtype is None and runs_on != "cpu":
@@ -258,6 +269,7 @@ def _from_pretrained(
         weights = {**weights, "device_map": target}  # some quantized models can't be moved later
     model, found = kind.from_pretrained(source.place, **options, **weights, **whole.READING, dtype=dtype)
     whole.check(source.model_id, found)
+    whole.check_surplus(source.model_id, found, model)
     return model, tokenizer
 
 
@@ -284,6 +296,10 @@ def settle_template(tokenizer: Any, model: str, options: Mapping[str, Any] | Non
     """
     if options:
         set_options(tokenizer, options, model)
+    if leaves_out_user(tokenizer):
+        raise ModelError(
+            f"the chat template of {model} leaves out what the user says; put a right chat_template.jinja beside it"
+        )
     if not has_template(tokenizer) and _CHATS.search(model):
         warnings.warn(
             f"{model} is called a chat model but has no chat template: it is asked in the plain format (Question: ... "

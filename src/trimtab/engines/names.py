@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trimtab.engines import published
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, is_out_of_memory
 from trimtab.files import json_value
 from trimtab.steering.identity import folder_id
 
@@ -62,6 +62,8 @@ def source_of(name: str | Path, gguf_file: str | None = None) -> Source:
 
     if name in published.PUBLISHED and gguf_file is None:
         name = published.fetch(str(name))  # called by its file, as if that were given
+    if str(name) in _NANO and gguf_file is not None:
+        raise ModelError(f"{name} comes with trimtab: it has no GGUF file; leave gguf_file={gguf_file!r} out")
     whole, file = _gguf(str(name))
     if file is not None and gguf_file is not None:
         raise ModelError(
@@ -176,6 +178,14 @@ def reason_of(name: str, source: Source, error: BaseException) -> str:
 
     if "trust_remote_code" in text:
         return f"{name} comes with code of its own; if you trust it, say trust_remote_code=True"
+    if any(is_out_of_memory(cause) for cause in causes) or "cannot allocate memory" in text.lower():
+        return (
+            f"{name} can't be loaded: there is not enough memory for it ({first_line(error):.200}); take a smaller "
+            "dtype, or, if it should fit, download or save it anew"
+        )
+    if "deserializing header" in text:
+        file = _damaged(Path(source.place)) if local else "a file of its weights"
+        return f"{name} can't be loaded: {file} is damaged ({first_line(error):.200}); download or save the model anew"
     if isinstance(error, ImportError):
         return f"{name} can't be loaded without another package: {first_line(error)}"
     if local and "backend tokenizer" in text:
@@ -199,6 +209,19 @@ def reason_of(name: str, source: Source, error: BaseException) -> str:
             "the built-in model nano"
         )
     return f"{name} can't be loaded: {first_line(error)}"
+
+
+def _damaged(folder: Path) -> str:
+    """The first file of weights in a folder whose head cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError):
+            return path.name
+    return "a file of its weights"
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +17,8 @@ READING: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes
 """How `from_pretrained` is asked for what `check` needs; its own report of shapes names no shape in its error."""
 
 _SHOWN = 3
+_BLOCK = re.compile(r"(.*?\b(?:layers?|blocks?|h)\.)(\d{1,9})\.")
+"""The name of a weight in a list of blocks: the list's, and the number of the block."""
 
 
 def check(name: str, found: Mapping[str, Any]) -> None:
@@ -40,6 +44,33 @@ def check(name: str, found: Mapping[str, Any]) -> None:
         raise ModelError(
             f"{name} is incomplete: its checkpoint lacks {_some(missing)}, which would be random; download or save the "
             "model anew"
+        )
+
+
+def check_surplus(name: str, found: Mapping[str, Any], model: Any) -> None:
+    """Refuses a model whose checkpoint holds more blocks than its config says: it would run without them.
+
+    Args:
+        name: What the user called it.
+        found: What `from_pretrained` gives with `output_loading_info`.
+        model: The model.
+
+    Raises:
+        ModelError: It does.
+    """
+    built = [match for key, _ in model.named_parameters() if (match := _BLOCK.match(key))]
+    most: dict[str, int] = {}
+    for match in built:
+        most[match[1]] = max(most.get(match[1], -1), int(match[2]))
+    surplus = sorted(
+        key
+        for key in found.get("unexpected_keys") or ()
+        if (match := _BLOCK.match(key)) and int(match[2]) > most.get(match[1], sys.maxsize)
+    )
+    if surplus:
+        raise ModelError(
+            f"{name} does not fit its own config.json: its checkpoint holds {_some(surplus)}, of blocks that the "
+            "config does not have; download or save the model anew"
         )
 
 

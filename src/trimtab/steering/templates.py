@@ -17,6 +17,7 @@ PLAIN = "plain"
 _OF_TRANSFORMERS = ("transformers.tokenization_utils_base", "transformers.processing_utils")
 """Where the method is that needs a `chat_template`; what has another one writes chats by itself."""
 _EXAMPLE = [{"role": "user", "content": "hi"}]
+_SAID = "lighthouse"
 
 
 def has_template(tokenizer: Any) -> bool:
@@ -69,6 +70,17 @@ def rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: A
 @lru_cache(maxsize=1)
 def _run_began() -> datetime:
     return datetime.now()
+
+
+def leaves_out_user(tokenizer: Any) -> bool:
+    """Whether the chat template writes a chat without what the user says in it: whatever is asked is the same then."""
+    if not has_template(tokenizer):
+        return False
+    try:
+        text = rendered(tokenizer, [{"role": "user", "content": _SAID}], add_generation_prompt=True)
+    except Exception:  # noqa: BLE001 - another's program: it can raise anything, and is told of when it is asked
+        return False
+    return isinstance(text, str) and _SAID not in text.lower()
 
 
 def set_options(tokenizer: Any, options: Mapping[str, Any], model: str) -> None:
