@@ -37,7 +37,11 @@ class UserPattern:
             raise error(f"the pattern {pattern!r:.80} is not a regular expression: {failure}") from failure
 
     def found_in(self, text: str, what: str = "a text") -> bool:
-        """Whether it matches somewhere in a text; other threads run meanwhile.
+        """Whether it matches somewhere in a text; see `first_in`."""
+        return self.first_in(text, what) is not None
+
+    def first_in(self, text: str, what: str = "a text") -> str | None:
+        """The first part of a text that it matches, or None; other threads run meanwhile.
 
         Args:
             text: Where to look.
@@ -47,9 +51,10 @@ class UserPattern:
             TrimtabError: Of the class given: it takes too long.
         """
         try:
-            return self._compiled.search(text, timeout=SECONDS, concurrent=True) is not None
+            found = self._compiled.search(text, timeout=SECONDS, concurrent=True)
         except TimeoutError:
             raise self._error(
                 f"the pattern {self.pattern!r:.80} took over {SECONDS:g} s on {what} of {len(text)} characters; write "
                 "it with less backtracking"
             ) from None
+        return None if found is None else str(found[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.fuzzing.servers import read_zip, write_zip
 
 from trimtab import formats
 from trimtab.errors import TrimtabError
@@ -521,6 +522,7 @@ READERS: tuple[Reader, ...] = (
     Reader("cache of answers", _write_cache, _read_cache, same=True),
     Reader("lessons", _keep_lessons, _keep_lessons, same=True),
     Reader("course of training", _write_course, _read_course, same=True),
+    Reader("page: a zip file", write_zip, lambda folder: read_zip(folder) and None),
     Reader("model: folder", _write_model, _read_model, slow=True),
     Reader("model: GGUF", _write_gguf, _read_gguf, slow=True),
 )

@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import torch
 from tests.fuzzing.guard import FaultError
 from tests.fuzzing.readers import IDENTITY, SCHEMA, D, refusal_or, steering
+from tests.fuzzing.servers import (
+    CHATS,
+    COMPLETIONS,
+    PAGE,
+    chat_route,
+    completion_route,
+    page,
+    page_call,
+    server,
+)
 
 from trimtab.errors import TrimtabError
 
@@ -25,12 +35,14 @@ class Schema:
         base: Sound values, each of which is taken; what is tried are strange ones like these.
         take: Takes one, and goes on with it as a command or a server would.
         slow: Each try takes a good part of a second.
+        prepare: Called once before: makes what takes it, which may take longer than a try.
     """
 
     name: str
     base: tuple[Any, ...]
     take: Callable[[Any], Any]
     slow: bool = False
+    prepare: Callable[[], Any] = field(default=lambda: None)
 
 
 EDIT = {"block": 2, "u": [0.5] * 8, "alpha": 1.0, "p": [0.25] * 8, "tokens": "generated"}
@@ -336,5 +348,13 @@ SCHEMAS: tuple[Schema, ...] = (
     Schema("format of thoughts", (_tags(),), _thoughts),
     Schema("generation settings", (GENERATE,), _generate, slow=True),
     Schema("prompt: chat", (MESSAGES, "why?"), _prompt),
+    Schema("server: chat", (*CHATS, json.dumps(CHATS[0])), chat_route, prepare=server),
+    Schema(
+        "server: completion", (*COMPLETIONS, json.dumps(COMPLETIONS[0])), completion_route, prepare=server
+    ),
+    *(
+        Schema(f"page: {name}", tuple(map(list, inputs)), page_call(name), slow=True, prepare=page)
+        for name, inputs in PAGE.items()
+    ),
     Schema("--strength", ("0.5", "1,2"), _strength),
 )

@@ -48,6 +48,7 @@ def trials(reader: Reader, folder: Path, count: int, *, fixed: bool = True) -> C
 def request_trials(schema: Schema, count: int, *, fixed: bool = True) -> Counter[str]:
     """Sends so many strange requests; see `trials`."""
     counts: Counter[str] = Counter()
+    schema.prepare()
     for value in schema.base:
         was_taken, refusal = outcome(lambda value=value: schema.take(value))  # type: ignore[misc]
         if not was_taken and "sha256:0123456789ab" not in str(value):

@@ -93,8 +93,15 @@ def test_what_is_no_instruction_leaves_nothing_behind(
 def test_an_expression_is_tried_on_an_answer() -> None:
     assert teaching.matches("^a", "abc") == "It finds 'a'."
     assert teaching.matches("^B", "abc", ignore_case=True) == "It finds nothing in this answer."
-    assert teaching.matches("(", "abc").startswith("This is not a regular expression")
+    assert "is not a regular expression" in teaching.matches("(", "abc")
     assert teaching.matches("", "abc") == ""
+    assert teaching.matches("^a", None) == "This is a regular expression."
+
+
+def test_an_expression_that_searches_without_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimtab.patterns.SECONDS", 0.05)
+    found = teaching.matches(r"(a|aa)+$", "a" * 3000 + "b")
+    assert "took over 0.05 s on an answer" in found
 
 
 def test_what_nothing_can_check_cannot_be_taught(place: Workplace) -> None:

@@ -43,6 +43,7 @@ CHAT: list[tuple[dict[str, Any], str, str]] = [
     ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "structured_outputs", "one entry"),
     ({"messages": []}, "messages", "messages"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages", "messages.0.role is one of"),
+    ({"messages": [{"role": ["user"], "content": "x"}]}, "messages", "messages.0.role is one of"),
     ({"messages": [{"role": "user", "content": None}]}, "messages", "messages.0.content"),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},

@@ -98,7 +98,13 @@ def choices(workplace: Workplace) -> list[Choice]:
 
 
 def chosen(workplace: Workplace, picked: Mapping[str, Any] | None) -> Chosen:
-    """What keys and strengths stand for; a strength that is no number counts as 1."""
+    """What keys and strengths stand for; a strength that is no number counts as 1.
+
+    Raises:
+        SteeringError: It is something else than keys with strengths.
+    """
+    if not isinstance(picked, Mapping | None):
+        raise SteeringError(f"what is chosen are names with strengths, not {type(picked).__name__}")
     strengths: dict[str, float] = {}
     wanted: list[Instruction] = []
     parts: list[Steering] = []

@@ -18,6 +18,7 @@ from trimtab.learn.distillation.schedule import Schedule, Step
 from trimtab.measure.responses import verdicts
 from trimtab.page.working import Job
 from trimtab.page.workplace import Workplace
+from trimtab.patterns import UserPattern
 from trimtab.prompts.pairs import make_pairs
 from trimtab.steering.record import Record
 from trimtab.steering.steering import Steering
@@ -110,17 +111,19 @@ def own_instruction(
     return kind()
 
 
-def matches(pattern: str, text: str, *, ignore_case: bool = False) -> str:
+def matches(pattern: str | None, text: str | None, *, ignore_case: bool = False) -> str:
     """What to say of a regular expression and an answer to try it on."""
     if not pattern:
         return ""
     try:
-        found = re.search(pattern, text, re.IGNORECASE if ignore_case else 0)
-    except re.error as error:
-        return f"This is not a regular expression: {error}."
+        found = UserPattern(pattern, InstructionError, ignore_case=ignore_case).first_in(
+            text or "", "an answer"
+        )
+    except InstructionError as error:
+        return f"{str(error)[:1].upper()}{str(error)[1:]}."
     if not text:
         return "This is a regular expression."
-    return f"It finds {found.group(0)!r}." if found else "It finds nothing in this answer."
+    return "It finds nothing in this answer." if found is None else f"It finds {found!r}."
 
 
 def catalogued(spelling: str) -> Instruction:

@@ -127,12 +127,14 @@ class Workplace:
         """All steerings by name, in order of their names."""
         return {entry.name: entry.steering for entry in self.library.entries()}
 
-    def steering(self, name: str) -> Steering:
+    def steering(self, name: str | None) -> Steering:
         """The steering of that name.
 
         Raises:
             SteeringError: There is none.
         """
+        if not isinstance(name, str):  # nothing is chosen
+            raise SteeringError("no steering is chosen; take one of the list")
         return self.library.get(name).steering
 
     def keep(self, name: str, steering: Steering) -> None:

@@ -31,6 +31,7 @@ def constraint_of(
 
 def _of_format(value: Mapping[str, Any]) -> Constraint | None:
     kind = value.get("type")
+    _check_fields(value, ("type", "json_schema") if kind == "json_schema" else ("type",), "response_format")
     if kind == "text":
         return None
     if kind == "json_object":
@@ -40,11 +41,13 @@ def _of_format(value: Mapping[str, Any]) -> Constraint | None:
     described = value.get("json_schema")
     if not isinstance(described, Mapping) or not isinstance(described.get("schema"), Mapping | bool):
         raise _refused("response_format.json_schema needs a name and a schema, which is an object")
+    _check_fields(described, _DESCRIBED, "response_format.json_schema")
     return Constraint.json_schema(described["schema"])
 
 
 def _of_outputs(value: Mapping[str, Any]) -> Constraint:
     field = "structured_outputs"
+    _check_fields(value, tuple(_OUTPUTS), field, field)
     given = {name: one for name, one in value.items() if one is not None}
     if len(given) != 1 or next(iter(given)) not in _OUTPUTS:
         raise _refused(f"{field} has one entry, of {', '.join(_OUTPUTS)}", field)
@@ -82,6 +85,8 @@ def _json_object(value: Any) -> Constraint | None:
     return Constraint.json_schema({"type": "object"}) if value is True else None
 
 
+_DESCRIBED = ("name", "schema", "strict", "description")
+"""What a schema is described by; answers are held to it, strict or not."""
 _OUTPUTS: dict[str, Callable[[Any], Constraint | None]] = {
     "json": _json,
     "regex": _regex,
@@ -89,6 +94,14 @@ _OUTPUTS: dict[str, Callable[[Any], Constraint | None]] = {
     "grammar": _grammar,
     "json_object": _json_object,
 }
+
+
+def _check_fields(
+    value: Mapping[str, Any], names: tuple[str, ...], where: str, parameter: str = "response_format"
+) -> None:
+    """Refuses what stands beside the fields that there are: it would be passed over."""
+    if unread := [name for name, one in value.items() if name not in names and one is not None]:
+        raise _refused(f"{where}.{unread[0]:.60} is not served here; leave it out", parameter)
 
 
 def _refused(message: str, parameter: str = "response_format") -> RefusedError:

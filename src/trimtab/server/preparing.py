@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _EMPTY = ("audio", "function_call", "name", "refusal", "tool_calls", "tool_call_id")
 _LEFT_OUT = ("annotations", "reasoning", "reasoning_content")
+_PART = ("type", "text", "cache_control")
+"""Fields of a part of text; the last is about what a server may keep, which changes no answer."""
 _LEAST_TEMPERATURE = 1e-5
 _TOKENS = 4096
 """The most tokens of a prompt and its answer where the model does not say what its context holds."""
@@ -124,7 +126,14 @@ class Preparing:
                 reason="too_many",
                 parameter="n",
             )
-        composition, edits = self.steering((body.vllm_xargs or {}).get(STEERING_KEY))
+        arguments = body.vllm_xargs or {}
+        if unread := [name for name in arguments if name != STEERING_KEY and arguments[name] is not None]:
+            raise RefusedError(
+                f"vllm_xargs.{unread[0]:.60} is not served by the transformers engine; leave it out",
+                reason="unserved",
+                parameter="vllm_xargs",
+            )
+        composition, edits = self.steering(arguments.get(STEERING_KEY))
         held = self.start(constraint_of(body.response_format, body.structured_outputs), begun)
         if held is not None and thinks:
             rows = [self._engine.encoding.answering(row) for row in rows]
@@ -267,10 +276,10 @@ def _chat(body: ChatBody) -> Prompt:
 def _message(number: int, message: Mapping[str, Any]) -> dict[str, Any]:
     where = f"messages.{number}"
     role, content = message.get("role"), message.get("content")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise _refused(f"{where}.role is one of {', '.join(_ROLES)}, not {role!r:.60}")
     for name, value in message.items():
-        if name in ("role", "content", *_LEFT_OUT) or not value:
+        if name in ("role", "content", *_LEFT_OUT) or value is None or (name in _EMPTY and not value):
             continue
         why = "is not served by the transformers engine" if name in _EMPTY else "is no field of a message"
         raise _refused(f"{where}.{name:.60} {why}; leave it out")
@@ -281,6 +290,10 @@ def _message(number: int, message: Mapping[str, Any]) -> dict[str, Any]:
                 raise _refused(
                     f"{where}.content.{place} is {kind!r:.60}; parts are {{'type': 'text', 'text': ...}}, since the "
                     "model reads text alone"
+                )
+            if unread := [name for name in part if name not in _PART and part[name] is not None]:
+                raise _refused(
+                    f"{where}.content.{place}.{unread[0]:.60} is no field of a part of text; leave it out"
                 )
     elif not isinstance(content, str):
         raise _refused(f"{where}.content is text or a list of text parts, not {type(content).__name__}")

@@ -101,12 +101,13 @@ class AskTab:
         self, question: str, picked: dict[str, Any], before: Asked | None, request: gr.Request
     ) -> Iterator[tuple[Any, ...]]:
         """Answers, step by step."""
-        choice = chosen(self._workplace, picked)
-        state = sharing.State(question or "", choice.strengths).address()
-        code = self._code(question, picked, request)
-        hint = cards.note(choice.clash or "")
+        code = state = gr.skip()
         asked = None
         try:
+            choice = chosen(self._workplace, picked)
+            state = sharing.State(question or "", choice.strengths).address()
+            code = self._code(question, picked, request)
+            hint = cards.note(choice.clash or "")
             for asked in ask(self._workplace, question, picked, before):
                 yield cards.answers(asked), hint, gr.skip(), code, gr.skip(), state
         except TrimtabError as error:
@@ -123,7 +124,11 @@ class AskTab:
         if before is not None and before.question == (question or "").strip():
             yield from self.ask(question, picked, before, request)
             return
-        choice = chosen(self._workplace, picked)
+        try:
+            choice = chosen(self._workplace, picked)
+        except TrimtabError as error:
+            yield gr.skip(), cards.note(str(error), "wrong"), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return
         state = sharing.State(question or "", choice.strengths).address()
         code = self._code(question, picked, request)
         yield gr.skip(), cards.note(choice.clash or ""), gr.skip(), code, gr.skip(), state
