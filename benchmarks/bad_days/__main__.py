@@ -111,9 +111,10 @@ def _signals(plan: Plan, folder: Path) -> Iterator[Row]:
     from benchmarks.bad_days import days
 
     draw = random.Random(plan.seed)
+    seconds = days.seconds_of(folder / "whole")
     for name, number in (("SIGINT", signal.SIGINT), ("SIGTERM", signal.SIGTERM)):
         places = [folder / f"{name}-{count}" for count in range(2 * plan.kills)]
-        wrongs = [days.interrupted(number, draw.uniform(0.2, 3), place) for place in places]
+        wrongs = [days.interrupted(number, draw.uniform(0.02, seconds), place) for place in places]
         yield Row("signals", f"{name} at a random moment of learn", len(wrongs), tuple(filter(None, wrongs)))
 
 

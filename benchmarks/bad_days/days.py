@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bad_days.process import Done, run, start, stopped
+from benchmarks.bad_days.process import Done, run, spawn, start, stopped
 
 GENERATE = ["generate", "Why?", "--max-new-tokens", "8"]
 LEARN = [
@@ -136,12 +136,27 @@ def at_once(folder: Path) -> str | None:
         _remove(folder)
 
 
+_WHOLE = [*LEARN, "--out", "out", "--json", "result.json"]
+
+
+def seconds_of(folder: Path) -> float:
+    """How long learning takes in a new process, from its first import to its end."""
+    folder.mkdir(parents=True)
+    begun = spawn(_WHOLE, folder)
+    began = time.monotonic()
+    done = begun.ended()
+    _remove(folder)
+    if done.code:
+        raise RuntimeError(done.err)
+    return time.monotonic() - began
+
+
 def interrupted(number: int, seconds: float, folder: Path) -> str | None:
     """A signal at some moment: no traceback, nothing half-written, and the exit code that the shell expects."""
     folder.mkdir(parents=True)
     try:
-        done = stopped(start([*LEARN, "--out", "out", "--json", "result.json"], folder), number, seconds)
-        codes = (0, 130) if number == signal.SIGINT else (0, -number, 128 + number)
+        done = stopped(spawn(_WHOLE, folder), number, seconds)
+        codes = (0, -number, 128 + number)  # a shell reads the latter of both
         return done.wrong(*codes) or absent_or_whole(folder, Done(1, "", "")) or no_json_half(folder, done)
     finally:
         _remove(folder)

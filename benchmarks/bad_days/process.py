@@ -1,4 +1,7 @@
-"""Commands of trimtab in processes of their own, on a machine of whatever kind; forked, so that each takes a second."""
+"""Commands of trimtab in processes of their own, on a machine of whatever kind.
+
+They are forked, so that each takes a second; what meets a process while it begins is tried on one that is spawned.
+"""
 
 from __future__ import annotations
 
@@ -107,6 +110,47 @@ def start(
     given.close()
     for _, writer in pipes.values():
         os.close(writer)
+    return Running(pid, {name: reader for name, (reader, _) in pipes.items()})
+
+
+_SPAWNED = """\
+import os, sys
+os.chdir(sys.argv[1])
+begun = int(sys.argv[2])
+sys.argv[:3] = ["trimtab"]
+from trimtab.__main__ import main
+os.write(begun, b".")
+os.close(begun)
+main()
+"""
+
+
+def spawn(arguments: Sequence[str], folder: Path) -> Running:
+    """Starts a command in a whole new process, which imports all by itself; comes back as it begins to.
+
+    Args:
+        arguments: Those of `trimtab`.
+        folder: The folder it works in.
+    """
+    pipes = {name: os.pipe() for name in ("out", "err", "begun")}
+    os.set_inheritable(pipes["begun"][1], True)
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-c", _SPAWNED, str(folder), str(pipes["begun"][1]), *arguments],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, pipes["out"][1], 1),
+            (os.POSIX_SPAWN_DUP2, pipes["err"][1], 2),
+        ],
+        setpgroup=0,
+        setsigdef=[signal.SIGINT, signal.SIGTERM],
+    )
+    for _, writer in pipes.values():
+        os.close(writer)
+    begun = pipes.pop("begun")[0]
+    os.read(begun, 1)
+    os.close(begun)
     return Running(pid, {name: reader for name, (reader, _) in pipes.items()})
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 def main() -> None:
     """Run the command line; an interrupt while it is imported, or an output that is gone, is one line."""
-    _stand_in_for_closed_streams()
-    sys.unraisablehook = _interrupt_again
     try:
+        _stand_in_for_closed_streams()
+        sys.unraisablehook = _interrupt_again
         from trimtab.cli.app import main as command
 
         command()

@@ -81,6 +81,13 @@ def test_commands_run_in_processes_of_their_own(tmp_path: Path) -> None:
     assert lost.code in (0, 1)
 
 
+def test_a_signal_meets_a_new_process(tmp_path: Path) -> None:
+    done = process.stopped(process.spawn(["generate", "Why?"], tmp_path), signal.SIGINT, 0.05)
+    assert (done.out, done.err) == ("", "interrupted\n")
+    assert done.code in (130, -signal.SIGINT)
+    assert process.spawn(["--version"], tmp_path).ended().out.startswith("trimtab ")
+
+
 def test_a_day_is_judged_and_cleared_away(tmp_path: Path) -> None:
     folder = tmp_path / "day"
     assert days.tried(Day("fine", ["--version"]), folder) is None

@@ -56,6 +56,8 @@ def test_a_mistyped_command_is_a_usage_error_with_a_suggestion(run: Callable[...
     [
         (("--bogus",), "no such option: --bogus; see trimtab --help"),
         (("learn",), "missing argument 'NAME'; see trimtab learn --help"),
+        (("learn", "json", "--out"), "option '--out' requires an argument; see trimtab learn --help"),
+        (("learn", "json", "--out", "x", "--blocks", "9" * 400), "--blocks takes auto or "),
         (("generate", "x", "--ou", "y"), "no such option: --ou (Possible options: --json, --out); see"),
         (("generate", "x", "--top-p", "3"), "invalid value for '--top-p': "),
         (("generate", "x", "--compare"), "there is nothing to compare with; "),
@@ -68,7 +70,7 @@ def test_a_usage_error_is_one_line(run: Callable[..., Any], arguments: tuple[str
     assert result.stderr.startswith(f"error: {message}")
 
 
-@pytest.mark.parametrize("columns", ["80", "100", "200"])
+@pytest.mark.parametrize("columns", ["40", "80", "100", "200"])
 def test_help_cuts_no_name(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     for name in ("demo", "learn", "follow"):
@@ -76,7 +78,19 @@ def test_help_cuts_no_name(run: Callable[..., Any], monkeypatch: pytest.MonkeyPa
         command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
         names = [each for one in command.params for each in (*one.opts, *one.secondary_opts)]
         assert [each for each in names if each.startswith("--") and each not in text] == []
-        assert max(map(len, text.splitlines())) <= int(columns)
+        # A line of names is not folded.
+        lines = [line for line in text.splitlines() if not line.startswith("  -")]
+        assert max(map(len, lines)) <= int(columns)
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_help_says_all_of_what_commands_do(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = run("--help").stdout
+    assert "..." not in text.partition("Commands:")[2]
+    assert "nobody takes it for a check" in " ".join(text.split())
 
 
 def test_a_mistake_of_the_user_is_one_line(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

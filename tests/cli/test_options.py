@@ -195,3 +195,16 @@ def test_a_folder_to_save_in_is_judged_as_saving_does(tmp_path: Path) -> None:
         steering_folder(tmp_path)
     with pytest.raises(SteeringError, match="is a file"):
         steering_folder(tmp_path / "notes.txt")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder where nobody can write")
+@pytest.mark.parametrize("place", ["/proc/nothing", "/proc/nothing/more"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(place: str) -> None:
+    with pytest.raises(SteeringError, match="cannot write /proc/nothing: "):
+        steering_folder(Path(place))
+
+
+def test_trying_a_folder_leaves_nothing(tmp_path: Path) -> None:
+    assert steering_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert steering_folder(tmp_path) == tmp_path
+    assert list(tmp_path.iterdir()) == []

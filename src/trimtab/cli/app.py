@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect as inspection
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,10 +50,24 @@ from trimtab.errors import TrimtabError, is_out_of_memory
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 _WIDE = 100
+_NARROW, _LEAST = 60, 24
 
 
 class Command(TyperCommand):
     """A command whose help has boxes where the terminal has room for them: in a narrow one they cut options' names."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what stands behind the name; what is wrong with it is of this command."""
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            if getattr(error, "ctx", None) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, as wide as the terminal."""
+        return super().get_help(_fitted(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, in a narrow terminal as plain text."""
@@ -72,6 +88,10 @@ class Commands(TyperGroup):
             return super().make_context(*arguments, **options)
         except _UsageError as error:
             raise _told(error) from error
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, as wide as the terminal."""
+        return super().get_help(_fitted(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, in a narrow terminal as plain text."""
@@ -107,6 +127,24 @@ class Commands(TyperGroup):
             claims.release()
 
 
+def _fitted(ctx: Any) -> Any:
+    """A context whose plain help is no wider than the terminal; in a very narrow one, words stand below the names."""
+    columns = shutil.get_terminal_size().columns
+    if columns < _NARROW:
+        ctx.terminal_width = max(columns - 2, _LEAST)
+        ctx.formatter_class = _stacked(type(ctx).formatter_class)
+    return ctx
+
+
+@cache
+def _stacked(kind: Any) -> Any:
+    class Stacked(kind):  # type: ignore[misc]
+        def write_dl(self, rows: Any, col_max: int = 4, col_spacing: int = 2) -> None:
+            super().write_dl(rows, min(col_max, 4), col_spacing)
+
+    return Stacked
+
+
 @contextlib.contextmanager
 def _plain_if_narrow(command: TyperCommand | TyperGroup) -> Iterator[None]:
     mode = command.rich_markup_mode
@@ -138,6 +176,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _summary(command: Callable[..., Any]) -> str:
+    """The first sentence of what a command says of itself: all of it, where others cut it to the line."""
+    paragraph = " ".join((inspection.getdoc(command) or "").partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".")
 
 
 def _folder_is_there() -> bool:
@@ -191,7 +235,9 @@ for module in (
     inspect,
     doctor,
 ):
-    app.command(module.__name__.rpartition(".")[2].rstrip("_"), cls=Command)(flat(module.command))
+    app.command(
+        module.__name__.rpartition(".")[2].rstrip("_"), cls=Command, short_help=_summary(module.command)
+    )(flat(module.command))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import typer
 
 from trimtab import instructions
 from trimtab.cli import claims
-from trimtab.errors import InstructionError
+from trimtab.errors import InstructionError, SteeringError
 from trimtab.files import check_name, check_writable, json_value
 from trimtab.instructions import Instruction
 
@@ -112,6 +112,15 @@ def page_file(value: Path | None) -> Path | None:
     return value
 
 
+def _first_written(folder: Path) -> Path:
+    """What is made first where a steering is saved: a file in the folder, or the uppermost folder that is missing."""
+    if folder.exists():
+        return folder / "steering.json"
+    while not folder.absolute().parent.exists():
+        folder = folder.parent
+    return folder
+
+
 def instruction_named(name: str, params: str | None) -> Instruction:
     """An instruction by its spelling, or by its name and the value of `--params`.
 
@@ -132,11 +141,12 @@ def instruction_named(name: str, params: str | None) -> Instruction:
 
 
 def steering_folder(value: Path | None) -> Path | None:
-    """Refuse before the work what would be refused after it: a file, or a folder with other things in it."""
+    """Refuse before the work what would be refused after it: a file, a folder with other things, none to write."""
     if value is not None:
         from trimtab.steering.folder import check_folder
 
         check_folder(value)
+        check_writable(_first_written(value), SteeringError)
         claims.claim(value)
     return value
 
@@ -163,9 +173,10 @@ def numbers(
     """
     try:
         found = [kind(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or not all(math.isfinite(number) and (zero or number) for number in found):
+        sound = all(math.isfinite(number) and (zero or number) for number in found)
+    except (ValueError, OverflowError):  # no numbers, or whole ones that no float holds
+        sound = False
+    if not sound:
         raise typer.BadParameter(f"{option} takes {takes}, not {text!r}")
     return found
 

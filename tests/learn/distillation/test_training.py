@@ -289,7 +289,8 @@ def tiny_engine_once() -> Any:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"steps": 0}, "steps of a distillation must be a whole number from 1 on, not 0"),
+        ({"steps": 0}, "steps of a distillation must be a whole number from 1 to 1,000,000, not 0"),
+        ({"steps": 10**40}, "steps of a distillation must be a whole number from 1 to 1,000,000, not 1000"),
         ({"batch_size": True}, "batch_size of a distillation must be a whole number"),
         ({"top": 2.5}, "top of a distillation must be a whole number"),
         ({"rate": 0.0}, "rate of a distillation must be a positive number"),

@@ -23,6 +23,7 @@ _GATES = 0.2  # of the rate
 _STEPS, _STEPS_NEAR = 100, 80
 _BATCH, _BATCH_TOKENS = 16, 800
 _LEAST_BATCH = 4
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class Schedule:
             value = getattr(self, name)
             if value is None and name in ("steps", "batch_size"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
                 raise SteeringError(
-                    f"{name} of a distillation must be a whole number from 1 on, not {value!r}"
+                    f"{name} of a distillation must be a whole number from 1 to {_MOST:,}, not {value!r:.40}"
                 )
         if isinstance(self.warm_up, bool) or not isinstance(self.warm_up, int) or self.warm_up < 0:
             raise SteeringError(f"warm_up of a distillation is a number of steps, not {self.warm_up!r}")
