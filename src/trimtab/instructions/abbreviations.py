@@ -100,9 +100,9 @@ BEFORE_NUMBERS = _words(
     no nos nr num n fig figs eq eqs sec sect ch chap vol vols p pp pg art par op ed eds v
     abb tab kap bd s abs art aufl
     pág págs cap vol chap
-    kl klo kb dn tgl hlm blz hfst poz rys godz čl obr č čís sz yy
+    kl klo kb em dn tgl hlm blz hfst poz rys godz čl obr č čís sz yy
     रु कृ पृ क्र रू দফা পৃ
-    рис с стр гл т табл п ст д кв буд корп разд №
+    рис с стр гл т табл п ст д кв оф буд корп разд №
     σελ αρ κεφ εικ
     """
 )

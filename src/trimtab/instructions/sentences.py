@@ -203,6 +203,10 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
         return not (capital and _starts(block, end))
     if len(token) == 1 and (token.isupper() or token.islower() or _ABJAD.fullmatch(token)):
         return _is_initial(token, earlier, block, end)
+    # A part of an address: ..., fl. 5.
+    listed = before[: found.start()].rstrip().endswith(",") and word != "too" and word not in known.STARTERS
+    if listed and follower.isdecimal() and len(token) <= _SHORT:
+        return True
     # A small letter goes on with what began with a capital, where the short word may be an abbreviation.
     short = len(token) <= _SHORT and _begins_with_capital(before)
     if short and follower.islower() and _next_word(block, end) not in known.SUBJECTS:
