@@ -61,6 +61,7 @@ ANY = _words(
     admón afmo bco cód cta cte dcha dcho izq izda lám ntra párr pral pte ptas rte sgto stgo tít urb vto
     artt capp cit cpv figg lett naz prec sez segg
     cx lda trav
+    sec exa org hod
     aant afb afz bijl eerw gebr gem inl inz onz opm plm plv secr vnl
     bp dł dyr egz fot gł jęz kard kpt lp mec rtm tłum uw woj wyd zał zob im
     čes něm odb okr plk poř pozn přel přibl roč rtn vyd zejm zkr
@@ -76,7 +77,7 @@ PAIRS = frozenset(
     pair.strip()
     for pair in """
     ad es, p es, per es, por ex, p ex, por ej, p ej, t ex, z b, d h, u a, u ä, z t, т е, т к, т н, т о, t j, m in,
-    f eks, π χ, ე ი, dr med, dr phil, dr jur, dr rer, rer nat, med dent, med vet
+    f eks, π χ, ე ი, dr med, dr phil, dr jur, dr rer, rer nat, med dent, med vet, std dev
     """.split(",")
 )
 """The last two words where these are one abbreviation of `ANY`, though its last part alone is none."""
@@ -107,7 +108,7 @@ BEFORE_NUMBERS = _words(
     """
 )
 DATES = _words(
-    "mon tue tues wed thu thur fri "
+    "mån tis ons tors fre lör sön mon tue tues wed thu thur fri "
     "jan feb mar apr jun jul aug sep sept oct okt nov dec dez janv févr avr juil déc ene abr ago dic"
 )
 BEFORE_ORDINALS = _words("am im vom zum der die das den dem des seit beim zur ins")

@@ -60,6 +60,7 @@ _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
 # Speech that stands in a row as a part of one sentence: 「はい。」「いいえ。」の二つ.
 _QUOTED_ROW = regex.compile(r"(?:[「『][^「」『』]*[」』])+(?=[のがはをや]|など|から)")
 _DATE = regex.compile(r"\p{Nd}{1,2}\.\s*(?:\p{Nd}|,)")
+_SENTENCE_IN_BRACKETS = regex.compile(r"\G\([^()]*[.!?][\"'\u201d\u2019]?\)\s*(?:$|\p{Lu})")
 # No article: A) or A. of a list or a name.
 _LETTER_ALONE = regex.compile(r"\G[^\p{L}\p{N}]*\p{L}[.),;:\]]")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
@@ -93,7 +94,7 @@ def split(block: str) -> list[str]:
 
 def _without_code(block: str) -> str:
     # Code and addresses have marks that end no sentence: one word stands for each.
-    block = _LINK.sub(r"\1", _IMAGE.sub("", _CODE.sub("code", block)))
+    block = _LINK.sub(r"\1", _IMAGE.sub("", _CODE.sub("Code", block)))
     block = _FORMULA.sub(lambda found: f"formula{found[2] or found[3] or ''}", block)
     return str(GERSHAYIM.sub("\u05f4", unescaped(str(_TAG.sub("", ADDRESS.sub("address", block))))))
 
@@ -114,8 +115,11 @@ def _ends(before: str, end: Any, block: str) -> bool:
         direct = not close and bool(_UNSPACED.match(follower)) and bool(_UNSPACED.search(before[-1:]))
         speech = close[-1:] in tuple(_QUOTES) and end["opened"][:1] in tuple(_OPENING_QUOTES)
         return direct or speech or _blank_forgotten(before, end, block)
-    if end["opened"].startswith("(") and (follower.islower() or follower.isdecimal()):
-        return False
+    if end["opened"].startswith("("):
+        if _SENTENCE_IN_BRACKETS.search(block, end.end()):
+            return True
+        if follower.islower() or follower.isdecimal():
+            return False
     if close.strip("*_~`$") and not close.startswith("["):
         return _ends_after_closing(before, end)
     if end["dash"] and follower.islower():
@@ -207,9 +211,7 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
     listed = before[: found.start()].rstrip().endswith(",") and word != "too" and word not in known.STARTERS
     if listed and follower.isdecimal() and len(token) <= _SHORT:
         return True
-    # A small letter goes on with what began with a capital, where the short word may be an abbreviation.
-    short = len(token) <= _SHORT and _begins_with_capital(before)
-    if short and follower.islower() and _next_word(block, end) not in known.SUBJECTS:
+    if follower.islower() and _goes_on_in_small_letters(token, before, found.start(), _next_word(block, end)):
         return True
     if not _CONSONANTS.fullmatch(word) or token.isupper() or word in known.UNITS:
         return False
@@ -221,6 +223,21 @@ def _without_article(word: str) -> str:
     """L'avv. is avv. with an article."""
     _, apostrophe, last = word.replace("\u2019", "'").rpartition("'")
     return last if apostrophe and len(last) > 2 else word
+
+
+def _goes_on_in_small_letters(token: str, before: str, start: int, following: str) -> bool:
+    """Whether a sentence with a capital goes on behind a short word and a full stop, by what follows in small letters.
+
+    A small word of grammar goes on with it. Names such as numpy begin sentences too.
+    """
+    cased = _CASED.search(before)
+    if len(token) > _SHORT or cased is None or cased[0].islower():
+        return False
+    if token in ("in", "min", "sec", "oz") and _last_word(before[:start]).isdecimal():
+        return True
+    if token.istitle() and before[:start].rstrip().endswith(","):
+        return True
+    return following in known.STARTERS and following not in known.SUBJECTS
 
 
 def _goes_on_in_german(before: str, block: str, end: Any) -> bool:
@@ -237,11 +254,6 @@ def _goes_on_in_german(before: str, block: str, end: Any) -> bool:
         if word[:1].islower() and bare not in known.GERMAN_LINKS:
             break
     return opened
-
-
-def _begins_with_capital(before: str) -> bool:
-    found = _CASED.search(before)
-    return found is not None and found[0].isupper()
 
 
 def _is_initial(token: str, earlier: str, block: str, end: Any) -> bool:
