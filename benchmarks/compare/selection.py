@@ -77,7 +77,7 @@ def choose(task: Task, candidates: Sequence[Candidate]) -> Choice:
         candidates[best],
         len(candidates),
         not measured.rejected and measured.score > nothing.score,
-        _same(task, candidates[best], seen[best].responses),
+        _same(task, candidates[best]),
     )
 
 
@@ -107,12 +107,12 @@ def _answers(
     )
 
 
-def _same(task: Task, candidate: Candidate, expected: Sequence[Response]) -> float | None:
+def _same(task: Task, candidate: Candidate) -> float | None:
+    """Both write in a batch of their own: in bfloat16 the other rows of a batch change the rounding, and with it texts."""
     if candidate.native is None or candidate.steering is None:
         return None
-    texts = NativeEngine(task.engine, candidate.native).generate(
-        [response.prompt for response in expected],
-        max_new_tokens=task.settings.max_new_tokens,
-        batch_size=task.settings.batch_size,
-    )
-    return sum(one.text == other.text for one, other in zip(texts, expected, strict=True)) / len(texts)
+    queries = task.queries("validation")
+    options = {"max_new_tokens": task.settings.max_new_tokens, "batch_size": task.settings.batch_size}
+    theirs = NativeEngine(task.engine, candidate.native).generate(queries, **options)
+    edits = task.engine.generate(queries, steering=candidate.steering, **options)
+    return sum(one.text == other.text for one, other in zip(theirs, edits, strict=True)) / len(queries)

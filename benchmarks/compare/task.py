@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,12 @@ from trimtab.tune.vector import learn_directions
 Item = TypeVar("Item")
 
 
+def depths(blocks: Sequence[int]) -> list[int]:
+    """The blocks that a direction is tried in alone: all of a shallow model, every third of 30; the middle ones first."""
+    middle = blocks[len(blocks) // 2]
+    return sorted(blocks[:: max(len(blocks) // 8, 1)], key=lambda block: abs(block - middle))
+
+
 @dataclass(frozen=True)
 class Settings:
     """How much is learned from, chosen on and measured on.
@@ -39,7 +46,8 @@ class Settings:
         max_new_tokens: Longest answer, in tokens.
         first: How many validation questions all candidates of a method are tried on.
         keep: How many of them are then tried on all.
-        candidates: How many candidates of a method are tried at most, drawn by the seed beside the first; None for all.
+        candidates: How many candidates of a method are tried at most, drawn by the seed from all over its list beside the
+            first; None for all.
         steps: Steps of every method that trains; None for those of `trimtab learn`.
         questions: Closed-book questions of a real model; 0 for none.
         batch_size: Rows per batch; None lets the engine choose.
@@ -197,12 +205,16 @@ class Task:
         return found
 
     def some(self, items: Sequence[Item]) -> list[Item]:
-        """Those of a method's candidates that are tried: all, or the first and others drawn by the seed."""
+        """Those of a method's candidates that are tried: all, or the first and one of each of as many parts of the rest.
+
+        A list goes through one setting after the other, so that its parts differ in what matters most, such as strength.
+        """
         most = self.settings.candidates
         if most is None or len(items) <= most:
             return list(items)
-        drawn = random.Random(self.settings.seed).sample(range(1, len(items)), most - 1)
-        return [items[0], *(items[number] for number in sorted(drawn))]
+        rng, parts, rest = random.Random(self.settings.seed), most - 1, len(items) - 1
+        ends = [1 + part * rest // max(parts, 1) for part in range(parts + 1)]
+        return [items[0], *(items[rng.randrange(*part)] for part in pairwise(ends))]
 
     def ask(self, candidate: Candidate, asked: Sequence[tuple[str, Prompt]]) -> list[Response]:
         """What a candidate answers, measured for every method and condition in the same way.

@@ -2,8 +2,8 @@
 
     python -m benchmarks.side_effects --model smollm2
 
-Each task is run plain, told (the instruction in the prompt) and steered, through lm-eval's model `trimtab`, in the
-model's chat template. Steerings not in `--steerings` yet are learned there by `trimtab learn`. What is finished
+Each task is run under the four conditions (baseline, instructed, steered, instructed+steered) through lm-eval's model
+`trimtab`, in the model's chat template. Steerings not in `--steerings` yet are learned there by `trimtab learn`. What is finished
 is kept in `--out`: a run that was interrupted goes on from there.
 """
 
@@ -21,12 +21,12 @@ import typer
 from benchmarks.real.learning import learned
 from benchmarks.real.settings import Settings, place
 from benchmarks.running import run
-from benchmarks.side_effects.table import compared, markdown, share
+from benchmarks.side_effects.table import compared, into, markdown, share
 from benchmarks.side_effects.tasks import TASKS, Row, configuration
 from trimtab.cli.models import Loading
 from trimtab.cli.output import Output
 from trimtab.errors import TrimtabError
-from trimtab.files import write_text
+from trimtab.files import read_text, write_text
 from trimtab.instructions.spelling import resolve_all
 from trimtab.measure.significance import check_installed
 from trimtab.progress import Tell, shown
@@ -59,9 +59,14 @@ def command(
         Path | None,
         typer.Option(help="What is finished is kept here.", show_default="build/side-effects/MODEL"),
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--into", help="A page whose place for the table is filled.")
+    ] = None,
 ) -> None:
     """Measure what is lost on other tasks."""
     check_installed()
+    if page is not None:
+        into(read_text(page), "")  # a page without a place is refused before anything is measured
     wanted = resolve_all(instructions)
     folder = out or Path("build/side-effects") / Path(model).name
     settings = Settings(model, tuple(wanted), learn=tuple(learn.split()), seed=seed)
@@ -75,12 +80,12 @@ def command(
             found[instruction] = Steering.load(where)
         engine = Loading(dtype=dtype).open(Output(), model)
         bench = _Bench(engine, rows, folder, batch_size, seed, tell)
-        plain = bench.outcomes("plain")
+        plain = bench.outcomes("baseline")
         document: dict[str, Any] = {
             "model": model,
             "dtype": str(engine.model.dtype).removeprefix("torch."),
             "seed": seed,
-            "plain": {
+            "baseline": {
                 task: {
                     "accuracy": share(outcomes),
                     "items": len(outcomes),
@@ -92,17 +97,24 @@ def command(
         }
         for instruction, steering in found.items():
             name = place([instruction])
-            told = bench.outcomes(f"{name}.told", instruction=instruction)
-            steered = bench.outcomes(f"{name}.steered", steering=steering)
+            ways: dict[str, dict[str, Any]] = {
+                "instructed": {"instruction": instruction},
+                "steered": {"steering": steering},
+                "instructed+steered": {"instruction": instruction, "steering": steering},
+            }
             document["instructions"].append(
                 {
                     "instruction": instruction.label,
                     "steering": steering.digest(),
-                    "told": compared(plain, told),
-                    "steered": compared(plain, steered),
+                    "conditions": {
+                        condition: compared(plain, bench.outcomes(f"{name}.{condition}", **way))
+                        for condition, way in ways.items()
+                    },
                 }
             )
             _write(document, folder)
+    if page is not None:
+        write_text(page, into(read_text(page), markdown(document)))
     typer.echo((folder / TABLE).read_text("utf-8"))
 
 

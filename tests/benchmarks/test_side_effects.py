@@ -10,7 +10,7 @@ import pytest
 from benchmarks.running import run
 from benchmarks.side_effects import __main__ as side_effects
 from benchmarks.side_effects.grammar import PHENOMENA, minimal_pairs
-from benchmarks.side_effects.table import markdown
+from benchmarks.side_effects.table import BEGIN, END, markdown
 from benchmarks.side_effects.tasks import fact_rows, grammar_rows
 from tests.tiny import random_steering, tiny_engine
 
@@ -78,13 +78,14 @@ def test_the_command_measures_and_goes_on_from_what_is_kept(
     assert run(side_effects.command, "side_effects", arguments) == 0
     result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     (one,) = result["instructions"]
+    assert list(one["conditions"]) == ["instructed", "steered", "instructed+steered"]
     for task in ("facts", "grammar"):
-        assert result["plain"][task]["items"] == 4
-        for way in ("told", "steered"):
-            found = one[way][task]
-            assert found["difference"] == pytest.approx(found["accuracy"] - result["plain"][task]["accuracy"])
+        plain = result["baseline"][task]
+        assert plain["items"] == 4
+        for found in (by_task[task] for by_task in one["conditions"].values()):
+            assert found["difference"] == pytest.approx(found["accuracy"] - plain["accuracy"])
     table = (tmp_path / "out" / "table.md").read_text("utf-8")
-    assert "| `lowercase` |" in table
+    assert table.count("| `lowercase` |") == 3
     assert table.strip() == markdown(result).strip()
     capsys.readouterr()
 
@@ -92,8 +93,13 @@ def test_the_command_measures_and_goes_on_from_what_is_kept(
         raise AssertionError("measured again")
 
     monkeypatch.setattr(side_effects, "under_lm_eval", never)
-    assert run(side_effects.command, "side_effects", arguments) == 0
+    page = tmp_path / "page.md"
+    page.write_text("no place\n", "utf-8")
+    assert run(side_effects.command, "side_effects", [*arguments, "--into", str(page)]) == 2
+    page.write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n", "utf-8")
+    assert run(side_effects.command, "side_effects", [*arguments, "--into", str(page)]) == 0
     assert json.loads((tmp_path / "out" / "result.json").read_text("utf-8")) == result
+    assert page.read_text("utf-8") == f"Before.\n{BEGIN}\n{table.strip()}\n{END}\nAfter.\n"
 
 
 def test_what_is_counted_is_what_the_model_finds_likelier(quick: Any) -> None:

@@ -116,8 +116,8 @@ class Adapter(nn.Module):
                 setattr(parent, name, own)
 
     @contextmanager
-    def on(self, model: object, *, generated: object = None) -> Iterator[None]:
-        """A context in which they act in every forward pass, with gradients."""
+    def on(self, model: object, *, generated: object = None, thoughts: object = None) -> Iterator[None]:
+        """A context in which they act in every forward pass, at every token, with gradients."""
         self._act(True)
         try:
             yield

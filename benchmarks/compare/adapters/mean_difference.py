@@ -1,13 +1,12 @@
-"""Mean difference with the best of everything: either way to apply it, every block, six strengths.
-
-The candidates are those of `trimtab.tune.grid.search` on this model; the rule of choice is the same.
+"""Mean difference with the best of everything: either way to apply it, every block (of a deep model every third), six
+strengths. The rule of choice is the one of all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.compare.task import Candidate, Method, Task
+from benchmarks.compare.task import Candidate, Method, Task, depths
 from trimtab.learn.directions import APPLICATIONS
 
 STRENGTHS = (1.0, 0.5, 2.0, 4.0, 8.0, 16.0)
@@ -17,7 +16,9 @@ STRENGTHS = (1.0, 0.5, 2.0, 4.0, 8.0, 16.0)
 def candidates(task: Task) -> Sequence[Candidate]:
     """Strengths, blocks and ways to apply the direction."""
     directions = task.directions()
-    usable = [block for row, block in enumerate(directions.blocks) if bool(directions.directions[row].any())]
+    usable = depths(
+        [block for row, block in enumerate(directions.blocks) if bool(directions.directions[row].any())]
+    )
     return [
         Candidate(
             {"application": application, "block": block, "strength": strength},

@@ -3,9 +3,10 @@
 Used as its README and notebooks do: `ControlVector.train` on formatted prompt pairs, `ControlModel.set_control` with a
 coefficient. On offer, and chosen by the common rule:
 
-- its two stable methods, `pca_diff` (its default) and `pca_center`;
-- the pairs as they are, or, as in its notebooks, continued by the same beginnings of an answer on both sides;
-- all blocks it trains (all but the first), the middle ones (its README takes blocks 15 to 27 of 32), or one;
+- its two stable methods, `pca_diff` (its default, first) and `pca_center`;
+- the pairs continued by the same beginnings of an answer on both sides, as in its notebooks, or as they are;
+- the middle blocks (its README takes blocks 15 to 27 of 32), all it trains (all but the first), or one (of a deep model
+  every third);
 - coefficients that double, up to twice the size of the residual stream.
 
 What has to be worked round with version 0.4.0:
@@ -27,7 +28,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.compare.task import Candidate, Method, Task
+from benchmarks.compare.task import Candidate, Method, Task, depths
 from trimtab.engines.chat import format_prompt
 from trimtab.learn.distillation.training import scales_of
 from trimtab.prompts.pairs import digest
@@ -37,8 +38,8 @@ from trimtab.steering.steering import Record, Steering
 BEGINNINGS = 4
 """Beginnings of answers per pair."""
 
-ALONE = (0.25, 0.5, 1.0, 2.0)
-TOGETHER = (0.0625, 0.125, 0.25, 0.5, 1.0)
+ALONE = (1.0, 0.5, 0.25, 2.0)
+TOGETHER = (0.25, 0.125, 0.5, 0.0625, 1.0)
 """Coefficients for one block, and for several, whose effects add up, as multiples of the norm of the residual stream in
 the middle of the model, rounded to a power of two (256 of nano). The vectors have norm 1."""
 
@@ -99,15 +100,15 @@ def _norm(task: Task) -> float:
 
 
 def _block_sets(total: int) -> dict[str, list[int]]:
-    """The blocks it trains, the middle ones, and each on its own."""
+    """The middle blocks, all it trains, and some on their own."""
     trained = list(range(1, total))
     middle = [block for block in trained if 0.45 * total <= block < 0.875 * total]
-    singles = {str(block): [block] for block in trained}
-    return {"all": trained, "middle": middle or trained, **singles}
+    singles = {str(block): [block] for block in depths(trained)}
+    return {"middle": middle or trained, "all": trained, **singles}
 
 
 def _datasets(task: Task) -> dict[str, list[tuple[str, str]]]:
-    """Formatted (with the instruction, without it): bare, and continued by beginnings of the model's own answers."""
+    """Formatted (with the instruction, without it): continued by beginnings of the model's own answers, and bare."""
     tokenizer = task.engine.tokenizer
     bare = [
         (format_prompt(tokenizer, pair.instructed), format_prompt(tokenizer, pair.plain))
@@ -125,7 +126,7 @@ def _datasets(task: Task) -> dict[str, list[tuple[str, str]]]:
         for length in rng.sample(lengths, min(BEGINNINGS, len(lengths))):
             beginning = tokenizer.decode(list(answer.token_ids[:length]))
             begun.append((positive + beginning, negative + beginning))
-    return {"pairs": bare, "pairs with beginnings": begun}
+    return {"pairs with beginnings": begun, "pairs": bare}
 
 
 def _edits(

@@ -2,7 +2,8 @@
 
 Used as its documentation does: `train_steering_vector` on formatted prompt pairs, read at the last token, with its
 default mean aggregator; `SteeringVector.apply` with a multiplier, at every token. On offer, and chosen by the common
-rule: each block on its own, the middle ones, and all (its default), with multipliers from a tenth to sixteen.
+rule: all blocks (its default, first), the middle ones, and single ones (of a deep model every third), with multipliers
+from a tenth to sixteen.
 
 Version 0.12.2 asks for transformers below 5, but what is used here works with 5.19; it is installed without its
 dependencies' limits.
@@ -16,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from benchmarks.compare.task import Candidate, Method, Task
+from benchmarks.compare.task import Candidate, Method, Task, depths
 from trimtab.engines.chat import format_prompt
 from trimtab.prompts.pairs import digest
 from trimtab.steering.edits import Edit
@@ -44,8 +45,8 @@ def candidates(task: Task) -> Sequence[Candidate]:
     total = task.engine.identity.blocks
     every = list(range(total))
     middle = [block for block in every if 0.3 * total <= block < 0.8 * total]
-    grid = [(str(block), [block], multiplier) for multiplier in ALONE for block in every]
-    grid += [(name, blocks, m) for m in TOGETHER for name, blocks in (("all", every), ("middle", middle))]
+    grid = [(name, blocks, m) for m in TOGETHER for name, blocks in (("all", every), ("middle", middle))]
+    grid += [(str(block), [block], multiplier) for multiplier in ALONE for block in depths(every)]
     found = []
     for name, blocks, multiplier in grid:
         chosen = replace(
