@@ -50,6 +50,12 @@ def command(
     facts: Annotated[
         int, typer.Option(min=0, help="Closed-book questions of a real model; 0 for none.")
     ] = 60,
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed/--no-speed", help="Measure speed; on a machine with other work it says nothing."
+        ),
+    ] = True,
     scorer: Annotated[
         str | None, typer.Option(help="Another model, whose perplexity is shown.", show_default="none")
     ] = None,
@@ -63,6 +69,10 @@ def command(
         ),
     ] = Path("build/compare"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything anew.")] = False,
+    place: Annotated[
+        str | None,
+        typer.Option(help="Of several places in a page the one of this name.", show_default="the model"),
+    ] = None,
     markdown: Annotated[
         Path | None,
         typer.Option(
@@ -109,6 +119,7 @@ def command(
         candidates=candidates or None,
         steps=steps or None,
         questions=facts,
+        speed=speed,
         batch_size=batch_size,
         seed=seed,
     )
@@ -152,7 +163,7 @@ def command(
     if markdown is not None:
         page = markdown.read_text(encoding="utf-8") if markdown.is_file() else ""
         parts = [better, *map(table.markdown_table, (table.shares(lines), table.costs(lines))), caption]
-        write_text(markdown, table.put_into(page, "\n\n".join(filter(None, parts)), model))
+        write_text(markdown, table.put_into(page, "\n\n".join(filter(None, parts)), place or model))
     output.result(
         {
             "model": identity,

@@ -30,14 +30,15 @@ class Costs:
         prompt_tokens: Tokens that the prompt has more than the bare question, the mean over the test questions.
         parameters: How many numbers were learned.
         bytes: What has to be kept: the file of what was learned, the text of the prompt, the grammar.
-        speed: Tokens per second, as a multiple of that of plain answers to the same questions.
+        speed: Tokens per second, as a multiple of that of plain answers to the same questions; None where it is not
+            measured.
     """
 
     facts: float | None
     prompt_tokens: float
     parameters: int
     bytes: int
-    speed: float
+    speed: float | None
 
 
 def costs_of(task: Task, candidate: Candidate) -> Costs:
@@ -87,8 +88,10 @@ def _facts(task: Task, candidate: Candidate) -> float | None:
     return mean(one.answered(answer.text) for one, answer in zip(asked, texts, strict=True))
 
 
-def _speed(task: Task, candidate: Candidate) -> float:
+def _speed(task: Task, candidate: Candidate) -> float | None:
     """The median over rounds of the ratio of a candidate's tokens per second to that of plain answers."""
+    if not task.settings.speed:
+        return None
     queries = task.queries("test")[:_ROWS]
     plain = Candidate({})
     if candidate == plain:

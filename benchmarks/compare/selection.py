@@ -108,7 +108,7 @@ def _answers(
 
 
 def _same(task: Task, candidate: Candidate) -> float | None:
-    """Both write in a batch of their own: in bfloat16 the other rows of a batch change the rounding, and with it texts."""
+    """Both write in a batch of their own, as in bfloat16 the other rows of a batch change the rounding."""
     if candidate.native is None or candidate.steering is None:
         return None
     queries = task.queries("validation")

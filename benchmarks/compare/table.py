@@ -220,15 +220,15 @@ def markdown_table(grid: Grid) -> str:
     return "\n".join([line(grid[0]), line(rule), *(line(row) for row in grid[1:])])
 
 
-def put_into(page: str, text: str, model: str = "nano") -> str:
+def put_into(page: str, text: str, place: str = "nano") -> str:
     """A page with the text between its marks, in place of what was there; a page without marks becomes the text.
 
     Args:
         page: Markdown, or nothing.
         text: The tables and their caption.
-        model: Whose marks: those of nano name no model.
+        place: What its first mark names, such as the model; that of nano names nothing.
     """
-    begin_mark = f"<!-- the table of benchmarks/compare{'' if model == 'nano' else f': {model}'} -->"
+    begin_mark = f"<!-- the table of benchmarks/compare{'' if place == 'nano' else f': {place}'} -->"
     end_mark = "<!-- end of the table -->"
     before, begin, rest = page.partition(begin_mark)
     _, end, after = rest.partition(end_mark)
@@ -248,14 +248,16 @@ def caption(lines: Sequence[Line], settings: Settings, model: str, scorer: str |
     parts = [
         f"{model}: share of answers (greedy, at most {settings.max_new_tokens} tokens) to {settings.test} test",
         "questions that follow the instruction. It is in the prompt only where a row or a column says so.",
-        f"Every method learned from the same {settings.pairs} questions; where it acts and how strongly was chosen by",
-        f"one rule on {settings.validation} validation questions{_tried(settings)}.",
+        f"Every method learned from the same {settings.pairs} questions; what trains exchanges up to half of them for others",
+        "where the model mostly follows by itself. Where a method acts and how strongly was chosen by one rule on",
+        f"{settings.validation} validation questions{_tried(settings)}.",
         f"`facts`: {asked}. `perpl.`: perplexity of the answer to the bare question under the unsteered model.",
         "`sec.`: seconds to learn and to choose. What stands right of `mean` is a mean over the instructions.",
         "`interval`: Wilson's 95 % interval of the share of all answers. `repetition`: share of repeated word 4-grams.",
         "`prompt tokens`: how many more than the bare question. `bytes`: what is kept, weights, words or grammar.",
-        "`speed`: tokens per second against plain answers, eight questions at once.",
     ]
+    if settings.speed:
+        parts.append("`speed`: tokens per second against plain answers, eight questions at once.")
     if scorer is not None:
         parts.append(f"`other perpl.`: perplexity of the answers under {scorer}.")
     if settings.steps is not None:
@@ -285,7 +287,7 @@ def caption(lines: Sequence[Line], settings: Settings, model: str, scorer: str |
 def _tried(settings: Settings) -> str:
     if settings.candidates is None:
         return ""
-    return f", from at most {settings.candidates} settings of each method, drawn by chance beside its first"
+    return f", from at most {settings.candidates} settings of each method, its first and others from all over its list"
 
 
 def _share(line: Line, label: str) -> str:

@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 
 
 def depths(blocks: Sequence[int]) -> list[int]:
-    """The blocks that a direction is tried in alone: all of a shallow model, every third of 30; the middle ones first."""
+    """The blocks that a direction is tried in alone: all of a few, every third of 30; the middle ones first."""
     middle = blocks[len(blocks) // 2]
     return sorted(blocks[:: max(len(blocks) // 8, 1)], key=lambda block: abs(block - middle))
 
@@ -46,10 +46,11 @@ class Settings:
         max_new_tokens: Longest answer, in tokens.
         first: How many validation questions all candidates of a method are tried on.
         keep: How many of them are then tried on all.
-        candidates: How many candidates of a method are tried at most, drawn by the seed from all over its list beside the
-            first; None for all.
+        candidates: How many candidates of a method are tried at most, drawn by the seed from all over its list beside
+            the first; None for all.
         steps: Steps of every method that trains; None for those of `trimtab learn`.
         questions: Closed-book questions of a real model; 0 for none.
+        speed: Whether speed is measured, which says nothing on a machine with other work.
         batch_size: Rows per batch; None lets the engine choose.
         seed: Chooses questions and phrasings.
     """
@@ -63,6 +64,7 @@ class Settings:
     candidates: int | None = None
     steps: int | None = None
     questions: int = 0
+    speed: bool = True
     batch_size: int | None = None
     seed: int = 0
 
@@ -205,9 +207,9 @@ class Task:
         return found
 
     def some(self, items: Sequence[Item]) -> list[Item]:
-        """Those of a method's candidates that are tried: all, or the first and one of each of as many parts of the rest.
+        """Those of a method's candidates that are tried: all, or the first and one of each of equal parts of the rest.
 
-        A list goes through one setting after the other, so that its parts differ in what matters most, such as strength.
+        A list goes through one setting after the other, so that its parts differ in what matters, such as strength.
         """
         most = self.settings.candidates
         if most is None or len(items) <= most:

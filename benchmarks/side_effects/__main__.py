@@ -3,8 +3,8 @@
     python -m benchmarks.side_effects --model smollm2
 
 Each task is run under the four conditions (baseline, instructed, steered, instructed+steered) through lm-eval's model
-`trimtab`, in the model's chat template. Steerings not in `--steerings` yet are learned there by `trimtab learn`. What is finished
-is kept in `--out`: a run that was interrupted goes on from there.
+`trimtab`, in the model's chat template. Steerings not in `--steerings` yet are learned there by `trimtab learn`. What
+is finished is kept in `--out`: a run that was interrupted goes on from there.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     items = ", ".join(
         f"{task} {one['items']} items, chance {one['chance']:.2f}" for task, one in result["baseline"].items()
     )
-    note = f"{result['model']}, {result['dtype']}: {items}. Accuracy by lm-eval's `acc`; *lost* is against the baseline."
+    note = f"{result['model']}, {result['dtype']}: {items}. Accuracy by lm-eval's `acc`; *lost*: against the baseline."
     return "\n".join([*lines, "", note])
 
 

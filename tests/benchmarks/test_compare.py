@@ -340,7 +340,7 @@ def test_candidates_beyond_the_most_are_drawn_by_the_seed_and_the_first_stays(ta
 
 
 def test_coefficients_of_repeng_are_in_units_of_the_residual_stream(task: Task) -> None:
-    assert repeng._norm(task) == 256.0
+    assert repeng.norm(task) == 256.0
 
 
 def test_an_answer_that_changes_nothing_is_as_fast_as_plain_and_keeps_nothing(task: Task) -> None:

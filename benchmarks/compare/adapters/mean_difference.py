@@ -1,5 +1,6 @@
-"""Mean difference with the best of everything: either way to apply it, every block (of a deep model every third), six
-strengths. The rule of choice is the one of all.
+"""Mean difference with the best of everything: either way to apply it, every block, six strengths.
+
+Of a deep model every third block is tried. The rule of choice is that of all methods.
 """
 
 from __future__ import annotations

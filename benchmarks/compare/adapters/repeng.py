@@ -63,8 +63,8 @@ def candidates(task: Task) -> Sequence[Candidate]:
     """Ways to train, blocks and coefficients."""
     repeng = library()
     model, tokenizer = task.engine.model, task.engine.tokenizer
-    sets = _block_sets(task.engine.identity.blocks)
-    unit = _norm(task)
+    sets = block_sets(task.engine.identity.blocks)
+    unit = norm(task)
     found = []
     for data, entries in _datasets(task).items():
         dataset = [repeng.DatasetEntry(positive, negative) for positive, negative in entries]
@@ -85,21 +85,21 @@ def candidates(task: Task) -> Sequence[Candidate]:
                         Candidate(
                             settings,
                             _edits(task, vector.directions, blocks, strength, settings),
-                            _control(repeng, model, vector, blocks, strength),
+                            control(repeng, model, vector, blocks, strength),
                         )
                     )
     return found
 
 
-def _norm(task: Task) -> float:
+def norm(task: Task) -> float:
     """The norm of the residual stream in the middle block at the median token, rounded to a power of two."""
     scales = scales_of(task.engine, [pair.plain for pair in task.pairs])
     identity = task.engine.identity
-    norm = scales[identity.blocks // 2] * math.sqrt(identity.width)
-    return float(2 ** round(math.log2(norm)))
+    size = scales[identity.blocks // 2] * math.sqrt(identity.width)
+    return float(2 ** round(math.log2(size)))
 
 
-def _block_sets(total: int) -> dict[str, list[int]]:
+def block_sets(total: int) -> dict[str, list[int]]:
     """The middle blocks, all it trains, and some on their own."""
     trained = list(range(1, total))
     middle = [block for block in trained if 0.45 * total <= block < 0.875 * total]
@@ -144,17 +144,19 @@ def _edits(
     return Steering(task.instruction.label, tuple(edits), record)
 
 
-def _control(
+def control(
     repeng: Any, model: Any, vector: Any, blocks: Sequence[int], strength: float
 ) -> Callable[[], Any]:
+    """Makes a context in which its own code steers the model."""
+
     @contextmanager
     def native() -> Iterator[None]:
-        control = repeng.ControlModel(model, list(blocks))
+        wrapped = repeng.ControlModel(model, list(blocks))
         try:
-            control.set_control(vector, strength)
+            wrapped.set_control(vector, strength)
             yield
         finally:
-            control.unwrap()
+            wrapped.unwrap()
 
     return native
 

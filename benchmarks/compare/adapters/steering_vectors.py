@@ -55,7 +55,7 @@ def candidates(task: Task) -> Sequence[Candidate]:
         settings = {"blocks": name, "multiplier": multiplier}
         strength = task.sign * multiplier
         found.append(
-            Candidate(settings, _edits(task, chosen, strength, settings), _applied(chosen, model, strength))
+            Candidate(settings, _edits(task, chosen, strength, settings), applied(chosen, model, strength))
         )
     return found
 
@@ -73,7 +73,8 @@ def _edits(task: Task, vector: Any, strength: float, settings: dict[str, Any]) -
     return Steering(task.instruction.label, tuple(edits), record)
 
 
-def _applied(vector: Any, model: Any, strength: float) -> Callable[[], AbstractContextManager[Any]]:
+def applied(vector: Any, model: Any, strength: float) -> Callable[[], AbstractContextManager[Any]]:
+    """Makes a context in which its own code steers the model."""
     return partial(vector.apply, model, multiplier=strength)
 
 
