@@ -146,8 +146,8 @@ def command(
         grid += lines(Task(engine, wanted, settings))
     note = (
         f"{model}, {wanted.label}: {pairs} pairs, {queries} answers of at most {max_new_tokens} tokens; shares of the\n"
-        "answers that are the same to the letter. `rounded`: the vector to the model's dtype first. `among others`: in\n"
-        "a batch with as many plain rows. `cosine`: with the mean difference, without its sign, mean over the blocks."
+        "answers that are the same to the letter. `rounded`: the vector to the model's dtype first. `among others`:\n"
+        "in a batch with as many plain rows. `cosine`: with the mean difference, unsigned, mean over the blocks."
     )
     text = f"{markdown_table(grid)}\n\n{note}"
     if page is not None:

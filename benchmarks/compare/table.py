@@ -248,8 +248,8 @@ def caption(lines: Sequence[Line], settings: Settings, model: str, scorer: str |
     parts = [
         f"{model}: share of answers (greedy, at most {settings.max_new_tokens} tokens) to {settings.test} test",
         "questions that follow the instruction. It is in the prompt only where a row or a column says so.",
-        f"Every method learned from the same {settings.pairs} questions; what trains exchanges up to half of them for others",
-        "where the model mostly follows by itself. Where a method acts and how strongly was chosen by one rule on",
+        f"Every method learned from the same {settings.pairs} questions (what trains, from others for up to half of",
+        "them where the model mostly follows by itself); where it acts and how strongly was chosen by one rule on",
         f"{settings.validation} validation questions{_tried(settings)}.",
         f"`facts`: {asked}. `perpl.`: perplexity of the answer to the bare question under the unsteered model.",
         "`sec.`: seconds to learn and to choose. What stands right of `mean` is a mean over the instructions.",

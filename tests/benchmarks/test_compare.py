@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.compare import cells, table
+from benchmarks.compare import cells, libraries, table
 from benchmarks.compare.__main__ import main
 from benchmarks.compare.adapters import lora, mean_difference, paper, prompting, psr, repeng
 from benchmarks.compare.costs import costs_of
@@ -20,7 +20,7 @@ from benchmarks.compare.methods import UNSTEERED, all_methods, installed, parse_
 from benchmarks.compare.native import NativeEngine
 from benchmarks.compare.selection import choose
 from benchmarks.compare.shared import distilled
-from benchmarks.compare.task import Candidate, Method, Settings, Task
+from benchmarks.compare.task import Candidate, Method, Settings, Task, depths
 from tests.tiny import hooks_of, tokens_of
 
 from trimtab import instructions, nano
@@ -333,10 +333,50 @@ def test_candidates_beyond_the_most_are_drawn_by_the_seed_and_the_first_stays(ta
     assert task.some(items) == items
     task.settings = replace(SMALL, candidates=5)
     drawn = task.some(items)
-    assert (len(set(drawn)), drawn[0], drawn) == (5, 0, sorted(drawn))
+    assert (drawn[0], len(drawn)) == (0, 5)
+    assert [(one - 1) * 4 // 49 for one in drawn[1:]] == [0, 1, 2, 3]  # one of each part of the rest
     assert task.some(items) == drawn
     task.settings = replace(SMALL, candidates=5, seed=1)
     assert task.some(items) != drawn
+    task.settings = replace(SMALL, candidates=1)
+    assert task.some(items) == [0]
+
+
+def test_directions_are_tried_alone_in_every_block_of_a_shallow_model_and_in_some_of_a_deep_one() -> None:
+    assert depths(range(5)) == [2, 1, 3, 0, 4]
+    assert depths(range(30)) == [15, 12, 18, 9, 21, 6, 24, 3, 27, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("repeng", {"method": "pca_diff", "data": "pairs with beginnings", "blocks": "middle"}),
+        ("steering-vectors", {"blocks": "all", "multiplier": 1.0}),
+    ],
+)
+def test_the_first_candidate_is_what_its_authors_would_take(
+    name: str, first: dict[str, Any], task: Task
+) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("gguf")
+    if installed([all_methods()[name]])[1]:
+        pytest.skip(f"{name} is not installed; `make bench` installs it")
+    assert first.items() <= all_methods()[name].candidates(task)[0].settings.items()
+
+
+def test_what_a_librarys_code_writes_is_put_beside_its_vectors_as_edits(task: Task) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("gguf")
+    if installed([all_methods()["repeng"], all_methods()["steering-vectors"]])[1]:
+        pytest.skip("a library is not installed; `make bench` installs it")
+    found = libraries.lines(task)
+    assert [line[:2] for line in found] == [
+        ["repeng, pca_diff", "float32"],
+        ["repeng, pca_center", "float32"],
+        ["steering-vectors", "float32"],
+    ]
+    assert all(line[2:5] == ["1.00"] * 3 for line in found)
+    assert found[-1][-1] == "1.00"  # it is the mean difference
 
 
 def test_coefficients_of_repeng_are_in_units_of_the_residual_stream(task: Task) -> None:
@@ -348,7 +388,10 @@ def test_an_answer_that_changes_nothing_is_as_fast_as_plain_and_keeps_nothing(ta
     assert (found.speed, found.bytes, found.parameters, found.prompt_tokens) == (1.0, 0, 0, 0)
     pushed_costs = costs_of(task, pushed(task, 1.0))
     assert pushed_costs.parameters == task.engine.identity.width + 1
+    assert pushed_costs.speed is not None
     assert pushed_costs.speed > 0
+    task.settings = replace(SMALL, speed=False)
+    assert costs_of(task, pushed(task, 1.0)).speed is None
 
 
 # --- the cells -------------------------------------------------------------------------------------------------------
@@ -517,7 +560,8 @@ def test_a_page_with_marks_gets_the_table_between_them() -> None:
 def test_the_page_of_the_documentation_has_the_marks() -> None:
     page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert table.put_into(page, "new") != "new\n"
-    assert table.put_into(page, "new", "smollm2") != "new\n"
+    for place in ("smollm2",):
+        assert table.put_into(page, "new", place) != "new\n"
 
 
 def test_a_terminal_sees_the_same_numbers() -> None:
