@@ -2,8 +2,8 @@
 
 The comparison tries their vectors as edits and measures them under the libraries' code. Where the texts of the two
 differ, this says why: everything is done in float32 and in the model's own dtype, with the vector as it was learned,
-and rounded to the model's dtype beforehand, as the libraries round it. It says too how near each vector is to the mean
-difference of the same pairs.
+and rounded to the model's dtype beforehand, as the libraries round it and as the comparison does. It says too how near
+each vector is to the mean difference of the same pairs.
 """
 
 from __future__ import annotations

@@ -132,8 +132,12 @@ def _datasets(task: Task) -> dict[str, list[tuple[str, str]]]:
 def _edits(
     task: Task, directions: Any, blocks: Sequence[int], strength: float, settings: dict[str, Any]
 ) -> Steering:
-    """The same as edits: at each block, the vector times the coefficient."""
-    edits = [Edit.add(block, torch.from_numpy(directions[block]), strength) for block in blocks]
+    """The same as edits: at each block, the vector times the coefficient, in the model's dtype as it takes it there."""
+    dtype = task.engine.model.dtype
+    edits = [
+        Edit.add(block, (torch.from_numpy(directions[block]) * strength).to(dtype).float())
+        for block in blocks
+    ]
     record = Record(
         model=task.engine.identity,
         instructions=(task.instruction.to_dict(),),

@@ -61,7 +61,7 @@ def candidates(task: Task) -> Sequence[Candidate]:
 
 
 def _edits(task: Task, vector: Any, strength: float, settings: dict[str, Any]) -> Steering:
-    """The same as edits."""
+    """The same as edits, their strength taken in the dtype of the vectors as it does."""
     record = Record(
         model=task.engine.identity,
         instructions=(task.instruction.to_dict(),),
@@ -69,7 +69,7 @@ def _edits(task: Task, vector: Any, strength: float, settings: dict[str, Any]) -
         prompts=digest(task.pairs),
         settings=settings,
     )
-    edits = [Edit.add(block, found, strength) for block, found in vector.layer_activations.items()]
+    edits = [Edit.add(block, (strength * one).float()) for block, one in vector.layer_activations.items()]
     return Steering(task.instruction.label, tuple(edits), record)
 
 
