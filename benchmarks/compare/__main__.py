@@ -13,7 +13,7 @@ from trimtab.cli.models import DeviceOption, DtypeOption, Loading, ModelOption, 
 from trimtab.cli.options import BatchSizeOption
 from trimtab.cli.output import JsonOption, Output, QuietOption
 from trimtab.errors import TrimtabError
-from trimtab.files import write_text
+from trimtab.files import read_text, write_text
 
 INSTRUCTIONS = "sentences(at_most=2),no_commas,json,include(dragon)"
 """A length, a punctuation, a format and a word: two that a mean difference moves on nano, and two that it does not."""
@@ -96,6 +96,12 @@ def command(
     from trimtab.measure.responses import Response
 
     start = time.perf_counter()
+    if place is not None:
+        page = read_text(markdown) if markdown is not None else ""
+        if table.put_into(page, "", place) == "\n":  # before anything is measured
+            raise TrimtabError(
+                f"--place {place}: the page of --markdown has no <!-- {table.MARK}: {place} -->"
+            )
     # In a file or a pipe no line is folded; a terminal folds the names of the methods where it must.
     output = Output(json, quiet)
     if not sys.stdout.isatty():

@@ -23,6 +23,9 @@ NOT_BETTER = "°"
 OURS = "trimtab"
 """The key of the method that the others are compared with."""
 
+MARK = "the table of benchmarks/compare"
+"""What the comment in front of a table in a page says, with the name of its place."""
+
 Grid = list[list[str]]
 """A table as text: a list of cells per row, the titles first."""
 
@@ -228,7 +231,7 @@ def put_into(page: str, text: str, place: str = "nano") -> str:
         text: The tables and their caption.
         place: What its first mark names, such as the model; that of nano names nothing.
     """
-    begin_mark = f"<!-- the table of benchmarks/compare{'' if place == 'nano' else f': {place}'} -->"
+    begin_mark = f"<!-- {MARK}{'' if place == 'nano' else f': {place}'} -->"
     end_mark = "<!-- end of the table -->"
     before, begin, rest = page.partition(begin_mark)
     _, end, after = rest.partition(end_mark)

@@ -637,6 +637,7 @@ def test_rivals_of_every_kind_run_in_one_command_that_goes_on_where_it_stopped(
         (["--methods", "magic"], "there is no method 'magic'"),
         (["-i", "nonsense"], "nonsense"),
         (["--pairs", "1"], "--pairs"),
+        (["--place", "nowhere"], "--place nowhere: the page of --markdown has no <!-- the table of"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
