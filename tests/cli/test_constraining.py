@@ -51,6 +51,7 @@ def test_a_schema_and_a_grammar_come_from_files(run: Callable[..., Any], tmp_pat
         (("--constrain", "nothing_such"), "nothing_such"),
         (("--constrain", "language(de)"), 'language(language="de") has no constraint'),
         (("--constrain-regex", "[a"), "unclosed character class"),
+        (("--constrain-regex", ""), "--constrain-regex is empty"),
         (("--constrain-schema", "missing.json"), "cannot read missing.json: No such file"),
         (
             ("--constrain-schema", "{file}", "--constrain-regex", "a"),

@@ -16,7 +16,7 @@ from tests.tiny import PROMPTS, tiny_engine, tiny_model, tiny_tokenizer, tokens_
 import trimtab
 from trimtab.engines import as_engine, loading, names
 from trimtab.engines.loading import load
-from trimtab.errors import ModelError, SteeringError
+from trimtab.errors import ModelError, PromptError, SteeringError
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,16 @@ def test_decoder_blocks_are_passed_on(folder: Path) -> None:
     assert load(folder, device="cpu", decoder_blocks="model.layers").decoder_blocks.path == "model.layers"
     with pytest.raises(ModelError, match="has nothing there"):
         load(folder, device="cpu", decoder_blocks="model.blocks")
+
+
+def test_a_prompt_that_is_too_long_is_told_of_once(folder: Path, tmp_path: Path, caplog: Any) -> None:
+    shutil.copytree(folder, tmp_path / "limited")
+    path = tmp_path / "limited" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": 16}))
+    engine = load(tmp_path / "limited", device="cpu")
+    with pytest.raises(PromptError, match="the context of limited is"):
+        engine.generate(["x" * 600], max_new_tokens=2)
+    assert caplog.records == []
 
 
 def test_the_built_in_model_has_no_gguf_file() -> None:

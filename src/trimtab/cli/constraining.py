@@ -63,6 +63,10 @@ class ConstraintChoice:
         from trimtab.constraint import Constraint
 
         wanted = [instructions.resolve(name) for name in self.constrain or ()]
+        if "" in (self.constrain_regex or ()):
+            raise InstructionError(
+                "--constrain-regex is empty, and only an empty answer would fit; write one"
+            )
         fixed = [Constraint.regex(pattern) for pattern in self.constrain_regex or ()]
         if self.constrain_schema is not None:
             fixed.append(_schema(self.constrain_schema))

@@ -41,16 +41,19 @@ def command(
     from trimtab.page.app import check_installed
     from trimtab.server import starting
 
-    starting.check_installed()
-    check_installed()
+    # Before Gradio is imported, which takes seconds.
     starting.check_exposure(address.host, address.api_key, without_key=address.no_api_key)
 
     from trimtab.engines.names import source_of
+
+    source = source_of(model, loading.gguf_file)
+    starting.check_installed()
+    check_installed()
+
     from trimtab.page import opening
     from trimtab.serve.announcing import client_name
     from trimtab.serve.permission import may_change
 
-    source = source_of(model, loading.gguf_file)
     with starting.listening(address.host, address.port) as at:
         engine = cast("TransformersEngine", loading.open(output, model))
         app, workplace = opening.page_app(

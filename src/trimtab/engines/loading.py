@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
 
 
+_LONGER = "sequence-length-is-longer-than-the-specified-maximum"
+"""What transformers would warn of, once."""
 _CHATS = re.compile(r"(?i)(?<![a-z])(instruct|chat|it|sft|dpo|assistant)(?![a-z])")
 """In the names of models that were trained to chat."""
 
@@ -241,6 +243,8 @@ def _from_pretrained(
         raise ValueError(f"{config.model_type} is not a causal language model")
     kind = AutoModelForImageTextToText if both else AutoModelForCausalLM
     tokenizer = AutoTokenizer.from_pretrained(source.place, **options)
+    # A prompt that is too long is refused in words of our own.
+    getattr(tokenizer, "deprecation_warnings", {})[_LONGER] = True
     if not isinstance(tokenizer.model_max_length, int | float):
         raise ValueError(
             f"its tokenizer's model_max_length is {tokenizer.model_max_length!r:.40}, and no number"
