@@ -15,7 +15,7 @@ TITLES = _words(
     sig.ra dott dott.ssa avv geom dhr mevr drs г-н г-жа проф акад доц св гр тов
     profa exma exmo eng sigg sig.na prof.ssa mgr inż ing dipl.-ing judr mudr phdr lic özv ifj
     tp ths jl jln yth bpk sdr вул ул бул просп гр-н ген
-    δρ κ κα καθ डॉ श्री प्रो श्रीमती डा पं स्व रा ড ডঃ ডা মো திரு திருமதி டாக்டர் பேரா డా శ్రీ ಡಾ ಶ್ರೀ ഡോ ડૉ શ્રી ਡਾ
+    δρ αγ κ κα καθ डॉ श्री प्रो श्रीमती डा पं स्व रा ড ডঃ ডা মো திரு திருமதி டாக்டர் பேரா డా శ్రీ ಡಾ ಶ್ರೀ ഡോ ડૉ શ્રી ਡਾ
     ดร นพ พญ ผศ รศ ศ
     """
 )
@@ -61,7 +61,7 @@ ANY = _words(
     admón afmo bco cód cta cte dcha dcho izq izda lám ntra párr pral pte ptas rte sgto stgo tít urb vto
     artt capp cit cpv figg lett naz prec sez segg
     cx lda trav
-    sec exa org hod
+    sec exa org hod bs gs ts
     aant afb afz bijl eerw gebr gem inl inz onz opm plm plv secr vnl
     bp dł dyr egz fot gł jęz kard kpt lp mec rtm tłum uw woj wyd zał zob im
     čes něm odb okr plk poř pozn přel přibl roč rtn vyd zejm zkr
@@ -72,6 +72,11 @@ ANY = _words(
     """
 )
 """A sentence ends here only before a capital letter of a word that starts sentences."""
+
+LONG = _words(
+    "const insbes depto griech schwed franz nachm suppl versch apart bldg ekskl quadr rozdz spett voorz wrsch österr"
+)
+"""No sentence ends here before a small letter or a number."""
 
 PAIRS = frozenset(
     pair.strip()
@@ -108,7 +113,7 @@ BEFORE_NUMBERS = _words(
     """
 )
 DATES = _words(
-    "mån tis ons tors fre lör sön mon tue tues wed thu thur fri "
+    "lun mar mer gio ven sab dom mån tis ons tors fre lör sön mon tue tues wed thu thur fri "
     "jan feb mar apr jun jul aug sep sept oct okt nov dec dez janv févr avr juil déc ene abr ago dic"
 )
 BEFORE_ORDINALS = _words("am im vom zum der die das den dem des seit beim zur ins")

@@ -207,6 +207,8 @@ def _abbreviated(before: str, follower: str, block: str, end: Any) -> bool:
         return not (capital and _starts(block, end))
     if len(token) == 1 and (token.isupper() or token.islower() or _ABJAD.fullmatch(token)):
         return _is_initial(token, earlier, block, end)
+    if word in known.LONG and not capital:
+        return True
     # A part of an address: ..., fl. 5.
     listed = before[: found.start()].rstrip().endswith(",") and word != "too" and word not in known.STARTERS
     if listed and follower.isdecimal() and len(token) <= _SHORT:
