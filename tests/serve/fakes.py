@@ -107,7 +107,6 @@ INTERFACE = Interface(
     generating=frozenset({"/v1/chat/completions", "/v1/completions", "/v1/messages", "/generate"}),
     naming=frozenset({"/tokenize"}),
     instead={"/embed": "ask elsewhere"},
-    later=frozenset({"/v1/chat/completions"}),
 )
 
 

@@ -320,13 +320,18 @@ def test_where_no_key_is_asked_for_no_names_are_told(echo: Echo) -> None:
     assert "json" in post(echo, open_to_all, {"model": "tiny:nope"}, "/generate").json["error"]["message"]
 
 
-def test_what_is_too_large_to_be_read_is_read_later_or_refused(server: Serving, echo: Echo) -> None:
-    body = {"model": "tiny", "x": "y" * 1000}
-    assert post(echo, server, body, most_bytes=1000).status == 200
-    assert [json.loads(got) for got in echo.bodies] == [body]
-    answer = post(echo, server, body, "/generate", most_bytes=1000)
-    assert (answer.status, len(echo.bodies)) == (413, 1)
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("path", [CHAT, "/generate", "/tokenize", "/elsewhere"])
+def test_what_is_too_large_to_be_read_for_its_steering_is_refused(
+    server: Serving, echo: Echo, path: str, announced: bool
+) -> None:
+    parts = [b'{"model": "tiny", "steering": "json", "x": "', b"y" * 600, b"y" * 600, b'"}']
+    length = [(b"content-length", str(sum(map(len, parts))).encode())] if announced else []
+    middleware = SteeringMiddleware(echo, 1000)
+    answer = asyncio.run(exchange(middleware, scope(path, server, headers=length), *parts))
+    assert (answer.status, echo.bodies) == (413, [])
     assert "1000 bytes" in answer.json["error"]["message"]
+    assert server.metrics.counts == {"too_large": 1}
 
 
 def test_a_name_that_is_gone_is_refused_and_so_is_its_digest(server: Serving, echo: Echo) -> None:

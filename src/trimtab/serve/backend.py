@@ -25,8 +25,6 @@ class Interface:
         arguments_pass: Other paths at which those arguments may stand: what reads them comes later.
         instead: By path, what to do there instead of asking for a steering; for paths that are not named, see
             `advice`.
-        later: Paths at which a request that is too large to be read here is read later: there it is either steered
-            rightly, or of a model that is not known.
         guarded: Beginnings of the paths at which the server asks for its API key, if it has one.
         alone: Whether nothing can be steered but what is asked at the `generating` paths; else any connection may be.
         refuse: Raises a `RefusedError` for a steered request, by its path and body, that cannot be served so.
@@ -37,7 +35,6 @@ class Interface:
     arguments: str = "vllm_xargs"
     arguments_pass: frozenset[str] = frozenset()
     instead: Mapping[str, str] = field(default_factory=dict)
-    later: frozenset[str] = frozenset()
     guarded: tuple[str, ...] = ("/v1",)
     alone: bool = False
     refuse: Callable[[str, Mapping[str, Any]], None] = _nothing

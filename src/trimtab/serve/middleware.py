@@ -27,7 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 HEADER = "x-trimtab-steering"
 """The header of a steered answer: digests and strengths."""
 MOST_BYTES = 64 * 2**20
-"""What of a request's body is read here; a larger one, of many pictures say, is the server's to read."""
+"""The largest body of a request; a larger one is refused, since nobody would know what steering it asks for."""
 
 _OWN = "/v1/steerings"
 _LARGE = 2**18
@@ -65,20 +65,10 @@ class SteeringMiddleware:
     async def _judge(self, path: str, serving: Serving, scope: Scope, receive: Receive, send: Send) -> None:
         interface = serving.backend.interface
         discreet = serving.has_key and not path.startswith(interface.guarded)
-        read = await _read(scope, receive, self.most_bytes)
-        if read is None:
+        body = await _read(scope, receive, self.most_bytes)
+        if body is None:
             return  # the client hung up
-        body, more, is_whole = read
         with serving.in_flight.request():
-            if not is_whole:
-                if path not in interface.later or (discreet and path in interface.generating):
-                    raise RefusedError(
-                        f"the request is larger than {self.most_bytes} bytes, and cannot be judged; make it smaller",
-                        reason="too_large",
-                        status=413,
-                    )
-                await self.app(scope, _replay(body, receive, more), send)
-                return
             if len(body) < _LARGE:
                 chosen = _choose(path, body, serving, discreet)
             else:  # others need not wait for it
@@ -87,8 +77,8 @@ class SteeringMiddleware:
                 body = json.dumps(chosen.body).encode()
                 _set_header(scope, "content-length", str(len(body)))
                 _remove_header(scope, "transfer-encoding")
-            replay, steering = _replay(body, receive, more=False), str(chosen)
-            del read, body, chosen  # it may be large, and the answer long
+            replay, steering = _replay(body, receive), str(chosen)
+            del body, chosen  # it may be large, and the answer long
             await self._pass_on(path, steering, serving, scope, replay, send)
 
     async def _pass_on(
@@ -147,14 +137,15 @@ def _choose(path: str, content: bytes, serving: Serving, discreet: bool) -> Stee
     return SteeringChoice()
 
 
-async def _read(scope: Scope, receive: Receive, most: int) -> tuple[bytes, bool, bool] | None:
-    """The body of a request, or its beginning if it is larger than it may be; None if the client hung up before.
+async def _read(scope: Scope, receive: Receive, most: int) -> bytes | None:
+    """The body of a request, of at most so many bytes; None if the client hung up before.
 
-    With it, whether more of it follows, and whether this is all and not too large.
+    Raises:
+        RefusedError: It is larger.
     """
     announced = _header(scope, "content-length")
-    if announced is not None and announced.isdigit() and int(announced) > most:
-        return b"", True, False
+    if announced is not None and announced.isdigit():
+        _check_size(int(announced), most)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -163,13 +154,23 @@ async def _read(scope: Scope, receive: Receive, most: int) -> tuple[bytes, bool,
             return None
         part = message.get("body", b"")
         size += len(part)
+        _check_size(size, most)
         parts.append(part)
-        more = message.get("more_body", False)
-        if not more or size > most:
-            return b"".join(parts), more, size <= most
+        if not message.get("more_body", False):
+            return b"".join(parts)
 
 
-def _replay(body: bytes, receive: Receive, more: bool) -> Receive:
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        raise RefusedError(
+            f"the request is larger than {most} bytes, and is not read for its steering; make it smaller, and give "
+            "pictures by their address",
+            reason="too_large",
+            status=413,
+        )
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives this body first; afterwards what the network says, which is how a hang-up is noticed."""
     waiting: bytes | None = body
 
@@ -178,7 +179,7 @@ def _replay(body: bytes, receive: Receive, more: bool) -> Receive:
         if waiting is None:
             return await receive()
         content, waiting = waiting, None
-        return {"type": "http.request", "body": content, "more_body": more}
+        return {"type": "http.request", "body": content, "more_body": False}
 
     return again
 

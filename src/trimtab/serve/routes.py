@@ -16,7 +16,7 @@ from trimtab.errors import SteeringError
 from trimtab.serve.composition import expression
 from trimtab.serve.incoming import file_of, form_of, object_of, too_large
 from trimtab.serve.library import NAME, Entry
-from trimtab.serve.middleware import SteeringMiddleware
+from trimtab.serve.middleware import MOST_BYTES, SteeringMiddleware
 from trimtab.serve.permission import check_permission
 from trimtab.serve.refusal import RefusedError
 from trimtab.serve.request import parse_request
@@ -27,15 +27,17 @@ Route = Callable[[Request], Awaitable[Any]]
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-def attach(app: FastAPI) -> None:
+def attach(app: FastAPI, most_bytes: int = MOST_BYTES) -> None:
     """Add the routes, and the middleware innermost: behind the server's check of an API key.
+
+    Requests to the server's own routes may have `most_bytes`.
 
     The application serves steerings from when its `state.trimtab` is a `Serving` that has begun.
     """
     for method, path, route in _ROUTES:
         app.add_api_route(path, _answering(route), methods=[method], include_in_schema=True)
     # add_middleware would put it outside of what is there, and a check of the API key may come later still.
-    app.user_middleware.append(Middleware(SteeringMiddleware))
+    app.user_middleware.append(Middleware(SteeringMiddleware, most_bytes=most_bytes))
     app.router.lifespan_context = _ending(app.router.lifespan_context)
 
 

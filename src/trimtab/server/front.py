@@ -146,13 +146,11 @@ class _Bounded:
         self._whole = False
         announced = dict(scope["headers"]).get(b"content-length", b"")
         if announced.isdigit() and int(announced) > limits.body_bytes:
-            self._left = -1
+            raise self._too_large()
 
     async def __call__(self) -> Message:
         if self._whole:
             return await self._receive()
-        if self._left < 0:
-            raise self._too_large()
         try:
             async with asyncio.timeout_at(self._end):
                 message = await self._receive()

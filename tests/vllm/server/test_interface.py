@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
-from tests.serve.fakes import Echo, Engines, exchange, library, scope, serving, steering
+from tests.serve.fakes import Echo, Engines, library, serving, steering
 from tests.serve.test_middleware import CHAT, json_values, post
 
 from trimtab.serve.library import SteeringLibrary
-from trimtab.serve.middleware import SteeringMiddleware
 from trimtab.serve.serving import Serving
 from trimtab.vllm.server.interface import INTERFACE
 
@@ -120,23 +118,10 @@ def test_where_no_key_is_asked_for_no_names_are_told(echo: Echo, path: str) -> N
     assert "json" in post(echo, open_to_all, {"model": "tiny:nope"}, path).json["error"]["message"]
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/inference/v1/generate", "/tokenize"])
-@pytest.mark.parametrize("announced", [True, False])
-def test_what_is_too_large_to_be_read_is_left_to_vllm(
-    server: Serving, echo: Echo, path: str, announced: bool
-) -> None:
-    parts = [b'{"model": "tiny:json", "x": "', b"y" * 600, b"y" * 600, b'"}']
-    length = [(b"content-length", str(sum(map(len, parts))).encode())] if announced else []
-    middleware = SteeringMiddleware(echo, 1000)
-    answer = asyncio.run(exchange(middleware, scope(path, server, headers=length), *parts))
-    assert (answer.status, echo.bodies) == (200, [b"".join(parts)])
-    assert "x-trimtab-steering" not in answer.headers
-    answer = asyncio.run(exchange(middleware, scope(path, server), b"[" * 600, b"[" * 600))
-    assert echo.bodies[1] == b"[" * 1200
-
-
-@pytest.mark.parametrize("path", ["/generative_scoring", "/invocations"])
-def test_what_is_too_large_to_be_judged_is_refused(echo: Echo, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", [CHAT, "/inference/v1/generate", "/generative_scoring", "/invocations", "/tokenize"]
+)
+def test_what_is_too_large_to_be_read_is_refused(echo: Echo, path: str) -> None:
     server = on_vllm(library(), has_key=True)
     answer = post(echo, server, {"model": "tiny", "x": "y" * 1000}, path, most_bytes=1000)
     assert (answer.status, echo.bodies) == (413, [])

@@ -63,9 +63,6 @@ INTERFACE = Interface(
         _TOKENS: "write it into sampling_params.extra_args",
         **dict.fromkeys(_RENDERING, "write it into vllm_xargs"),
     },
-    # What `vllm_xargs` asks for is resolved or refused by the hooks in vLLM, and with a steering in its name a model
-    # is one that vLLM does not know.
-    later=_GENERATING | _NAMING | {_TOKENS},
     guarded=("/v1", "/v2", "/inference", "/cohere"),
     refuse=_refuse,
 )
