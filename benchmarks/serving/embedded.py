@@ -134,10 +134,11 @@ def caption(engine: TransformersEngine, new_tokens: int, rounds: int) -> str:
 @contextmanager
 def _serving(engine: TransformersEngine, clients: int) -> Iterator[tuple[Any, str]]:
     from trimtab.server.app import build_app
+    from trimtab.server.embedded import Embedded
     from trimtab.server.limits import Limits
     from trimtab.server.starting import listening, server_of
 
-    app = build_app(engine, name="model", limits=Limits(rows=clients))
+    app = build_app(Embedded(engine, name="model", limits=Limits(rows=clients)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -19,6 +19,7 @@ import openai
 import pytest
 from benchmarks.serving.server import Server, running
 from tests.on_vllm import cases
+from tests.serve import fixtures
 from tests.serve.conformance import (
     GATES,
     HEADER,
@@ -28,11 +29,9 @@ from tests.serve.conformance import (
     Conformance,
     asks,
     chat,
-    folder_of,
     refusal,
     request,
     said,
-    six,
     text,
 )
 
@@ -42,19 +41,12 @@ from trimtab.errors import TrimtabError
 from trimtab.steering.steering import Steering
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def engine(reference: Callable[[str], Any]) -> Any:
     return reference("nano")
 
 
-@pytest.fixture(scope="module")
-def known(engine: Any) -> dict[str, Steering]:
-    return six(engine)
-
-
-@pytest.fixture(scope="module")
-def folder(known: dict[str, Steering], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(known, tmp_path_factory.mktemp("steerings"))
+known, folder, client, expected = fixtures.known, fixtures.folder, fixtures.client, fixtures.expected
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +58,6 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     environment = {"VLLM_LOGGING_LEVEL": "INFO", "OMP_NUM_THREADS": "1"}
     with running("nano", log, arguments, options, environment=environment) as started:
         yield started
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.address}/v1", api_key=KEY, max_retries=0, timeout=120) as made:
-        yield made
-
-
-@pytest.fixture
-def expected(engine: Any, known: dict[str, Steering]) -> Callable[..., str]:
-    """What transformers answers."""
-
-    def answer(question: str, steering: Steering | None = None) -> str:
-        (one,) = engine.generate([question], steering=steering, max_new_tokens=TOKENS)
-        return str(one.text)
-
-    return answer
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
@@ -217,14 +192,19 @@ def test_too_many_gates_too_large_and_too_long(
     edits = [{**edit, "p": [number / 100] * width} for number in range(1, 10)]
     with pytest.raises(openai.BadRequestError, match="9 gated edits in one block, and the tables take 8"):
         chat(client, QUESTIONS[0], extra_body=asks(json.dumps({"edits": edits})))
-    large = {"user": "x" * (65 * 2**20)}  # is not read, and steered by arguments all the same
-    raw = chat(client, QUESTIONS[0], extra_body=asks("s0", **large))
-    assert text(raw) == expected(QUESTIONS[0], known["s0"])
-    assert HEADER not in raw.headers
-    with pytest.raises(openai.NotFoundError):
-        chat(client, QUESTIONS[0], "nano:s0", extra_body=large)
-    answer = httpx.post(f"{server.address}/invocations", json={"model": "nano", **large}, timeout=60)
-    assert (answer.status_code, "cannot be judged" in answer.text) == (413, True)
+    large = {"model": "nano", "user": "x" * (65 * 2**20), "messages": said(QUESTIONS[0])}
+    for path, asked in (
+        ("/v1/chat/completions", {"steering": "s0"}),
+        ("/v1/chat/completions", asks("s0")),
+        ("/invocations", {}),
+    ):
+        answer = httpx.post(
+            server.address + path,
+            json={**large, **asked},
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=60,
+        )
+        assert (answer.status_code, "not read for its steering" in answer.text) == (413, True)
     with pytest.raises(openai.BadRequestError):  # vLLM's own
         chat(client, "long " * 600, "nano:s0")
     assert server.alive

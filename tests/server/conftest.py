@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 pytest.register_assert_rewrite("tests.serve.conformance")
 
-from tests.serve.conformance import GATES, KEY, TOKENS, folder_of, six  # noqa: E402
+from tests.serve import fixtures  # noqa: E402
+from tests.serve.conformance import GATES, KEY  # noqa: E402
 
 from trimtab.server.app import build_app  # noqa: E402
+from trimtab.server.embedded import Embedded  # noqa: E402
 from trimtab.server.starting import server_of  # noqa: E402
-from trimtab.steering.steering import Steering  # noqa: E402
 
 
 class Log(logging.Handler):
@@ -67,7 +67,7 @@ def running(engine: Any, **options: Any) -> Iterator[Running]:
     """A server as `trimtab serve` runs it, at a free port."""
     log, handler = logging.Logger("test"), Log()
     log.addHandler(handler)
-    app = build_app(engine, **{"name": "nano", "log": log, **options})
+    app = build_app(Embedded(engine, **{"name": "nano", "log": log, **options}))
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as at:
         at.bind(("127.0.0.1", 0))
         server = server_of(app)
@@ -95,38 +95,10 @@ def engine(engines: Callable[[str], Any]) -> Any:
     return engines("nano")
 
 
-@pytest.fixture(scope="session")
-def known(engine: Any) -> dict[str, Steering]:
-    return six(engine)
-
-
-@pytest.fixture(scope="session")
-def folder(known: dict[str, Steering], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(known, tmp_path_factory.mktemp("steerings"))
+known, folder, client, expected = fixtures.known, fixtures.folder, fixtures.client, fixtures.expected
 
 
 @pytest.fixture(scope="session")
 def server(engine: Any, folder: Path) -> Iterator[Running]:
     with running(engine, steerings=folder, gates=GATES, key=KEY) as made:
         yield made
-
-
-@pytest.fixture
-def client(server: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.address}/v1", api_key=KEY, max_retries=0, timeout=60) as made:
-        yield made
-
-
-@pytest.fixture
-def expected(engine: Any) -> Callable[..., str]:
-    """What `generate` of the engine answers."""
-    known: dict[Any, str] = {}
-
-    def answer(question: str, steering: Steering | None = None) -> str:
-        key = question, None if steering is None else steering.digest()
-        if key not in known:
-            (one,) = engine.generate([question], steering=steering, max_new_tokens=TOKENS)
-            known[key] = one.text
-        return known[key]
-
-    return answer

@@ -120,6 +120,7 @@ def _serve(
     from trimtab.serve.announcing import announced, client_name
     from trimtab.serve.permission import may_change
     from trimtab.server.app import build_app
+    from trimtab.server.embedded import Embedded
     from trimtab.steering.collection import SteeringFolder
 
     source = source_of(model, loading.gguf_file)
@@ -130,7 +131,7 @@ def _serve(
         upload = may_change(address.host, has_key=address.api_key is not None)
     with starting.listening(address.host, address.port) as at:
         engine = cast("TransformersEngine", loading.open(output, model))
-        app = build_app(
+        embedded = Embedded(
             engine,
             name=name or client_name(model, source),
             steerings=folder,
@@ -142,13 +143,14 @@ def _serve(
             key=address.api_key,
             origins=address.allowed_origins or (),
         )
+        app = build_app(embedded)
         if folder is None and nano.is_built_in(engine.identity.id):
             for own, place in nano.steerings().items():
-                app.state.embedded.serving.library.load(own, place)
+                embedded.serving.library.load(own, place)
                 folders.append(place)
         with ExitStack() as stack:
             if page or (page is None and is_installed()):
-                stack.enter_context(closing(add_page(app, key=address.api_key is not None)))
+                stack.enter_context(closing(add_page(app)))
                 output.note(f"page: {page_address(at)}")
             for note in announced(folder, folders, address.host, address.port, upload):
                 output.note(note)

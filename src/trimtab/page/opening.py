@@ -49,10 +49,11 @@ def page_app(
         SteeringError: A steering of the folder cannot be used.
     """
     from trimtab.server.app import build_app
+    from trimtab.server.embedded import Embedded
 
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    app = build_app(
+    embedded = Embedded(
         engine,
         name=name,
         steerings=folder,
@@ -61,25 +62,23 @@ def page_app(
         key=key,
         origins=origins,
     )
-    return app, add_page(app, folder, key=key is not None, stock=True)
+    app = build_app(embedded)
+    return app, add_page(app, folder, stock=True)
 
 
-def add_page(
-    app: FastAPI, folder: Path | None = None, *, key: bool = False, stock: bool = False
-) -> Workplace:
+def add_page(app: FastAPI, folder: Path | None = None, *, stock: bool = False) -> Workplace:
     """Puts the page at `/` of a server of `build_app`; close what it gives when the server has ended.
 
     Args:
         app: The server.
         folder: Where what is taught is kept; None for a folder that goes with the server.
-        key: Whether the server asks for an API key.
         stock: Whether the server gets the steerings that ship with the model.
     """
     embedded = app.state.embedded
     workplace = Workplace(embedded.engine, embedded, folder)
     if stock:
         workplace.stock()
-    mount(app, workplace, key=key)
+    mount(app, workplace, key=embedded.key is not None)
     return workplace
 
 

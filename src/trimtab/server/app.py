@@ -1,6 +1,6 @@
 """The application of the embedded server: OpenAI's routes, those about steerings, health and metrics, what is mounted.
 
-    app = build_app(trimtab.load("nano"), steerings=Path("steerings"))
+    app = build_app(Embedded(trimtab.load("nano"), steerings=Path("steerings")))
     uvicorn.run(app)
 
 A page can be put beside the API, in the same process: give its ASGI application in `mounts`, or mount it on what
@@ -18,11 +18,9 @@ with all that the page asks for.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -34,62 +32,18 @@ from trimtab.serve.routes import attach
 from trimtab.server.asking import add_routes, refused
 from trimtab.server.embedded import Embedded
 from trimtab.server.front import Front
-from trimtab.server.limits import Limits
-
-if TYPE_CHECKING:
-    from trimtab.engines.transformers import TransformersEngine
 
 
-def build_app(
-    engine: TransformersEngine,
-    *,
-    name: str | None = None,
-    steerings: Path | None = None,
-    gates: int = 4,
-    limit: int = 1000,
-    limit_mib: int = 64,
-    limits: Limits | None = None,
-    may_change: bool = True,
-    key: str | None = None,
-    origins: Sequence[str] = (),
-    mounts: Mapping[str, Any] | None = None,
-    log: logging.Logger | None = None,
-) -> FastAPI:
+def build_app(embedded: Embedded, *, mounts: Mapping[str, Any] | None = None) -> FastAPI:
     """An application that serves one model; its lifespan runs the batch.
 
     Args:
-        engine: What answers.
-        name: What clients call the model; the engine's own name when None.
-        steerings: A folder whose subfolders each hold a saved steering.
-        gates: How many gated edits one request may have in one block.
-        limit: The most steerings at once.
-        limit_mib: The largest steering, in MiB.
-        limits: How much is taken on.
-        may_change: Whether clients may load and unload steerings.
-        key: The API key; None asks for none.
-        origins: Sites whose pages may use the server, and load and unload steerings.
+        embedded: What answers.
         mounts: Further ASGI applications by path, such as a page at `"/"`; the routes of the API come first.
-        log: Gets one line for each request.
 
     Returns:
-        The application, whose `state.embedded` is the `Embedded` behind it.
-
-    Raises:
-        SteeringError: A steering of the folder cannot be served.
+        The application, whose `state.embedded` is the `Embedded`.
     """
-    embedded = Embedded(
-        engine,
-        name=name,
-        steerings=steerings,
-        gates=gates,
-        limit=limit,
-        limit_mib=limit_mib,
-        limits=limits,
-        may_change=may_change,
-        has_key=key is not None,
-        origins=origins,
-        log=log,
-    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -113,18 +67,18 @@ def build_app(
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_api_route("/metrics", _metrics, methods=["GET"])
     app.add_exception_handler(HTTPException, _not_there)
-    if origins:
+    if embedded.origins:
         from fastapi.middleware.cors import CORSMiddleware
 
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(origins),
+            allow_origins=list(embedded.origins),
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=[HEADER, "x-request-id"],
         )
-    app.add_middleware(Front, key=key, limits=embedded.limits, log=embedded.log)
-    attach(app)
+    app.add_middleware(Front, key=embedded.key, limits=embedded.limits, log=embedded.log)
+    attach(app, embedded.limits.body_bytes)
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)
     return app

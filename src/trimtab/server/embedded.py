@@ -41,11 +41,13 @@ class Embedded:
         limit_mib: The largest steering, in MiB.
         limits: How much is taken on.
         may_change: Whether clients may load and unload steerings.
-        has_key: Whether the server asks for an API key.
-        origins: Sites whose pages may load and unload, besides the server's own.
+        key: The API key that the server asks for; None for none.
+        origins: Sites whose pages may use the server, and load and unload.
         log: Where it is told what becomes of requests and steerings.
 
     Attributes:
+        key: The API key; None for none.
+        origins: Sites whose pages may use the server.
         serving: The steerings: `serving.library` has them, `await serving.load(entry)` adds one.
         runner: What runs the batch.
         registry: What Prometheus is told, as `/metrics` gives it.
@@ -65,7 +67,7 @@ class Embedded:
         limit_mib: int = 64,
         limits: Limits | None = None,
         may_change: bool = True,
-        has_key: bool = False,
+        key: str | None = None,
         origins: Sequence[str] = (),
         log: logging.Logger | None = None,
     ) -> None:
@@ -75,6 +77,8 @@ class Embedded:
 
         self.engine = engine
         self.limits = limits or Limits()
+        self.key = key
+        self.origins = tuple(origins)
         self.log = logging.getLogger("trimtab.server") if log is None else log
         library = SteeringLibrary(engine.identity, gates=gates, limit=limit, limit_bytes=limit_mib * MIB)
         if steerings is not None:
@@ -92,7 +96,7 @@ class Embedded:
             self.backend,
             metrics=Metrics(self.registry),
             may_change=may_change,
-            has_key=has_key,
+            has_key=key is not None,
             origins=origins,
             folder=None if steerings is None else str(steerings),
             log=self.log,
