@@ -76,3 +76,23 @@ def test_what_goes_wrong_is_said(error: Exception, message: str) -> None:
 
 def test_nothing_under_way() -> None:
     assert "Nothing is being learned" in panels.work(Picture())
+
+
+def test_the_time_goes_on_while_nothing_is_told() -> None:
+    reached, go = threading.Event(), threading.Event()
+
+    def work(job: Job) -> tuple[str, str]:
+        job.tell("reading", 0)
+        reached.set()
+        go.wait(10)
+        return "done", ""
+
+    job = Job()
+    assert job.now() == job.picture
+    job.begin("Teaching x", work)
+    assert reached.wait(10)
+    first, second = job.now().seconds, job.now().seconds
+    assert job.picture.seconds < first < second
+    go.set()
+    found = job.wait(10)
+    assert job.now() == found

@@ -96,6 +96,13 @@ class Job:
             if self.picture.state == "working":
                 self.picture = replace(self.picture, state="cancelling")
 
+    def now(self) -> Picture:
+        """How it stands, with the time that went by since it last told anything."""
+        with self._lock:
+            if self.picture.is_running:
+                return replace(self.picture, seconds=self._seconds())
+            return self.picture
+
     def wait(self, seconds: float | None = None) -> Picture:
         """Waits for the end, at most so long."""
         if self._thread is not None:

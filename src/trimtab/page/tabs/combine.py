@@ -81,7 +81,7 @@ class CombineTab:
 
     def picture(self) -> tuple[Any, ...]:
         """How the training stands."""
-        found = self._workplace.job.picture
+        found = self._workplace.job.now()
         listed = gr.HTML(options=options(self._workplace)) if found.state == "done" else gr.skip()
         return panels.work(found), gr.Timer(active=found.is_running), listed
 

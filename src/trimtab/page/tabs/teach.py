@@ -143,7 +143,7 @@ class TeachTab:
 
     def picture(self) -> tuple[Any, ...]:
         """How it stands, for the panel, the timer, the buttons and the list."""
-        found = self._workplace.job.picture
+        found = self._workplace.job.now()
         listed = gr.HTML(options=options(self._workplace)) if found.state == "done" else gr.skip()
         return (
             panels.work(found),
