@@ -120,6 +120,25 @@ class TestCapture:
         tiny_llama.capture(PROMPTS, batch_size=2, progress=lambda *told: seen.append(told))
         assert seen == [("reading", 0, 3), ("reading", 2, 3), ("reading", 3, 3)]
 
+    def test_progress_of_writing_is_told_at_every_token(self, tiny_llama: Any) -> None:
+        seen: list[Any] = []
+        found = tiny_llama.generate(PROMPTS, max_new_tokens=5, progress=lambda *told: seen.append(told))
+        written = sum(len(one.token_ids) for one in found)
+        assert seen[0] == ("writing", 0, 3, "")
+        assert seen[-1] == ("writing", 3, 3, f"{written} tokens")
+        assert len(seen) > 5
+        assert [told[1] for told in seen] == sorted(told[1] for told in seen)
+
+        class StoppedError(Exception):
+            pass
+
+        def stop(*told: Any) -> None:
+            if told[-1]:
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            tiny_llama.generate(PROMPTS, max_new_tokens=5, progress=stop)
+
     @pytest.mark.parametrize(
         ("arguments", "error", "words"),
         [

@@ -82,7 +82,7 @@ def test_the_time_goes_on_while_nothing_is_told() -> None:
     reached, go = threading.Event(), threading.Event()
 
     def work(job: Job) -> tuple[str, str]:
-        job.tell("reading", 0)
+        job.tell("reading", 1, 2, "<12> tokens")
         reached.set()
         go.wait(10)
         return "done", ""
@@ -93,6 +93,7 @@ def test_the_time_goes_on_while_nothing_is_told() -> None:
     assert reached.wait(10)
     first, second = job.now().seconds, job.now().seconds
     assert job.picture.seconds < first < second
+    assert "reading, 1 of 2, &lt;12&gt; tokens" in panels.work(job.picture)
     go.set()
     found = job.wait(10)
     assert job.now() == found

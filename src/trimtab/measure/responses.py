@@ -276,12 +276,14 @@ def verdicts(
     max_new_tokens: int = 192,
     batch_size: int | None = None,
     ranks: Ranks | None = None,
+    progress: Progress = False,
 ) -> list[bool]:
     """Answers queries as they are, and says of each answer whether it follows all instructions.
 
     The processes of `ranks` share the work, and all get the same verdicts.
     """
     ranks = ranks or Ranks()
+    told: dict[str, Any] = {} if progress is False else {"progress": progress}
     asked = queries if prompts is None else prompts
     mine = {}
     share = ranks.share(range(len(queries)))
@@ -291,6 +293,7 @@ def verdicts(
             steering=steering,
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
+            **told,
         )
         passed = all_follow([one.text for one in answers], [queries[row] for row in share], wanted)
         mine = dict(zip(share, passed, strict=True))

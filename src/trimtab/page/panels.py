@@ -40,6 +40,7 @@ def work(picture: Picture) -> str:
         label = escape(picture.stage or "beginning")
         value = f' value="{picture.done}" max="{picture.of}"' if picture.of else ""
         count = f", {picture.done} of {picture.of}" if picture.of else ""
+        count += f", {escape(picture.note)}" if picture.note else ""
         parts.append(f'<label class="tt-progress">{label}{count}<progress{value}></progress></label>')
     if picture.message:
         kind = "wrong" if picture.state == "failed" else "note"

@@ -178,10 +178,20 @@ def teach(workplace: Workplace, job: Job, one: Instruction, effort: Effort = EFF
         def watch(step: Step, edits: Callable[[], tuple[Edit, ...]]) -> None:
             job.point(loss=(step.step, step.loss))
             if step.held_out is not None:
+                learning = job.picture.stage
+
+                def trying(stage: str, done: int, of: int | None = None, note: str = "") -> None:
+                    job.tell(learning, step.step, effort.steps, f"trying it: {done} of {of}, {note}")
+
                 some = drawn.validation[: effort.watched]
                 trial = Steering("trial", edits(), Record(identity))
                 passed = verdicts(
-                    engine, some, [one], steering=trial, max_new_tokens=workplace.max_new_tokens
+                    engine,
+                    some,
+                    [one],
+                    steering=trial,
+                    max_new_tokens=workplace.max_new_tokens,
+                    progress=trying,
                 )
                 job.point(followed=(step.step, sum(passed) / len(passed)))
 

@@ -28,6 +28,7 @@ class Picture:
         stage: What is being done.
         done: How many steps of that are done.
         of: Of how many; None if that is not known.
+        note: What else there is to say of it.
         loss: The loss by step.
         followed: The share of checked answers that follow, by step.
         seconds: How long it took so far.
@@ -40,6 +41,7 @@ class Picture:
     stage: str = ""
     done: int = 0
     of: int | None = None
+    note: str = ""
     loss: tuple[Point, ...] = ()
     followed: tuple[Point, ...] = ()
     seconds: float = 0.0
@@ -115,7 +117,7 @@ class Job:
         Raises:
             CancelledError: Somebody cancelled it.
         """
-        self._note(stage=stage, done=done, of=of)
+        self._note(stage=stage, done=done, of=of, note=note)
 
     def point(self, *, loss: Point | None = None, followed: Point | None = None) -> None:
         """Adds a point to the curves; one of the same step takes the place of the older.

@@ -25,7 +25,7 @@ def write(
     starts: Sequence[Start | None],
     max_new_tokens: int,
     max_rows: int,
-    told: Callable[[int, int], None],
+    told: Callable[[int, int, str], None],
 ) -> list[Written]:
     """The most likely answer to each prompt, given as token ids.
 
@@ -36,7 +36,7 @@ def write(
         starts: What holds the answer to each; None where nothing does.
         max_new_tokens: The longest answer.
         max_rows: How many are answered at once.
-        told: Is told how many of how many are answered.
+        told: Is told at every step how many of how many are answered, and how many tokens are written.
 
     Raises:
         ModelError: An answer cannot be held to its constraint any further, or memory does not suffice for one.
@@ -50,10 +50,9 @@ def write(
         )
         for row in order
     }
-    done = 0
-    told(done, len(prompts))
+    done = tokens = 0
     while not batch.is_idle:
-        ended = 0
+        told(done, len(prompts), f"{tokens} tokens" if tokens else "")
         for event in batch.step():
             if event.error is not None:
                 number = next(row for row, one in rows.items() if one is event.running)
@@ -61,9 +60,8 @@ def write(
                     place, steered = engine.decoder_blocks, bool(edits[number])
                     raise blamed(engine.model, place, engine.identity.id, number, steered=steered)
                 raise event.error
-            ended += event.ended is not None
-        if ended:
-            done += ended
-            told(done, len(prompts))
+            done += event.ended is not None
+            tokens += event.token is not None
+    told(done, len(prompts), f"{tokens} tokens")
     answers = (rows[row] for row in range(len(prompts)))
     return [Written(tuple(one.token_ids), one.ended == "stop", one.taken) for one in answers]
