@@ -90,12 +90,10 @@ def test_what_is_no_instruction_leaves_nothing_behind(
     assert list(place.place.rglob("*.toml")) == []
 
 
-def test_an_expression_is_tried_on_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expression_is_tried_on_an_answer() -> None:
     assert teaching.matches("^a", "abc") == "It finds 'a'."
     assert teaching.matches("^B", "abc", ignore_case=True) == "It finds nothing in this answer."
     assert "is not a regular expression" in teaching.matches("(", "abc")
-    monkeypatch.setattr("trimtab.patterns.SECONDS", 0.05)
-    assert "took over 0.05 s on an answer" in teaching.matches(r"(a|aa)+$", "a" * 3000 + "b")
     assert teaching.matches("", "abc") == ""
     assert teaching.matches("^a", None) == "This is a regular expression."
 
