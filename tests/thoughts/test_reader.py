@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.tiny import tiny_tokenizer
 
 from trimtab.thoughts import Parts, Reader, ThoughtFormat, find, names_of_formats
+from trimtab.thoughts.marks import Node
 
 
 def tokenizer(*own: str) -> Any:
@@ -77,6 +78,29 @@ def test_channels() -> None:
     json = "<|channel|>final <|constrain|>json<|message|>{}"
     assert HARMONY.parts(ids(HARMONY, json)) == Parts("{}")
     assert HARMONY.parts(ids(HARMONY, "<|channel|>anal")) == Parts("")
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "answer"),
+    [
+        (OWN, "  Yes\n", "  Yes\n"),
+        (OWN, "<think>hm</think>\n\nYes", "Yes"),
+        (OWN, "Say <think> to think.", "Say <think> to think."),
+        (OWN, "<think>hm", ""),
+        (HARMONY, "Hello", "Hello"),
+        (HARMONY, "<|channel|>final<|message|>Hello", "Hello"),
+        (
+            HARMONY,
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hello",
+            "Hello",
+        ),
+    ],
+)
+def test_the_answer_in_a_text_that_somebody_wrote(reader: Reader, text: str, answer: str) -> None:
+    assert reader.answer_in(text) == answer
+    # A thought that the prompt opened needs no mark in the text; what marks nothing is answer there too.
+    assert OWN.answer_in("hm</think>\n\nYes", Node("thought")) == "Yes"
+    assert OWN.answer_in("Yes", Node("thought")) == "Yes"
 
 
 @pytest.mark.parametrize("name", [name for name in names_of_formats() if name != "plain"])

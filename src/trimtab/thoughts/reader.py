@@ -146,12 +146,11 @@ class Reader:
                 mark of its own in the text. None for where a response begins without a prompt.
 
         Returns:
-            The text behind the thought; empty where there is none.
+            The answer without marks; empty where the text has none.
         """
         if not any(mark in text.encode() for mark in self.marks.texts):
             return text
-        parts = self.parts(list(self._tokenizer(text, add_special_tokens=False)["input_ids"]), node)
-        return text if parts.thought is None and not parts.calls else parts.answer
+        return self.parts(list(self._tokenizer(text, add_special_tokens=False)["input_ids"]), node).answer
 
     def answers(self, node: Node, tokens: Iterable[int]) -> Iterator[str]:
         """The answer after each token that is generated, without what may turn out to begin a mark, and at the end."""
