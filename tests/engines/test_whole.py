@@ -74,6 +74,6 @@ def test_weights_that_are_tied_are_not_missed(tmp_path: Path) -> None:
 
 def test_weights_that_are_not_used_are_told_of_by_transformers(folder: Path, tmp_path: Path) -> None:
     more = _changed(
-        folder, tmp_path / "more", lambda weights: weights.update({"model.layers.9.x.weight": torch.zeros(3)})
+        folder, tmp_path / "more", lambda weights: weights.update({"model.surplus.weight": torch.zeros(3)})
     )
     assert load(more, device="cpu").identity.blocks == 3
