@@ -41,7 +41,7 @@ def test_labelled_answers_are_counted_as_their_reader_did(part: str) -> None:
         ("Dr. Lee left. She was ill.", ["Dr. Lee left.", "She was ill."]),
         ("Done! 🎉", ["Done!"]),
         ("下雨了。我们回家。", ["下雨了。", "我们回家。"]),
-        ("Read `a. b.` first.", ["Read code first."]),
+        ("Read `a. b.` first.", ["Read Code first."]),
         ("See [the page](https://a.org/b.c) now.", ["See the page now."]),
         ("?!", []),
         ("", []),
