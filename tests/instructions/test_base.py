@@ -31,6 +31,15 @@ def registered() -> Iterator[list[str]]:
         REGISTER.remove(name)
 
 
+@pytest.mark.parametrize("given", [3, None, b"json", ["json"]])
+def test_a_name_that_is_no_text_is_refused(given: Any) -> None:
+    with pytest.raises(InstructionError, match="the name of an instruction is a text, not"):
+        instructions.get(given)
+    for data in (given, {"name": given, "params": {}}):
+        with pytest.raises(InstructionError, match="an instruction is given as"):
+            instructions.from_dict(data)
+
+
 def test_parameters_by_position_by_name_and_by_none() -> None:
     include = instructions.get_type("include")
     assert include("rocket") == include(word="rocket", words=None)

@@ -234,12 +234,21 @@ def test_an_edit_keeps_its_own_copy_on_the_cpu() -> None:
         ({"u": [1.0, 2.0]}, "vector of floats, not list"),
         ({"u": torch.tensor([1.0, math.nan])}, "not finite"),
         ({"alpha": math.inf}, "must be finite"),
+        ({"alpha": "2"}, "must be a finite number, not '2'"),
+        ({"rectified": "no"}, "rectified .* is True or False, not 'no'"),
+        ({"when": "x"}, "when of an edit of block 0 is a When .*not 'x'"),
         ({"p": torch.ones(WIDTH + 1)}, f"width {WIDTH} but p of width {WIDTH + 1}"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(SteeringError, match=words):
         Edit(**{"block": 0, "u": torch.ones(WIDTH), **arguments})
+
+
+@pytest.mark.parametrize("strength", ["x", None, True, math.nan, 10**400])
+def test_it_is_scaled_by_numbers(strength: Any) -> None:
+    with pytest.raises(SteeringError, match="a strength must be a finite number"):
+        Edit.add(2, torch.ones(WIDTH)).scaled(strength)
 
 
 def test_a_zero_direction_has_no_projection() -> None:

@@ -47,6 +47,21 @@ def some_steering(name: str = "json", **record: Any) -> Steering:
     return Steering(name, edits, Record(MODEL, **{**values, **record}))
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"name": 3}, "a steering's name is a text, not 3"),
+        ({"edits": 3}, "the edits of the steering 'x' are a list of trimtab.Edit, not 3"),
+        ({"edits": Edit.add(1, torch.ones(WIDTH))}, "list of trimtab.Edit, not Edit"),
+        ({"edits": [None]}, r"list of trimtab.Edit, not \[None\]"),
+        ({"record": MODEL}, "the record of the steering 'x' is a trimtab.Record, not ModelIdentity"),
+    ],
+)
+def test_it_is_made_of_what_it_says(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SteeringError, match=words):
+        Steering(**{"name": "x", "edits": (), "record": Record(MODEL), **values})
+
+
 def content(steering: Steering) -> list[tuple[Any, ...]]:
     return [
         (edit.block, edit.alpha, edit.tokens, edit.u.tolist(), None if edit.p is None else edit.p.tolist())

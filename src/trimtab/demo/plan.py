@@ -61,8 +61,8 @@ def plan_for(
 
     Args:
         identity: The model.
-        instructions: What to show, or spellings of it; None takes :func:`default_instructions`.
-        **changes: Fields of :class:`Plan` to set otherwise; None keeps the default.
+        instructions: What to show, or spellings of it; None takes `default_instructions`.
+        **changes: Fields of `Plan` to set otherwise; None keeps the default.
 
     Raises:
         InstructionError: There is no such instruction, or one is named twice.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -30,7 +30,7 @@ Positions = Literal["last", "all", "mean"] | int
 """Which tokens of the formatted prompt are read: the last, all, their mean, or one counted from either end."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Capture:
     """Statistics of block outputs over prompts; tensors are float32 on the CPU.
 
@@ -45,9 +45,9 @@ class Capture:
 
     blocks: tuple[int, ...]
     count: int
-    mean: Tensor
-    second_moment: Tensor | None = None
-    activations: Tensor | None = None
+    mean: Tensor = field(repr=False)
+    second_moment: Tensor | None = field(default=None, repr=False)
+    activations: Tensor | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Generation:
     """
 
     text: str
-    token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...] = field(repr=False)
     prompt_index: int
     finished: bool
     taken: float | None = None
@@ -96,6 +96,14 @@ class Engine(ABC):
 
     def __enter__(self) -> Self:
         return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({getattr(self, 'identity', 'no model')})"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise ModelError(
+            f"a {type(self).__name__} is neither copied nor pickled; load the model where another is needed"
+        )
 
     def __exit__(self, *exception: object) -> None:
         self.close()

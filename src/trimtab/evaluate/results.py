@@ -80,7 +80,7 @@ class Evaluation:
 
     suite: Suite
     model: ModelIdentity
-    answers: list[Answer]
+    answers: list[Answer] = field(repr=False)
     strengths: tuple[float, ...] = (1.0,)
     left_out: dict[str, int] = field(default_factory=dict)
     closed_book: dict[str, Facts] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trimtab import instructions as catalogue
@@ -48,7 +48,7 @@ class Suite:
     """
 
     name: str
-    items: tuple[Item, ...]
+    items: tuple[Item, ...] = field(repr=False)
     source: str
     about_nano: bool = False
     by_label: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trimtab.measure.rows import CONSTRAINED, Condition
@@ -61,7 +61,7 @@ class Followed:
     instructions: tuple[str, ...]
     text: str
     verified: bool
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Attempt, ...] = field(repr=False)
 
     @property
     def tokens(self) -> int:

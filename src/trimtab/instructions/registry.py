@@ -66,6 +66,8 @@ class Register:
 
     def find(self, name: str) -> InstructionType:
         """Look a type up by short name or IFEval id; if there is none, the message suggests the nearest names."""
+        if not isinstance(name, str):
+            raise InstructionError(f"the name of an instruction is a text, not {name!r:.60}")
         found = self._types.get(self._ids.get(name, name))
         if found is not None:
             return found
@@ -204,7 +206,8 @@ def from_dict(data: Mapping[str, Any]) -> Instruction:
     Raises:
         InstructionError: If it is not of that form, or names what does not exist.
     """
-    name, params = data.get("name"), data.get("params") or {}
+    given: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+    name, params = given.get("name"), given.get("params") or {}
     if not isinstance(name, str) or not isinstance(params, Mapping):
         raise InstructionError('an instruction is given as {"name": "...", "params": {...}}')
     return get(name, **params)

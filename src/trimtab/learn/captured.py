@@ -12,7 +12,7 @@ learns the direction of *saying* the word and applies it with a negative strengt
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -83,9 +83,9 @@ class Captured:
     """
 
     blocks: tuple[int, ...]
-    instructed: Tensor
-    plain: Tensor
-    differences: Tensor
+    instructed: Tensor = field(repr=False)
+    plain: Tensor = field(repr=False)
+    differences: Tensor = field(repr=False)
 
     @property
     def difference(self) -> Tensor:

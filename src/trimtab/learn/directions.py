@@ -60,10 +60,10 @@ class Directions:
     instruction: dict[str, Any] | None
     model: ModelIdentity
     blocks: tuple[int, ...]
-    directions: Tensor
-    instructed: Tensor
-    plain: Tensor
-    difference_norm: Tensor
+    directions: Tensor = field(repr=False)
+    instructed: Tensor = field(repr=False)
+    plain: Tensor = field(repr=False)
+    difference_norm: Tensor = field(repr=False)
     prompts: str
     pairs: int
     settings: dict[str, Any] = field(default_factory=dict)

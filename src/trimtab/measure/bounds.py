@@ -132,7 +132,7 @@ def compare(
         bounds: How much worse they may be; the defaults when None.
         following: That of answers which follow the instruction without steering: perplexity, repetition and greater
             length may be as theirs.
-        any_length: Whether answers may be of any length, as for an instruction about length (:func:`about_length`).
+        any_length: Whether answers may be of any length, as for an instruction about length (`about_length`).
     """
     found = _departures(quality, plain, bounds or Bounds(), following, any_length=any_length)
     return Comparison(quality, plain, tuple(found))
@@ -146,7 +146,7 @@ def within(
     following: Quality | None = None,
     any_length: bool = False,
 ) -> bool:
-    """Whether some answers are within all bounds; see :func:`compare`."""
+    """Whether some answers are within all bounds; see `compare`."""
     return compare(quality, plain, bounds, following=following, any_length=any_length).within
 
 

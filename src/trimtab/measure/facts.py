@@ -110,9 +110,9 @@ class Facts:
         steered: The answers with it.
     """
 
-    questions: tuple[Question, ...]
-    plain: tuple[str, ...]
-    steered: tuple[str, ...]
+    questions: tuple[Question, ...] = field(repr=False)
+    plain: tuple[str, ...] = field(repr=False)
+    steered: tuple[str, ...] = field(repr=False)
     _right: Mapping[str, tuple[bool, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -262,7 +262,7 @@ def lost(
         steering: What steers.
         split: Whose questions are asked.
         n: How many at most; all when None.
-        known: Plain answers by question, as of :func:`measure`.
+        known: Plain answers by question, as of `measure`.
         batch_size: Rows per batch; None lets the engine choose.
 
     Returns:

@@ -143,7 +143,7 @@ def perplexity(
         batch_size: Rows per forward pass; None lets the engine choose.
 
     Returns:
-        ``exp`` of the mean of :func:`negative_log_likelihoods`, at least 1; None when every response is empty.
+        ``exp`` of the mean of `negative_log_likelihoods`, at least 1; None when every response is empty.
 
     Raises:
         ValueError: The lengths differ.

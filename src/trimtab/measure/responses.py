@@ -161,7 +161,7 @@ def measured(
         queries: The bare query behind each prompt.
         prompts: What was answered; one prompt per query.
         generations: The answer to each.
-        facts: As in :func:`respond`, and so are the next three.
+        facts: As in `respond`, and so are the next three.
         batch_size: Rows per forward pass.
         scores: Likelihoods that are known.
         scorer: Another model.
@@ -236,7 +236,7 @@ def scored_by(responses: Sequence[Response], scorer: Scorer, *, progress: Progre
 
 
 def respond_baseline(model: Model, queries: Sequence[str], **options: Any) -> list[Response]:
-    """The responses to bare queries, once for all instructions: their baseline; see :func:`respond`."""
+    """The responses to bare queries, once for all instructions: their baseline; see `respond`."""
     return respond(model, queries, queries, **options)
 
 

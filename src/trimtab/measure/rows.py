@@ -17,7 +17,7 @@ reference for `steered`, not only `baseline`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -66,7 +66,7 @@ class Row:
         loose: Per response, whether it passed the loose check.
         undecided: Per response, whether neither check could tell (it then passed none); empty where all are decided.
         group: What the row is about where it holds several instructions of one type; None for the instruction itself.
-        bounds: A 95 % interval of :attr:`followed` that is known already; None computes Wilson's.
+        bounds: A 95 % interval of `followed` that is known already; None computes Wilson's.
         closed_book: Share of closed-book questions answered rightly under this condition (`trimtab.measure.facts`);
             None where none were asked.
     """
@@ -74,13 +74,13 @@ class Row:
     instruction: Instruction
     condition: Condition
     method: str | None
-    responses: tuple[Response, ...]
-    strict: tuple[bool, ...]
-    loose: tuple[bool, ...]
+    responses: tuple[Response, ...] = field(repr=False)
+    strict: tuple[bool, ...] = field(repr=False)
+    loose: tuple[bool, ...] = field(repr=False)
     group: str | None = None
     bounds: Interval | None = None
     closed_book: float | None = None
-    undecided: tuple[bool, ...] = ()
+    undecided: tuple[bool, ...] = field(default=(), repr=False)
 
     @property
     def label(self) -> str:
@@ -116,7 +116,7 @@ class Row:
 
     @property
     def interval(self) -> Interval:
-        """The 95 % interval of :attr:`followed`: :attr:`bounds`, or Wilson's."""
+        """The 95 % interval of `followed`: `bounds`, or Wilson's."""
         return self.bounds or wilson(sum(self.strict), self.n)
 
     @property
@@ -207,7 +207,7 @@ def evaluate_instruction(
         steering: The steering of the steered conditions; None leaves them out.
         queries: Bare queries that neither learning nor tuning has seen.
         split: Whose phrasings the instructed conditions use.
-        baseline: Responses to exactly these queries (:func:`respond_baseline`), to share them between instructions;
+        baseline: Responses to exactly these queries (`respond_baseline`), to share them between instructions;
             None generates them.
         facts: Judges the truth of a response to a query.
         method: How the rows name the steering; None takes it from the steering's record.

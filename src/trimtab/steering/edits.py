@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from trimtab.errors import SteeringError
+from trimtab.steering.documents import finite_number
 
 if TYPE_CHECKING:
     from trimtab.steering.when import When
@@ -73,14 +74,26 @@ class Edit:
         if self.tokens not in _SCOPES:
             raise SteeringError(f"an edit's tokens are one of {', '.join(_SCOPES)}, not {self.tokens!r}")
         object.__setattr__(self, "u", _vector(self.u, "u", self.block))
+        alpha: Any = self.alpha
         try:
-            object.__setattr__(self, "alpha", float(self.alpha))
-        except (TypeError, ValueError, OverflowError):
+            object.__setattr__(self, "alpha", float("" if isinstance(alpha, str) else alpha))
+        except (TypeError, ValueError, OverflowError, RuntimeError):  # a tensor of several raises the last
             raise SteeringError(
-                f"alpha of an edit of block {self.block} must be a finite number, not {self.alpha!r:.60}"
+                f"alpha of an edit of block {self.block} must be a finite number, not {alpha!r:.60}"
             ) from None
         if not torch.isfinite(torch.tensor(self.alpha)):
             raise SteeringError(f"alpha of an edit of block {self.block} is {self.alpha}; it must be finite")
+        if not isinstance(self.rectified, bool):
+            raise SteeringError(
+                f"rectified of an edit of block {self.block} is True or False, not {self.rectified!r:.60}"
+            )
+        if self.when is not None:
+            from trimtab.steering.when.base import When
+
+            if not isinstance(self.when, When):
+                raise SteeringError(
+                    f"when of an edit of block {self.block} is a When (trimtab.when) or None, not {self.when!r:.60}"
+                )
         if self.p is not None:
             object.__setattr__(self, "p", _vector(self.p, "p", self.block))
             if self.p.shape != self.u.shape:
@@ -151,8 +164,13 @@ class Edit:
         return not bool(self.u.any()) or (closed and not gated)
 
     def scaled(self, strength: float) -> Edit:
-        """The same edit, its change multiplied by `strength` (the change is linear in `u`)."""
-        return self if strength == 1 else replace(self, u=self.u * float(strength))
+        """The same edit, its change multiplied by `strength` (the change is linear in `u`).
+
+        Raises:
+            SteeringError: The strength is no finite number, or too large.
+        """
+        strength = finite_number(strength, "a strength", f"an edit of block {self.block}")
+        return self if strength == 1 else replace(self, u=self.u * strength)
 
     def __repr__(self) -> str:
         gate = "" if self.p is None else f", |p|={float(torch.linalg.vector_norm(self.p)):.3g}"

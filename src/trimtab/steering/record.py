@@ -138,7 +138,7 @@ class Record:
     method: str = "manual"
     prompts: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    measurements: dict[str, Any] = field(default_factory=dict)
+    measurements: dict[str, Any] = field(default_factory=dict, repr=False)
     version: str = __version__
     created: str | None = None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Steering(Saved):
         record: Where they come from.
 
     Raises:
-        SteeringError: An edit does not fit the record's model, or has values that are not finite.
+        SteeringError: An edit does not fit the record's model, or something is of another type.
     """
 
     name: str
@@ -49,7 +49,18 @@ class Steering(Saved):
     record: Record
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "edits", tuple(self.edits))
+        if not isinstance(self.name, str):
+            raise SteeringError(f"a steering's name is a text, not {self.name!r:.60}")
+        if not isinstance(self.record, Record):
+            raise SteeringError(
+                f"the record of the steering '{self.name}' is a trimtab.Record, not {type(self.record).__name__}"
+            )
+        edits = tuple(self.edits) if isinstance(self.edits, Iterable) else (None,)
+        if not all(isinstance(edit, Edit) for edit in edits):
+            raise SteeringError(
+                f"the edits of the steering '{self.name}' are a list of trimtab.Edit, not {self.edits!r:.60}"
+            )
+        object.__setattr__(self, "edits", edits)
         for edit in self.edits:
             _check_edit(edit, self.record.model, f"the steering '{self.name}'")
 

@@ -20,7 +20,7 @@ Where A can be inverted, editing and mapping may change places: A applied to the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,8 +76,8 @@ class LinearMap:
     source: ModelIdentity
     target: ModelIdentity
     blocks: tuple[int, ...]
-    matrices: Tensor
-    offsets: Tensor
+    matrices: Tensor = field(repr=False)
+    offsets: Tensor = field(repr=False)
     explained: tuple[float, ...]
     prompts: int = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab.learn.directions import Application
@@ -110,7 +110,7 @@ class Tuned:
 
     steering: Steering
     best: Candidate
-    candidates: list[Candidate]
+    candidates: list[Candidate] = field(repr=False)
     unsteered: Measured
     improved: bool
     baseline: Row

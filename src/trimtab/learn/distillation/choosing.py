@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ class Choice:
     measured: tuple[Measured, ...]
     sample: int
     told_followed: float
-    plain_lengths: tuple[int, ...]
+    plain_lengths: tuple[int, ...] = field(repr=False)
     plain_cut: int
     max_new_tokens: int
     note: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Trial:
     """
 
     size: Size
-    history: tuple[Step, ...]
+    history: tuple[Step, ...] = field(repr=False)
     held_out: float | None
     followed: float | None
     comparison: Comparison | None = None

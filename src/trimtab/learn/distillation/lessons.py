@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from trimtab.constraint import Constraint
@@ -79,7 +79,7 @@ class Lessons:
         cut: How many of the answers it took were cut off by the limit of new tokens.
     """
 
-    lessons: tuple[Lesson, ...]
+    lessons: tuple[Lesson, ...] = field(repr=False)
     asked: int
     passed: int
     answers: int
