@@ -47,7 +47,9 @@ def test_results_are_shown_in_a_few_words() -> None:
         Generation("Yes.", tuple(range(300)), 0, True),
         Capture((0, 1), 2, torch.ones(2, 64), activations=torch.ones(2, 2, 64)),
         Lessons((lesson,) * 100, 100, 100, 100, 1.0),
-        Suite("many", tuple(Item(str(number), "Why?", "Why? Be brief.", ()) for number in range(100)), "here"),
+        Suite(
+            "many", tuple(Item(str(number), "Why?", "Why? Be brief.", ()) for number in range(100)), "here"
+        ),
     ):
         text = repr(one)
         assert len(text) < 250
