@@ -160,3 +160,39 @@ def test_raw_text_goes_in_as_it_is() -> None:
         chat.prompt_ids(tokenizer, CHAT, raw=True)
     with pytest.raises(PromptError, match="not valid Unicode"):
         chat.prompt_ids(tokenizer, "a\udcff", raw=True)
+
+
+class _Watched:
+    """A tokenizer, and how many characters were given to it."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.characters = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, text: str, **options: Any) -> Any:
+        self.characters += len(text)
+        return self._tokenizer(text, **options)
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_a_prompt_without_end_is_refused_by_its_beginning(templated: Any, raw: bool) -> None:
+    watched = _Watched(templated)
+    with pytest.raises(
+        PromptError, match=r"characters, and the first 65536 of them are \d+ tokens, but the .* is 64"
+    ):
+        chat.prompt_ids(watched, "What is a lighthouse? " * 500_000, raw=raw, limit=64)
+    assert watched.characters <= 2**16
+
+
+def test_a_long_text_of_few_tokens_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, templated: Any
+) -> None:
+    monkeypatch.setattr(chat, "_SHORT", 8)
+    monkeypatch.setattr(chat, "_CHARACTERS", 1)
+    text = "What is a lighthouse? " * 8
+    expected = chat.prompt_ids(templated, text)
+    assert len(text) > 8
+    assert chat.prompt_ids(templated, text, limit=len(expected)) == expected

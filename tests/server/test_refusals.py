@@ -41,7 +41,7 @@ CHAT: list[tuple[dict[str, Any], str, str]] = [
     ({"response_format": {"type": "json_schema"}}, "response_format", "a name and a schema"),
     ({"structured_outputs": {"regex": "("}}, "response_format", "cannot be used"),
     ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "structured_outputs", "one entry"),
-    ({"messages": []}, "messages", "messages"),
+    ({"messages": []}, "messages", "at least 1 item after validation, not 0"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages", "messages.0.role is one of"),
     ({"messages": [{"role": ["user"], "content": "x"}]}, "messages", "messages.0.role is one of"),
     ({"messages": [{"role": "user", "content": None}]}, "messages", "messages.0.content"),
@@ -165,6 +165,13 @@ def test_too_many_wait(run_server: Callable[..., Any], engine: Any) -> None:
         assert caught_too.value.status_code == 413
         with pytest.raises(openai.BadRequestError, match="there is room for 300"):
             chat(client, QUESTIONS[0], max_tokens=299)
+
+
+def test_a_prompt_without_end_is_refused_by_its_beginning(client: openai.OpenAI) -> None:
+    with pytest.raises(
+        openai.BadRequestError, match=r"the first 65536 of them are .* the model's context is 512"
+    ):
+        chat(client, "lighthouse " * 500_000)
 
 
 def _long(client: openai.OpenAI) -> Any:

@@ -15,6 +15,11 @@ from trimtab.prompts.queries import refuse_broken_text
 from trimtab.steering.templates import has_template, rendered, writes_chats_itself
 from trimtab.steering.when.base import Prompt, content_text
 
+_SHORT = 2**16
+"""Characters of a text of which tokens are made without a second look."""
+_CHARACTERS = 16
+"""More than a token has in any language, on the average."""
+
 
 def format_prompt(tokenizer: Any, prompt: Prompt) -> str:
     """Write a prompt the way the model expects it, ready for the answer to begin, or to go on where the chat ends.
@@ -46,10 +51,11 @@ def _chat(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> Any
         ) from error
 
 
-def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False) -> list[int]:
+def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False, limit: int | None = None) -> list[int]:
     """Token ids of a formatted prompt: no doubled beginning token, no end token behind it.
 
-    One that is `raw` is text that goes in as it is, without template or plain format.
+    One that is `raw` is text that goes in as it is, without template or plain format. One that is many times longer
+    than the `limit` in tokens is refused before tokens are made of all of it.
     """
     if raw and not isinstance(prompt, str):
         raise PromptError(f"a raw prompt is text, not {type(prompt).__name__}; leave raw out for a chat")
@@ -58,6 +64,7 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False) -> list[int
     if not raw and writes_chats_itself(tokenizer):  # its text need not be what its tokens are
         return [int(one) for one in _chat(tokenizer, _messages(prompt), tokenize=True, return_dict=False)]
     text = str(prompt) if raw else format_prompt(tokenizer, prompt)
+    _refuse_endless(tokenizer, text, limit)
     bare = raw or not has_template(tokenizer)
     ids = list(tokenizer(text, add_special_tokens=bare)["input_ids"])
     # A few tokenizers close every text with the end token; the model would then answer after the end.
@@ -68,6 +75,21 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False) -> list[int
     if not ids:
         raise PromptError("the prompt is empty after tokenising; give the model at least one word")
     return ids
+
+
+def _refuse_endless(tokenizer: Any, text: str, limit: int | None) -> None:
+    """Refuses a text whose beginning is too long: tokens of all of it would take a hundred times its memory."""
+    if limit is None:
+        return
+    size = max(_SHORT, _CHARACTERS * limit)
+    while size < len(text):
+        count = len(tokenizer(text[:size], add_special_tokens=False)["input_ids"])
+        if count > 2 * limit:  # not by a token or two that would be others in the whole text
+            raise PromptError(
+                f"the prompt has {len(text)} characters, and the first {size} of them are {count} tokens, but the "
+                f"model's context is {limit}; shorten it"
+            )
+        size *= 4
 
 
 def beginning(prompt: Prompt) -> str:

@@ -33,7 +33,9 @@ class Encoding:
         self, prompts: Sequence[Prompt], new_tokens: int = 0, *, raw: bool = False
     ) -> list[list[int]]:
         """The token ids of prompts, in the model's chat template; refused if there is none, or one is too long."""
-        rows = [prompt_ids(self.tokenizer, prompt, raw=raw) for prompt in prompt_list(prompts)]
+        rows = [
+            prompt_ids(self.tokenizer, prompt, raw=raw, limit=self.limit) for prompt in prompt_list(prompts)
+        ]
         self._check_known(rows)
         self.check([len(row) for row in rows], new_tokens=new_tokens)
         return rows

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from trimtab import prompts
-from trimtab.engines.chat import prompt_ids
 from trimtab.measure.quality import perplexity_of
 from trimtab.measure.responses import all_follow, respond
 from trimtab.page.workplace import Workplace, known_instructions
@@ -93,7 +92,7 @@ def pushes(workplace: Workplace, question: str, steering: Steering) -> Pushes:
     """
     engine = workplace.another()
     [answer] = engine.generate([question], steering=steering, max_new_tokens=workplace.max_new_tokens)
-    prompt = prompt_ids(engine.tokenizer, question)
+    [prompt] = engine.encoding.prompts([question])
     ids = torch.tensor([[*prompt, *answer.token_ids]], device=engine.device)
     [edits] = engine.edits_of_rows(steering, 1, [question])
     blocks: dict[int, list[Edit]] = {}

@@ -154,7 +154,10 @@ class Job:
                 message, made = work(self)
                 changes = {"state": "done", "message": message, "made": made}
         except CancelledError:
-            changes = {"state": "cancelled", "message": "Cancelled. Resume goes on from here."}
+            changes = {
+                "state": "cancelled",
+                "message": "Cancelled. Resume goes on behind the last part that was done.",
+            }
         except TrimtabError as error:
             changes = {"state": "failed", "message": str(error)}
         except Exception as error:  # noqa: BLE001 (nobody else would hear of it)

@@ -180,7 +180,8 @@ def _malformed(error: ValidationError, content: Mapping[Any, Any]) -> RefusedErr
     message = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "missing":
         return RefusedError(f"the request lacks '{where}'", reason="malformed", parameter=field)
-    given = "" if first["type"] == "extra_forbidden" else f", not {_shown(first['input'])}"
+    told = ("extra_forbidden", "too_short")  # these say it all
+    given = "" if first["type"] in told else f", not {_shown(first['input'])}"
     return RefusedError(f"{where:.100}: {message}{given}", reason="malformed", parameter=field)
 
 
