@@ -560,7 +560,7 @@ def test_a_page_with_marks_gets_the_table_between_them() -> None:
 def test_the_page_of_the_documentation_has_the_marks() -> None:
     page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert table.put_into(page, "new") != "new\n"
-    for place in ("smollm2", "libraries"):
+    for place in ("smollm2", "language", "libraries"):
         assert table.put_into(page, "new", place) != "new\n"
 
 
