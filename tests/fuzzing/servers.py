@@ -102,10 +102,12 @@ def server() -> Any:
     from tests.tiny import random_steering, tiny_engine
 
     from trimtab.server.app import build_app
+    from trimtab.server.embedded import Embedded
     from trimtab.server.limits import Limits
 
     engine = tiny_engine("llama")
-    app = build_app(engine, name="tiny", gates=2, limits=Limits(tokens=100, answers=4), log=_quiet())
+    limits = Limits(tokens=100, answers=4)
+    app = build_app(Embedded(engine, name="tiny", gates=2, limits=limits, log=_quiet()))
     app.state.trimtab.library.add("json", random_steering(engine))
     _result(_entered(app))
     return app
@@ -228,7 +230,11 @@ def page() -> tuple[Any, Any]:
     place.job = Idle()
     for number, name in enumerate(("json", "other")):
         place.library.add(name, random_steering(place.engine, number))
-    return build(place), place
+
+    async def built() -> Any:
+        return build(place)  # outside of an event loop Gradio would make some, and leave them behind
+
+    return _result(built()), place
 
 
 def page_call(name: str) -> Callable[[Any], Any]:
@@ -266,8 +272,7 @@ async def _stepped(blocks: Any, name: str, value: list[Any]) -> Any:
     shown = list(islice(found, _STEPS)) if hasattr(found, "__next__") else [found]
     LocalContext.in_event_listener.reset(began)
     for one in shown:
-        outputs = list(one) if isinstance(one, tuple) else [one]
-        await blocks.postprocess_data(call, outputs, state)
+        await blocks.postprocess_data(call, list(one) if isinstance(one, tuple) else one, state)
     return len(shown)
 
 

@@ -7,6 +7,7 @@ import copy
 import io
 import tempfile
 import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,8 +205,11 @@ class Workplace:
                     self._add(name, Steering.load(place, self.engine.identity))
                     names.append(name)
                 return names
-        except zipfile.BadZipFile as error:
-            raise SteeringError("this is not a zip file; upload the zip of a steering's folder") from error
+        # Besides its own error, zipfile raises these for files that are damaged, encrypted, or packed in other ways.
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+            raise SteeringError(
+                "this is not a zip file, or a damaged one; upload the zip of a steering's folder"
+            ) from error
 
     def zipped(self, names: list[str]) -> bytes:
         """A zip file with steerings, each in a folder of its name, and the instructions of one's own they need.
