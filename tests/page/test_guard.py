@@ -109,6 +109,7 @@ def test_a_server_with_a_key_asks_for_it_and_keeps_its_api(engines: Callable[[st
     [
         (["--host", "0.0.0.0"], "has no API key"),
         (["none-such-model-here", "--port", "8911"], "none-such-model-here"),
+        (["--steerings", __file__, "--port", "8912"], "cannot make the folder"),
     ],
 )
 def test_what_cannot_be_played_is_refused_in_one_line(options: list[str], message: str) -> None:

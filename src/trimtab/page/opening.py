@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.errors import SteeringError
 from trimtab.page.app import mount
 from trimtab.page.workplace import GATES, Workplace
 
@@ -52,7 +53,10 @@ def page_app(
     from trimtab.server.embedded import Embedded
 
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SteeringError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     embedded = Embedded(
         engine,
         name=name,
