@@ -94,7 +94,7 @@ def _caption(result: Mapping[str, Any], measures: Sequence[str]) -> str:
         f"{settings['tokens']} tokens) passes the strict check, with test phrasings where it is told."
     )
     compared = {
-        "tokens": "mean length in tokens",
+        "tokens": "mean length in tokens, in the last two rows without what is about length",
         "repetition": "share of repeated word 4-grams",
         "perplexity": "perplexity under the unsteered model given the bare question",
     }
@@ -107,7 +107,8 @@ def _caption(result: Mapping[str, Any], measures: Sequence[str]) -> str:
         quality.append(f"share of {settings['facts']} closed-book questions answered rightly (`facts`)")
     if quality:
         said.append(f"Right of that, *steered* against plain: {'; '.join(quality)}.")
-    said.append("`teacher`: where its lessons came from, as `trimtab learn` chose.")
+    chosen = "" if "--teacher" in settings["learn"] else ", as `trimtab learn` chose"
+    said.append(f"`teacher`: where its lessons came from{chosen}.")
     said.append("`min.`: minutes that `trimtab learn` took, all of it." + _options(settings["learn"]))
     said += [
         f"`{one['instruction']}` could not be learned, and is in no mean of steered ones: {one['refused']}."
