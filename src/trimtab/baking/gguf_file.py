@@ -74,8 +74,9 @@ def write_gguf(baked: str | Path, model: str | Path, out: str | Path) -> Path:
     _check(changed, reader, kind, model)
 
     writer = gguf.GGUFWriter(None, arch=kind)
-    copy_keys(reader, writer)
+    # First: `check_file` looks no further than the head, and the vocabulary is long.
     writer.add_string(CARRIES, str(record["steering"]["name"]))
+    copy_keys(reader, writer)
     for tensor in reader.tensors:
         if tensor.name not in changed:
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
