@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+# What a shell starts in the background ignores interrupts, and so would what it starts.
 _INTERRUPTED = """\
 import os, signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Lost:
     def __del__(self):
@@ -31,6 +34,7 @@ main()
 _DONE = """\
 import atexit, os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
 sys.argv = ["trimtab", "--version"]
 from trimtab.__main__ import main

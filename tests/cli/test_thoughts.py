@@ -67,7 +67,7 @@ def test_a_user_gives_the_marks_of_a_format(run: Run, thinker: Path) -> None:
     assert (row["thought"], row["response"]) == (before.strip(), after.lstrip())
 
 
-@pytest.mark.parametrize("spelled", ["ponder", "...", "<a>..."])
+@pytest.mark.parametrize("spelled", ["no-such-format", "...", "<a>..."])
 def test_a_format_that_is_none_is_one_line_before_the_model_is_loaded(run: Run, spelled: str) -> None:
     result = run("generate", "hi", "--model", "nano", "--thoughts", spelled)
     assert result.exit_code == 2

@@ -209,7 +209,9 @@ def from_dict(data: Mapping[str, Any]) -> Instruction:
     given: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
     name, params = given.get("name"), given.get("params") or {}
     if not isinstance(name, str) or not isinstance(params, Mapping):
-        raise InstructionError('an instruction is given as {"name": "...", "params": {...}}')
+        raise InstructionError(
+            f'an instruction is given as {{"name": "...", "params": {{...}}}}, not {data!r:.60}'
+        )
     return get(name, **params)
 
 
