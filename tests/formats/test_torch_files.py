@@ -156,6 +156,11 @@ def test_what_is_damaged_is_refused_or_read(tmp_path: Path, data: st.DataObject)
         assert _bytes(value) <= size
 
 
+def test_a_text_that_python_would_warn_of_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SteeringError, match="invalid escape"):
+        torch_files.read(with_pickle(tmp_path, b"S'\\q'\n."))
+
+
 def _bytes(value: Any) -> int:
     if isinstance(value, torch.Tensor):
         return value.nbytes

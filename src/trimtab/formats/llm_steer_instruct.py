@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import io
 import math
-import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from trimtab.errors import SteeringError
 from trimtab.formats import torch_files
 from trimtab.formats.base import Content, Format
 from trimtab.formats.bounded import first_bytes, read_bytes
-from trimtab.formats.pickled import DAMAGED, Array, Machine, Name, Storage
+from trimtab.formats.pickled import DAMAGED, Array, Machine, Name, Storage, words_of
 from trimtab.steering.documents import finite_number
 from trimtab.steering.edits import Edit
 from trimtab.steering.record import ModelIdentity
@@ -217,7 +216,7 @@ def _stored(content: bytes) -> Storage:
     for _ in range(2):  # the version, and the sizes of C's types where it was written
         Machine(stream, {}, len(content)).run()
     place = stream.tell()
-    for _ in pickletools.genops(stream):
+    for _ in words_of(stream):
         pass
     (key,) = Machine(stream, {}, len(content)).run()
     count = int.from_bytes(stream.read(8), "little")

@@ -69,7 +69,7 @@ def read(path: Path, model: ModelIdentity, *, module: str | None = None) -> Cont
     scale = _scale(path)
     vectors = _vectors(path)
     edits = []
-    for name, vector in vectors.items():
+    for name, vector in sorted(vectors.items()):
         match = re.fullmatch(re.escape(pattern).replace(r"\{\}", r"(0|[1-9]\d{0,5})"), name)
         if match is None:
             raise SteeringError(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import pickletools
 import struct
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -67,6 +68,25 @@ class _Mark:
     pass
 
 
+def words_of(pickle: bytes | IO[bytes]) -> Iterator[tuple[str, Any]]:
+    """The words of a pickle up to its end, each with what it is given.
+
+    Raises:
+        ValueError: One is none, or is given a text that Python would warn of.
+    """
+    following = pickletools.genops(pickle)
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                word, argument, _ = next(following)
+            except StopIteration:
+                return
+            except Warning as warning:
+                raise ValueError(str(warning)) from warning
+        yield word.name, argument
+
+
 class Machine:
     """What follows the words of one pickle. It raises what is in `DAMAGED`.
 
@@ -87,12 +107,12 @@ class Machine:
 
     def last(self) -> Any:
         """What is left when all words were followed."""
-        for number, (word, argument, _) in enumerate(pickletools.genops(self.words)):
+        for number, (word, argument) in enumerate(words_of(self.words)):
             if number > MOST_WORDS:
                 raise ValueError("it is far too long for a steering")
-            if word.name == "STOP":
+            if word == "STOP":
                 return self.stack.pop()
-            self._step(word.name, argument)
+            self._step(word, argument)
         raise ValueError("it is cut off")
 
     def _step(self, word: str, argument: Any) -> None:
