@@ -105,6 +105,21 @@ SHAPES: dict[str, Shape] = {
             **_TOKENS,
         },
     ),
+    # The same with the smallest heads that vLLM has on a CPU.
+    "tiny_for_vllm": Shape(
+        "LlamaConfig",
+        {
+            "vocab_size": 4096,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "max_position_embeddings": 512,
+            **_TOKENS,
+        },
+    ),
 }
 
 

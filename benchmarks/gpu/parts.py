@@ -59,7 +59,7 @@ class Sizes:
         return found
 
 
-SMALL = Sizes("cpu", "float32", (64, 128), (1, 4), (1, 4), "tiny", (1, 4), 8, 2, 8, 6, "nano")
+SMALL = Sizes("cpu", "float32", (64, 128), (1, 4), (1, 4), "tiny_for_vllm", (1, 4), 8, 2, 8, 6, "nano")
 """For a CPU: nothing but that every part runs."""
 
 

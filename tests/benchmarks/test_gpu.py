@@ -43,4 +43,4 @@ def test_decoding_and_learning_are_measured() -> None:
     assert set(decoding(TINY)["batches"]["2"]["ratio"]) == {"vector", "gated", "per row"}
     found = learning(TINY)
     assert "left_out" in found["/no/model"]
-    assert found["random tiny"]["mean_difference"]["done"] == 8
+    assert found["random tiny_for_vllm"]["mean_difference"]["done"] == 8
