@@ -28,6 +28,16 @@ class Shape:
 
 
 _TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+_TINY = {
+    "vocab_size": 4096,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    **_TOKENS,
+}
 
 SHAPES: dict[str, Shape] = {
     "phi-3-mini": Shape(
@@ -92,34 +102,9 @@ SHAPES: dict[str, Shape] = {
         },
     ),
     # For a machine without a GPU, and for the tests: it shows that the benchmark runs, and nothing about speed.
-    "tiny": Shape(
-        "LlamaConfig",
-        {
-            "vocab_size": 4096,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 512,
-            **_TOKENS,
-        },
-    ),
+    "tiny": Shape("LlamaConfig", _TINY),
     # The same with the smallest heads that vLLM has on a CPU.
-    "tiny_for_vllm": Shape(
-        "LlamaConfig",
-        {
-            "vocab_size": 4096,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 32,
-            "max_position_embeddings": 512,
-            **_TOKENS,
-        },
-    ),
+    "tiny_for_vllm": Shape("LlamaConfig", {**_TINY, "head_dim": 32}),
 }
 
 
