@@ -25,6 +25,7 @@ from tests.tiny import hooks_of, tokens_of
 
 from trimtab import instructions, nano
 from trimtab.errors import TrimtabError
+from trimtab.learn.distillation import training
 from trimtab.steering.edits import Edit
 from trimtab.steering.steering import Record, Steering
 
@@ -326,6 +327,24 @@ def test_a_lora_learns_acts_only_inside_and_leaves_the_model_as_it_was(task: Tas
     assert [(name, type(module)) for name, module in model.named_modules()] == before
     assert [weight.requires_grad for weight in model.parameters()] == grads
     assert not hasattr(model, "peft_config")
+
+
+def test_a_lora_holds_few_lessons_at_once_and_logits_of_their_answers_alone(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft")
+    task.settings = replace(SMALL, pairs=12, steps=2, max_new_tokens=16)
+    usual, passes = training.answer_logits, []
+
+    def counted(engine: Any, rows: Any) -> torch.Tensor:
+        logits = usual(engine, rows)
+        passes.append((len(rows.ids), len(logits), int(rows.answers.sum()), rows.ids.numel()))
+        return logits
+
+    monkeypatch.setattr(training, "answer_logits", counted)
+    lora.candidates(1.0, task)
+    assert max(rows for rows, *_ in passes) == lora.AT_ONCE
+    assert all(logits == answers < positions for _, logits, answers, positions in passes)
 
 
 def test_candidates_beyond_the_most_are_drawn_by_the_seed_and_the_first_stays(task: Task) -> None:

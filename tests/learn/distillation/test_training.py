@@ -39,11 +39,16 @@ def lessons(count: int, seed: int = 0) -> list[Lesson]:
 
 
 def course(
-    engine: Any, schedule: Schedule = SCHEDULE, held_out: int = 2, made: Any = None, **edits: Any
+    engine: Any,
+    schedule: Schedule = SCHEDULE,
+    held_out: int = 2,
+    made: Any = None,
+    at_once: int | None = None,
+    **edits: Any,
 ) -> Course:
     starts = {block: torch.zeros(WIDTH) for block in range(BLOCKS)}
     trainable = TrainableEdits(dict.fromkeys(starts, 1.0), starts, **edits)
-    return Course(engine, trainable, made or lessons(9), lessons(held_out), schedule, Ranks())
+    return Course(engine, trainable, made or lessons(9), lessons(held_out), schedule, Ranks(), at_once)
 
 
 def learned(one: Course) -> list[torch.Tensor]:
@@ -180,6 +185,32 @@ def test_batches_are_halved_until_they_fit_and_the_edits_stay_the_same(
     halved.run()
     assert little_memory[1:] == [4, 2]
     for one, other in zip(learned(halved), learned(whole), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(2, 2), (100, 4), (None, 4)])
+def test_a_step_goes_through_the_model_in_parts_and_the_edits_stay_the_same(
+    tiny_llama: Any, monkeypatch: pytest.MonkeyPatch, at_once: int | None, most: int
+) -> None:
+    usual, passes = targets.answer_logits, []
+
+    def counted(engine: Any, rows: Any) -> torch.Tensor:
+        logits = usual(engine, rows)
+        passes.append((len(rows.ids), len(logits), int(rows.answers.sum()), rows.ids.numel()))
+        return logits
+
+    whole = course(tiny_llama)
+    whole.run()
+    monkeypatch.setattr(targets, "answer_logits", counted)
+    monkeypatch.setattr(training, "answer_logits", counted)
+    parts = course(tiny_llama, at_once=at_once)
+    parts.run()
+    assert max(rows for rows, *_ in passes) == most
+    for _, logits, answers, positions in passes:
+        assert (
+            logits == answers < positions
+        )  # of the answers' tokens alone, none of the prompt or the padding
+    for one, other in zip(learned(parts), learned(whole), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
 
 

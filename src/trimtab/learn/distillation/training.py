@@ -59,6 +59,7 @@ class Course:
         held_out: What to measure on.
         schedule: How.
         ranks: The processes that share the work.
+        at_once: Lessons of a step that go through the model together; None: all of them, or as many as fit into memory.
         history: Every step so far.
         best: The lowest held-out loss so far.
         targets: What the teacher expects in each lesson, held-out ones after the others; found by `run` where there is
@@ -72,6 +73,7 @@ class Course:
     held_out: Sequence[Lesson]
     schedule: Schedule
     ranks: Ranks
+    at_once: int | None = None
     history: list[Step] = field(default_factory=list)
     best: float = math.inf
     targets: dict[int, Targets] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class Course:
             tokens=sum(len(one.answer) for one in self.lessons) / len(self.lessons),
             near=all(one.is_near for one in self.lessons),
         )
-        self._at_once = AtOnce(self.pace.batch_size)
+        self._at_once = AtOnce(min(self.at_once or self.pace.batch_size, self.pace.batch_size))
         self._all = [*self.lessons, *self.held_out]
         self._kept = self._copy()
         self._name = self._digest()
