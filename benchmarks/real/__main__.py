@@ -50,6 +50,10 @@ def command(
     scorer: Annotated[str, typer.Option(help="What scores answers; none for nothing.")] = SCORER,
     scored: Annotated[int, typer.Option(min=1, help="Answers it scores, plain and steered.")] = 12,
     learn: Annotated[str, typer.Option(help="Options of trimtab learn beside its defaults.")] = "",
+    compose: Annotated[
+        str | None,
+        typer.Option(help="Also put pairs together by trimtab compose, with these options ('' for none)."),
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="Of the models that answer and score.")] = None,
     share: Annotated[
         float, typer.Option(min=0.01, max=1, help="Do so much of everything: 0.1 for a trial.")
@@ -71,6 +75,7 @@ def command(
         scorer=None if scorer == "none" else scorer,
         scored=scored,
         learn=tuple(shlex.split(learn)),
+        compose=None if compose is None else tuple(shlex.split(compose)),
         seed=seed,
     ).shared(share)
     folder = out or Path("build/real") / Path(model).name

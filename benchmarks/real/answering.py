@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.real.learning import learned
+from benchmarks.real.learning import composed, learned
 from benchmarks.real.settings import Settings, place
 from trimtab import prompts
 from trimtab.evaluate import suites
@@ -111,23 +111,44 @@ class Bench:
         return {"n": found.n, "baseline": found.right_plain, "steered": found.right_steered}
 
     def pair(self, pair: tuple[Instruction, Instruction]) -> dict[str, Any] | None:
-        """How often the union of two steerings makes the model follow both, untold; None where it has not both."""
+        """The untold answers of the union of two steerings and, where asked for, of their composition.
 
-        def measure() -> dict[str, Any]:
-            union = {one: self.steering(one)[0] for one in pair}
-            if None in union.values():
-                return {"conditions": {}}
-            items = [
-                suites.Item(key=str(number), query=query, instructed=None, instructions=pair)
-                for number, query in enumerate(self.queries)
-            ]
-            suite = suites.Suite("the test queries", tuple(items), "test queries")
-            answers = self._answers(" and ".join(one.label for one in pair), suite, union, ("steered",))
-            return {"conditions": by_condition(answers)}
+        None where it has not both steerings.
+        """
+        what: dict[str, Any] = {"of": [self.settings.of(one) for one in pair]}
 
-        what = {"of": [self.settings.of(one) for one in pair]}
-        found = self._kept(place(pair), what, measure)
-        return found if found["conditions"] else None
+        def parts() -> dict[Instruction, Steering | None]:
+            return {one: self.steering(one)[0] for one in pair}
+
+        def united() -> dict[str, Any]:
+            union = parts()
+            return {"conditions": {} if None in union.values() else self._together(pair, union)}
+
+        def fitted() -> dict[str, Any]:
+            parts()
+            place, told = composed(self.settings, pair, self.folder / "steerings", self.tell)
+            if place is None:
+                return {"refused": told["refused"], "conditions": {}}
+            steering = Steering.load(place, self.engine.identity)
+            return {"composed": told, "conditions": self._together(pair, steering)}
+
+        found = self._kept(place(pair), what, united)
+        if not found["conditions"]:
+            return None
+        if self.settings.compose is None:
+            return found
+        what |= {"compose": list(self.settings.compose)}
+        after = self._kept(f"{place(pair)}+composed", what, fitted)
+        return found | {"composed": after["conditions"].get("steered")}
+
+    def _together(self, pair: tuple[Instruction, Instruction], steerings: Any) -> dict[str, Any]:
+        items = [
+            suites.Item(key=str(number), query=query, instructed=None, instructions=pair)
+            for number, query in enumerate(self.queries)
+        ]
+        suite = suites.Suite("the test queries", tuple(items), "test queries")
+        label = " and ".join(one.label for one in pair)
+        return by_condition(self._answers(label, suite, steerings, ("steered",)))
 
     def _answers(
         self, label: str, suite: suites.Suite, steerings: Any, conditions: Sequence[Condition]

@@ -102,8 +102,11 @@ def summary_of(
     seconds = [one["seconds"] for one in instructions if one["seconds"] is not None]
     found["seconds"] = {"mean": rounded(mean(seconds)), "worst": max(seconds, default=None)}
     if pairs:
-        both = [pair["followed"] for pair in pairs]
-        found["pairs"] = {"count": len(both), "followed": {"mean": rounded(mean(both)), "worst": min(both)}}
+        found["pairs"] = {"count": len(pairs)}
+        for name in ("followed", "composed"):
+            both = [pair[name] for pair in pairs if pair[name] is not None]
+            if both:
+                found["pairs"][name] = {"mean": rounded(mean(both)), "worst": min(both)}
     return found
 
 
@@ -127,10 +130,16 @@ def _spread(measure: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> dict
 
 
 def pair_of(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """What one pair came to: `instructions`, `followed` (both), `n` and the mean `repetition` and `tokens`."""
+    """What one pair came to by its union: `instructions`, `followed` (both), `n`, the mean `repetition` and `tokens`.
+
+    `composed` is how often both were followed where it was put together by `trimtab compose`; None where it was not, or
+    could not be.
+    """
     answers = _condition(measured["conditions"]["steered"])
+    composed = measured.get("composed")
     labels = [from_dict(one["instruction"]).label for one in measured["what"]["of"]]
     return {
         "instructions": labels,
         **{name: answers[name] for name in ("followed", "n", "repetition", "tokens")},
+        "composed": None if composed is None else _condition(composed)["followed"],
     }

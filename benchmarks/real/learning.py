@@ -1,4 +1,4 @@
-"""Learning, by the command that a user gives: `trimtab learn NAME`, with its defaults."""
+"""Learning and composing, by the commands that a user gives: `trimtab learn NAME`, `trimtab compose DIR DIR`."""
 
 from __future__ import annotations
 
@@ -42,19 +42,51 @@ def learned(
         TrimtabError: Learning ended in another way.
     """
     out = folder / place([instruction])
-    kept = folder / f"{out.name}.learned.json"
     asked = {"model": settings.model, "learn": list(settings.learn), "seed": settings.seed}
+    command = [
+        "learn",
+        instruction.label,
+        "--model",
+        settings.model,
+        "--seed",
+        str(settings.seed),
+        *settings.learn,
+    ]
+    return _made(command, out, asked, f"{instruction.label}: learning", tell)
+
+
+def composed(
+    settings: Settings, pair: Sequence[Instruction], folder: Path, tell: Tell
+) -> tuple[Path | None, dict[str, Any]]:
+    """The folder of the composition of two steerings that were learned, made if it is not there yet; as `learned`."""
+    out = folder / place(pair)
+    options = list(settings.compose or ())
+    asked = {
+        "model": settings.model,
+        "learn": list(settings.learn),
+        "compose": options,
+        "seed": settings.seed,
+    }
+    parts = [str(folder / place([one])) for one in pair]
+    command = ["compose", *parts, "--model", settings.model, "--seed", str(settings.seed), *options]
+    return _made(command, out, asked, f"{' and '.join(one.label for one in pair)}: composing", tell)
+
+
+def _made(
+    arguments: Sequence[str], out: Path, asked: dict[str, Any], stage: str, tell: Tell
+) -> tuple[Path | None, dict[str, Any]]:
+    """What a command of trimtab puts into a folder, made if it is not there yet for what is asked."""
+    kept = out.with_name(f"{out.name}.learned.json")
     if kept.is_file():
         before = json.loads(kept.read_text("utf-8"))
         if before["asked"] == asked:
             return None if "refused" in before["told"] else out, before["told"]
         kept.unlink()
         shutil.rmtree(out, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    answer = folder / f"{out.name}.answer.json"
-    command = [sys.executable, "-m", "trimtab", "learn", instruction.label, "--model", settings.model]
-    command += ["--out", str(out), "--seed", str(settings.seed), "--json", str(answer), *settings.learn]
-    tell(f"{instruction.label}: learning", 0)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    answer = out.with_name(f"{out.name}.answer.json")
+    command = [sys.executable, "-m", "trimtab", *arguments, "--out", str(out), "--json", str(answer)]
+    tell(stage, 0)
     start = time.perf_counter()
     status, last = _run(command)
     seconds = round(time.perf_counter() - start, 1)
@@ -63,7 +95,7 @@ def learned(
     if status == _REFUSED and last.startswith("error: ") and not last.endswith(_MISSPELLED):
         told: dict[str, Any] = {"refused": last.removeprefix("error: "), "seconds": seconds}
     elif status:
-        raise TrimtabError(f"trimtab learn {instruction.label} ended with {status}")
+        raise TrimtabError(f"trimtab {' '.join(arguments[:2])} ended with {status}")
     else:
         told = json.loads(answer.read_text("utf-8")) | {"seconds": seconds}
         answer.unlink()

@@ -38,6 +38,7 @@ class Settings:
         scorer: The other model that scores answers; None for none.
         scored: How many of the test queries' answers it scores, plain and steered, of each instruction.
         learn: Options of `trimtab learn` beside its defaults.
+        compose: Options of `trimtab compose`, by which pairs are also put together; None measures their unions alone.
         seed: Chooses queries, phrasings and pairs.
         trial: Whether it is but a trial of a larger measurement.
     """
@@ -52,6 +53,7 @@ class Settings:
     scorer: str | None = SCORER
     scored: int = 12
     learn: tuple[str, ...] = ()
+    compose: tuple[str, ...] | None = None
     seed: int = 0
     trial: bool = False
 
@@ -64,13 +66,15 @@ class Settings:
             return max(least, round(count * share)) if count else 0
 
         pairs, validation, steps = part(64, 16), part(24, 4), part(80, 8)
+        learning = f"--pairs {pairs} --validation {validation} --steps {steps}".split()
         return dataclasses.replace(
             self,
             queries=part(self.queries, 2),
             facts=part(self.facts, 2),
             pairs=part(self.pairs),
             scored=part(self.scored),
-            learn=(*f"--pairs {pairs} --validation {validation} --steps {steps}".split(), *self.learn),
+            learn=(*learning, *self.learn),
+            compose=None if self.compose is None else (*learning, *self.compose),
             trial=True,
         )
 

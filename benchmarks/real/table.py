@@ -129,7 +129,15 @@ def _caption(result: Mapping[str, Any], measures: Sequence[str]) -> str:
             f"{pairs['followed']['mean']:.2f} of its answers, the mean of {pairs['count']} compatible pairs; worst "
             f"{pairs['followed']['worst']:.2f}."
         )
+        if "composed" in pairs:
+            said.append(_composed(settings, pairs["composed"]))
     return "\n".join(said)
+
+
+def _composed(settings: Mapping[str, Any], found: Mapping[str, float]) -> str:
+    options = " ".join(settings["compose"])
+    how = f" (`{options}`)" if options else ""
+    return f"Put together by `trimtab compose`{how}: {found['mean']:.2f}, worst {found['worst']:.2f}."
 
 
 def _options(options: Sequence[str]) -> str:
@@ -138,10 +146,14 @@ def _options(options: Sequence[str]) -> str:
 
 def pairs_table(result: Mapping[str, Any]) -> str:
     """How often both instructions of each pair are followed, as Markdown."""
-    lines = [_line(["pair", "both followed"]), _line(["---", "---:"])]
+    columns = {"followed": "both followed"}
+    if any(pair.get("composed") is not None for pair in result["pairs"]):
+        columns = {"followed": "by the union", "composed": "by `trimtab compose`"}
+    lines = [_line(["pair", *columns.values()]), _line(["---", *["---:"] * len(columns)])]
     for pair in result["pairs"]:
         labels = ", ".join(f"`{label}`" for label in pair["instructions"])
-        lines.append(_line([labels, f"{pair['followed']:.2f}"]))
+        shares = ["-" if pair[name] is None else f"{pair[name]:.2f}" for name in columns]
+        lines.append(_line([labels, *shares]))
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from benchmarks.real.figures import figures_of, pair_of, summary_of
 from benchmarks.real.scoring import add_scores
 from benchmarks.real.settings import Settings, instructions_for, place
 from benchmarks.real.table import command as fill
-from benchmarks.real.table import into, markdown
+from benchmarks.real.table import into, markdown, pairs_table
 from benchmarks.running import run
 
 import trimtab
@@ -109,6 +110,12 @@ def test_the_summary_has_means_and_worst_cases() -> None:
     assert steered["facts"]["worst"] == pytest.approx(-0.1)
     assert found["below_told"] == ["no_commas", "sentences(at_most=2)"]
     assert found["pairs"] == {"count": 1, "followed": {"mean": 0.5, "worst": 0.5}}
+    fitted = pair | {"composed": 1.0}
+    found = summary_of(rows, [pair, fitted])
+    assert found["pairs"]["composed"] == {
+        "mean": 1.0,
+        "worst": 1.0,
+    }  # one of the two could not be put together
 
 
 def test_scores_are_added_once_and_kept(tmp_path: Path) -> None:
@@ -164,18 +171,35 @@ def test_everything_is_measured_and_written(folder: Path) -> None:
     assert [one["text"] for one in plain[0]] == [one["text"] for one in plain[1]]
 
 
-def test_what_is_finished_is_not_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_is_not_done_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(*args: Any, **options: Any) -> Any:
         raise AssertionError("it was done again")
 
-    before = (folder / "result.json").read_text()
+    out = tmp_path / "real"
+    shutil.copytree(folder, out)
+    before = (out / "result.json").read_text()
     monkeypatch.setattr(learning, "_run", never)
     monkeypatch.setattr(main.Loading, "open", never)
-    arguments = ["--model", "nano", "-i", "no_commas,lowercase", *TINY, *LEARN, "--out", str(folder)]
+    arguments = ["--model", "nano", "-i", "no_commas,lowercase", *TINY, *LEARN, "--out", str(out)]
     assert run(main.command, "real", arguments) == 0
-    assert (folder / "result.json").read_text() == before
+    assert (out / "result.json").read_text() == before
     with pytest.raises(AssertionError, match="done again"):  # other settings are another measurement
         run(main.command, "real", [*arguments, "--seed", "1"])
+
+
+def test_pairs_are_put_together_too(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "real"
+    shutil.copytree(folder, out)
+    arguments = ["--model", "nano", "-i", "no_commas,lowercase", *TINY, *LEARN, "--out", str(out)]
+    assert run(main.command, "real", [*arguments, "--compose", "--fit never"]) == 0
+    result = json.loads((out / "result.json").read_text())
+    [pair] = result["pairs"]
+    assert pair["composed"] == pair["followed"]  # what is but added up is the union
+    assert (out / "steerings" / "no_commas+lowercase" / "steering.json").is_file()
+    assert "| pair | by the union | by `trimtab compose` |" in pairs_table(result)
+    assert "Put together by `trimtab compose` (`--fit never`): " in markdown(result)
 
 
 def test_what_cannot_be_learned_is_shown_as_that(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
