@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
+from rich.console import Console
 
 from trimtab import instructions, learn, plugins, prompts
+from trimtab.cli.learning import trials_table
 from trimtab.engines.base import Engine
 from trimtab.instructions.registry import REGISTER
 from trimtab.learn import Directions, Distilled, Schedule, methods
@@ -212,6 +216,27 @@ def distilled(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return asked
 
 
+def test_the_table_of_trials_can_be_read_in_a_terminal_of_eighty_columns() -> None:
+    far = SimpleNamespace(
+        departures=[SimpleNamespace(measure="perplexity"), SimpleNamespace(measure="length in tokens")]
+    )
+    trial = SimpleNamespace(
+        size=Size(tuple(range(1, 29, 2))),
+        history=(Step(1, 1, 0.5),),
+        held_out=0.5,
+        followed=1.0,
+        comparison=far,
+    )
+    record = SimpleNamespace(measurements={"validation": {"n": 24}}, settings={})
+    found = SimpleNamespace(steering=SimpleNamespace(record=record), instructed_followed=0.5, trials=(trial,))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(trials_table(cast("Any", found)))
+    shown = console.export_text()
+    assert "…" not in shown
+    assert "perplexity," in shown
+    assert "27" in shown
+
+
 @pytest.fixture
 def model(model_folder: Path, queries: Path) -> tuple[object, ...]:
     return ("--model", model_folder, "--queries", queries, "--device", "cpu")
@@ -237,7 +262,7 @@ def test_edits_are_distilled_unless_told_otherwise(
         "steering.safetensors",
     ]
     assert "instructed, the model follows 1.00" in result.stdout
-    assert "0,1" in result.stdout
+    assert "0, 1" in result.stdout
     assert "follows 0.50 of the validation queries, the instructed model 1.00" in result.stderr
     document = json.loads((tmp_path / "result.json").read_text())
     assert document["method"] == "distilled"

@@ -35,6 +35,7 @@ TRAINING = ".trimtab-training"
 """Inside the folder of a steering that is being learned: what a killed run goes on from. Saving leaves it alone."""
 
 _OF_STEPS = ("step", "loss", "held_out")
+_WORD = 11  # letters of the longest word of a column: "perplexity,"
 
 
 @contextmanager
@@ -193,18 +194,21 @@ def trials_table(distilled: Distilled) -> Table:
     table = Table(title=title, title_justify="left")
     headings = (
         "blocks",
-        "edits per block",
+        "rank",
         "steps",
-        "loss at the end",
-        "on held-out answers",
+        "loss",
+        "held-out loss",
         "followed",
         "quality",
     )
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("blocks", "quality") else "right")
+        in_words = heading in ("blocks", "quality")
+        table.add_column(
+            heading, justify="left" if in_words else "right", min_width=_WORD if in_words else None
+        )
     for trial in distilled.trials:
         table.add_row(
-            ",".join(str(block) for block in trial.size.blocks),
+            ", ".join(str(block) for block in trial.size.blocks),
             str(trial.size.rank),
             str(len(trial.history)),
             f"{trial.history[-1].loss:.4f}",
