@@ -69,6 +69,13 @@ def command(
         ),
     ] = Path("build/compare"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything anew.")] = False,
+    kept: Annotated[
+        bool,
+        typer.Option(
+            "--kept",
+            help="Measure nothing: the table of what the folder has, by whatever version of the code.",
+        ),
+    ] = False,
     place: Annotated[
         str | None,
         typer.Option(help="Of several places in a page the one of this name.", show_default="the model"),
@@ -107,7 +114,8 @@ def command(
     if not sys.stdout.isatty():
         output.console.width = 160
     wanted = parse_instructions(instructions)
-    ready, missing = installed(parse_methods(methods))
+    named = parse_methods(methods)
+    ready, missing = (named, {}) if kept else installed(named)
     for title, packages in missing.items():
         output.note(f"left out: {title} (not installed: {', '.join(packages)}; `make bench` installs it)")
     loading = Loading(device=device, dtype=dtype)
@@ -136,6 +144,12 @@ def command(
         for instruction in wanted:
             task = Task(engine, instruction, settings, facts_of(engine), plain)
             task.folder = cells.shared_folder(store, task)
+            if kept:
+                titles = {name: name for name in UNSTEERED} | {one.key: one.title for one in ready}
+                for name, title in titles.items():
+                    if (there := store.kept(task, name)) is not None:
+                        found.setdefault(title, {})[instruction.label] = there
+                continue
             for name in UNSTEERED:
                 tell(f"{instruction.label}: {name}", 0)
                 found.setdefault(name, {})[instruction.label] = cells.unsteered_cell(store, task, name)
@@ -150,6 +164,8 @@ def command(
                         f"[{time.perf_counter() - start:4.0f} s] {instruction.label}: {method.title}: {said} "
                         f"({time.perf_counter() - begun:.0f} s)"
                     )
+        if not found:
+            raise TrimtabError(f"{out} has nothing of this model, these settings and these instructions")
         if scorer is not None:
             del engine, task
             every = [cell for by_label in found.values() for cell in by_label.values()]

@@ -1,7 +1,8 @@
 """The cells of the table, one for each method and instruction: measured, kept in files, found again.
 
 A cell's file is used again only if everything it depends on is the same: the model, the settings, the instruction, the
-method's file, the versions of its packages, and trimtab's own code. So an interrupted run goes on where it stopped.
+method's file, the versions of its packages, and trimtab's own code. So an interrupted run goes on where it stopped. A
+table may be put together from cells of other code too, but of the same model, settings and instruction; it says so.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Cell:
         seconds: `learn` and `choose`.
         costs: The fields of `costs.Costs`; empty where the method refuses.
         refused: Why it does.
+        code: A digest of the code that measured it.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Cell:
     seconds: dict[str, float] | None = None
     costs: dict[str, Any] = field(default_factory=dict)
     refused: str | None = None
+    code: str = ""
 
     @property
     def condition(self) -> str:
@@ -83,13 +86,24 @@ class Store:
 
     def cell(self, task: Task, name: str, key: str, measure: Callable[[], Cell]) -> Cell:
         """The cell as it was kept under `key`, or measured now and kept."""
-        path = self.folder / f"{_slug(task.instruction.label)}.{name}.json"
-        kept = None if self.fresh else _read(path, key)
+        path = self._path(task, name)
+        kept = None if self.fresh else _read(path, "key", key)
         if kept is not None:
             return kept
-        cell = measure()
-        write_text(path, to_json({"key": key, "cell": cell.to_dict()}, indent=2) + "\n")
+        cell = replace(measure(), code=code_digest())
+        document = {"key": key, "of": _what(task), "cell": cell.to_dict()}
+        write_text(path, to_json(document, indent=2) + "\n")
         return cell
+
+    def kept(self, task: Task, name: str) -> Cell | None:
+        """The cell of a method, `baseline` or `instructed`, whatever the code that measured it.
+
+        None where there is none of the same model, settings and instruction.
+        """
+        return _read(self._path(task, name), "of", _what(task))
+
+    def _path(self, task: Task, name: str) -> Path:
+        return self.folder / f"{_slug(task.instruction.label)}.{name}.json"
 
 
 def shared_folder(store: Store, task: Task) -> Path:
@@ -172,11 +186,11 @@ def _row(task: Task, condition: Condition, method: str | None, responses: list[R
     return {**row.to_dict(), "answers": answers}
 
 
-def _read(path: Path, key: str) -> Cell | None:
+def _read(path: Path, field: str, value: Any) -> Cell | None:
     """A kept cell; None if there is none, it is damaged, or something it depends on has changed."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document["key"] != key:
+        if document[field] != value:
             return None
         return Cell(**document["cell"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -184,13 +198,7 @@ def _read(path: Path, key: str) -> Cell | None:
 
 
 def _key(task: Task, method: Method | None) -> str:
-    identity = task.engine.identity
-    document: dict[str, Any] = {
-        "model": identity.to_dict(),
-        "instruction": task.instruction.to_dict(),
-        "settings": asdict(task.settings),
-        "code": code_digest(),
-    }
+    document: dict[str, Any] = {**_what(task), "code": code_digest()}
     if method is not None:
         # A partial has no source of its own: its function has.
         function = getattr(method.candidates, "func", method.candidates)
@@ -198,6 +206,15 @@ def _key(task: Task, method: Method | None) -> str:
         document["adapter"] = _digest([Path(inspect.getfile(function))])
         document["packages"] = versions(method)
     return hashlib.sha256(to_json(document).encode()).hexdigest()
+
+
+def _what(task: Task) -> dict[str, Any]:
+    """What is measured, but for the method and the code."""
+    return {
+        "model": task.engine.identity.to_dict(),
+        "instruction": task.instruction.to_dict(),
+        "settings": asdict(task.settings),
+    }
 
 
 @cache

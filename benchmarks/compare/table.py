@@ -265,6 +265,10 @@ def caption(lines: Sequence[Line], settings: Settings, model: str, scorer: str |
         parts.append(f"`other perpl.`: perplexity of the answers under {scorer}.")
     if settings.steps is not None:
         parts.append(f"What trains was given {settings.steps} steps.")
+    if (versions := len({cell.code for line in lines for cell in line.cells.values()})) > 1:
+        parts.append(
+            f"Put together from rows that {versions} versions of the code measured, on the same questions."
+        )
     if any(not cell.improved for line in lines for cell in line.measured):
         parts.append(f"{NOT_BETTER} on validation, no candidate was better than steering nothing.")
     parts += [

@@ -466,6 +466,27 @@ def test_a_cell_of_other_settings_or_other_code_is_not_used(
     assert len(calls) == 3
 
 
+def test_what_is_kept_of_the_same_settings_is_read_whatever_code_measured_it(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, calls = counted(task)
+    store = cells.Store(tmp_path)
+    assert store.kept(task, method.key) is None
+    monkeypatch.setattr(cells, "code_digest", lambda: "an earlier trimtab")
+    first = cells.method_cell(store, task, method)
+    monkeypatch.undo()
+    found = store.kept(task, method.key)
+    assert found == first
+    assert found is not None
+    assert found.code == "an earlier trimtab"
+    other = cells.unsteered_cell(store, task, "baseline")
+    made = [table.Line(one.method, {one.instruction: one}) for one in (found, other)]
+    assert "Put together from rows that 2 versions of the code measured" in table.caption(made, SMALL, "m")
+    task.settings = replace(SMALL, seed=1)
+    assert store.kept(task, method.key) is None
+    assert len(calls) == 1
+
+
 def test_the_unsteered_rows_are_the_two_conditions(task: Task, tmp_path: Path) -> None:
     store = cells.Store(tmp_path)
     plain = cells.unsteered_cell(store, task, "baseline")
@@ -617,6 +638,13 @@ def test_one_command_makes_one_table(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert result["settings"]["pairs"] == 6
     assert written.read_text(encoding="utf-8").count("| method ") == 2
     assert len(list((tmp_path / "work").glob("*.json"))) == 3
+    table_before = written.read_text(encoding="utf-8")
+    written.unlink()
+    assert main([*arguments, "--kept", "--markdown", str(written), "--json", "-"]) == 0
+    assert written.read_text(encoding="utf-8") == table_before
+    assert json.loads(capsys.readouterr().out)["lines"] == result["lines"]
+    assert main([*arguments, "--kept", "--seed", "1"]) == 2
+    assert "has nothing of this model, these settings" in capsys.readouterr().err
 
 
 def test_rivals_of_every_kind_run_in_one_command_that_goes_on_where_it_stopped(
