@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from trimtab.errors import TrimtabError
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="As trimtab takes it.")]
+QueriesOption = Annotated[int, typer.Option(min=1, help="Test queries.")]
+TokensOption = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
+ShareOption = Annotated[
+    float, typer.Option(min=0.01, max=1, help="Do so much of everything: 0.1 for a trial.")
+]
 
 
 def run(command: Callable[..., Any], name: str, arguments: list[str] | None = None) -> int:

@@ -6,7 +6,6 @@ and table are written anew after each instruction. `python -m benchmarks.real.ta
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,33 +14,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.pages import TABLE, keep
 from benchmarks.real.answering import Bench
 from benchmarks.real.figures import figures_of, pair_of, summary_of
 from benchmarks.real.settings import SCORER, Settings, instructions_for
 from benchmarks.real.table import markdown, pairs_table
-from benchmarks.running import run
+from benchmarks.running import ModelOption, QueriesOption, ShareOption, TokensOption, run
 from trimtab.cli.models import Loading
 from trimtab.cli.output import Output
-from trimtab.files import write_text
 from trimtab.progress import Tell, shown
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
 
-RESULT = "result.json"
-TABLE = "table.md"
-
 
 def command(
-    model: Annotated[str, typer.Option("--model", "-m", help="As trimtab takes it.")] = "smollm2",
+    model: ModelOption = "smollm2",
     instructions: Annotated[
         str | None,
         typer.Option(
             "--instructions", "-i", help="What to learn; when left out, one of every kind, or four."
         ),
     ] = None,
-    queries: Annotated[int, typer.Option(min=1, help="Test queries.")] = 48,
-    tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 160,
+    queries: QueriesOption = 48,
+    tokens: TokensOption = 160,
     constrained: Annotated[
         bool, typer.Option(help="Also hold answers to the instruction's constraint, plain and steered.")
     ] = True,
@@ -55,9 +51,7 @@ def command(
         typer.Option(help="Also put pairs together by trimtab compose, with these options ('' for none)."),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="Of the models that answer and score.")] = None,
-    share: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Do so much of everything: 0.1 for a trial.")
-    ] = 1.0,
+    share: ShareOption = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Chooses queries, phrasings and pairs.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="What is finished is kept here.", show_default="build/real/MODEL")
@@ -121,9 +115,8 @@ def _write(
         "pairs": both,
         "summary": summary_of(instructions, both),
     }
-    write_text(folder / RESULT, json.dumps(result, ensure_ascii=False, indent=1) + "\n", make_folder=True)
     tables = [markdown(result), *([pairs_table(result)] if both else [])]
-    write_text(folder / TABLE, "\n\n".join(tables) + "\n")
+    keep(folder, result, "\n\n".join(tables))
 
 
 if __name__ == "__main__":

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.real.learning import composed, learned
-from benchmarks.real.settings import Settings, place
-from trimtab import prompts
+from benchmarks.asking import AskedModel
+from benchmarks.learning import composed, place
+from benchmarks.real.settings import Settings
 from trimtab.evaluate import suites
-from trimtab.evaluate.cache import ContentCache
-from trimtab.evaluate.run import evaluate_suite
 from trimtab.files import write_text
 from trimtab.instructions import Instruction
 from trimtab.measure import facts as closed_book
-from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS, Condition
-from trimtab.progress import Tell, part_of, prefixed
+from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS
+from trimtab.progress import Tell, part_of
 from trimtab.steering.steering import Steering
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.evaluate.accuracy import Answer
 
-AT_ONCE = 1 << 20
-"""All answers of an instruction go to the engine in one call, which fills its batches with them."""
 
-
-class Bench:
+class Bench(AskedModel):
     """A model under measurement; what is finished is kept in a folder, and not done again.
 
     Args:
@@ -40,34 +34,20 @@ class Bench:
     """
 
     def __init__(self, settings: Settings, folder: Path, load: Callable[[], Engine], tell: Tell) -> None:
+        super().__init__(
+            settings.model,
+            folder,
+            load,
+            tell,
+            count=settings.queries,
+            tokens=settings.tokens,
+            seed=settings.seed,
+        )
         self.settings = settings
-        self.folder = folder
-        self.tell = tell
-        self._load = load
-        self._cache = ContentCache(folder / "answers")
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The model."""
-        return self._load()
-
-    def forget_model(self) -> None:
-        """Gives back the memory of the model, which is loaded again if it is needed."""
-        self.__dict__.pop("engine", None)
-
-    @cached_property
-    def queries(self) -> list[str]:
-        """The test queries, the same for all instructions, so that their plain answers are."""
-        settings = self.settings
-        return prompts.draw_queries(self.engine.identity, test=settings.queries, seed=settings.seed).test
 
     def steering(self, instruction: Instruction) -> tuple[Steering | None, dict[str, Any]]:
-        """The steering of an instruction and what learning told of it, learned if it is not there yet.
-
-        None where it could not be learned.
-        """
-        place, told = learned(self.settings, instruction, self.folder / "steerings", self.tell)
-        return None if place is None else Steering.load(place, self.engine.identity), told
+        """The steering of an instruction and what learning told of it; None where it could not be learned."""
+        return self.learned(instruction, self.settings.learn)
 
     def instruction(self, instruction: Instruction) -> dict[str, Any]:
         """Everything about one instruction: how it was learned, its answers under every condition, its facts."""
@@ -79,7 +59,7 @@ class Bench:
             )
             found = None if steering is None else {instruction: steering}
             conditions = ALL_CONDITIONS if self.settings.constrained else CONDITIONS
-            answers = self._answers(instruction.label, suite, found, conditions)
+            answers = self.answers(instruction.label, suite, found, conditions).answers
             told_of = ("seconds", "refused", "teacher", "teachers", "method", "settings", "measurements")
             return {
                 "learned": {key: told[key] for key in told_of if key in told},
@@ -126,7 +106,16 @@ class Bench:
 
         def fitted() -> dict[str, Any]:
             parts()
-            place, told = composed(self.settings, pair, self.folder / "steerings", self.tell)
+            settings = self.settings
+            place, told = composed(
+                settings.model,
+                pair,
+                self.folder / "steerings",
+                self.tell,
+                learn=settings.learn,
+                options=settings.compose or (),
+                seed=settings.seed,
+            )
             if place is None:
                 return {"refused": told["refused"], "conditions": {}}
             steering = Steering.load(place, self.engine.identity)
@@ -148,21 +137,7 @@ class Bench:
         ]
         suite = suites.Suite("the test queries", tuple(items), "test queries")
         label = " and ".join(one.label for one in pair)
-        return by_condition(self._answers(label, suite, steerings, ("steered",)))
-
-    def _answers(
-        self, label: str, suite: suites.Suite, steerings: Any, conditions: Sequence[Condition]
-    ) -> list[Answer]:
-        return evaluate_suite(
-            self.engine,
-            suite,
-            steerings,
-            conditions=conditions,
-            cache=self._cache,
-            max_new_tokens=self.settings.tokens,
-            save_every=AT_ONCE,
-            progress=prefixed(self.tell, label),
-        ).answers
+        return by_condition(self.answers(label, suite, steerings, ("steered",)).answers)
 
     def _kept(self, name: str, what: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What was measured under a name, from its file where that is of the same settings."""

@@ -114,10 +114,3 @@ def instructions_for(model: str, spelled: str | None) -> tuple[Instruction, ...]
     """The instructions that were named, or those that are measured on a model: of every family on small chat models."""
     found: Sequence[Instruction] = resolve_all(spelled or (FAMILIES if model == "smollm2" else FEW))
     return tuple(dict.fromkeys(found))
-
-
-def place(instructions: Sequence[Instruction]) -> str:
-    """The name of the file of an instruction, or of several."""
-    values = ["-".join([one.name, *(str(value) for value in one.params.values())]) for one in instructions]
-    name = "".join(letter if letter.isalnum() or letter in "-+_" else "_" for letter in "+".join(values))
-    return name[:120]

@@ -6,7 +6,6 @@ A page has the place of a table between two comments, `<!-- real smollm2 -->` an
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.pages import heading, into, line
 from benchmarks.running import run
 from trimtab.errors import TrimtabError
 from trimtab.files import read_text, write_text
@@ -54,22 +54,18 @@ def markdown(result: Mapping[str, Any]) -> str:
         *(HEADINGS[name] for name in measures),
         "min.",
     ]
-    lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
+    lines = heading(head, 2)
     for one in result["instructions"]:
         steered = one["conditions"].get("steered", {"against_plain": {}})["against_plain"]
         shares = [_share(one["conditions"].get(name)) for name in conditions]
         cells = [f"`{one['instruction']}`", one["teacher"] or "-", *shares]
         cells += [_quality(name, steered.get(name)) for name in measures]
-        lines.append(_line([*cells, _minutes(one["seconds"])]))
+        lines.append(line([*cells, _minutes(one["seconds"])]))
     for which in ("mean", "worst"):
         cells = [which, "", *(f"{summary['conditions'][name]['followed'][which]:.2f}" for name in conditions)]
         cells += [_quality(name, overall[name][which]) for name in measures]
-        lines.append(_line([*cells, _minutes(summary["seconds"][which])]))
+        lines.append(line([*cells, _minutes(summary["seconds"][which])]))
     return "\n".join([*lines, "", _caption(result, measures)])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _share(condition: Mapping[str, Any] | None) -> str:
@@ -149,30 +145,12 @@ def pairs_table(result: Mapping[str, Any]) -> str:
     columns = {"followed": "both followed"}
     if any(pair.get("composed") is not None for pair in result["pairs"]):
         columns = {"followed": "by the union", "composed": "by `trimtab compose`"}
-    lines = [_line(["pair", *columns.values()]), _line(["---", *["---:"] * len(columns)])]
+    lines = heading(["pair", *columns.values()], 1)
     for pair in result["pairs"]:
         labels = ", ".join(f"`{label}`" for label in pair["instructions"])
         shares = ["-" if pair[name] is None else f"{pair[name]:.2f}" for name in columns]
-        lines.append(_line([labels, *shares]))
+        lines.append(line([labels, *shares]))
     return "\n".join(lines)
-
-
-def into(page: str, marker: str, text: str, kind: str = "real") -> str:
-    """The text of a page with a table in its place.
-
-    Args:
-        page: The page.
-        marker: What its place is called.
-        text: The table.
-        kind: The benchmark, in front of the marker.
-
-    Raises:
-        TrimtabError: The page has no such place.
-    """
-    place = re.compile(rf"(<!-- {kind} {re.escape(marker)} -->\n).*?(<!-- end -->)", re.DOTALL)
-    if not place.search(page):
-        raise TrimtabError(f"there is no place <!-- {kind} {marker} --> ... <!-- end --> in the page")
-    return place.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page)
 
 
 def command(
@@ -195,7 +173,7 @@ def command(
             tables = {result["model"]: markdown(result), f"{result['model']} pairs": pairs_table(result)}
             for marker, table in tables.items():
                 if f"<!-- real {marker} -->" in text:
-                    text = into(text, marker, table)
+                    text = into(text, f"real {marker}", table)
                     found += 1
         if not found:
             raise TrimtabError(

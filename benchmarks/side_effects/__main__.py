@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.real.learning import learned
-from benchmarks.real.settings import Settings, place
-from benchmarks.running import run
-from benchmarks.side_effects.table import compared, into, markdown, share
+from benchmarks.learning import learned, place
+from benchmarks.pages import TABLE, keep
+from benchmarks.running import ModelOption, run
+from benchmarks.side_effects.table import compared, into_page, markdown, share
 from benchmarks.side_effects.tasks import TASKS, Row, configuration
 from trimtab.cli.models import Loading
 from trimtab.cli.output import Output
@@ -36,11 +36,10 @@ if TYPE_CHECKING:
     from trimtab.engines.base import Engine
 
 INSTRUCTIONS = "lowercase,no_commas,bullets(num_bullets=3),language(language=es)"
-RESULT, TABLE = "result.json", "table.md"
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", "-m", help="As trimtab takes it.")] = "smollm2",
+    model: ModelOption = "smollm2",
     instructions: Annotated[
         str, typer.Option("--instructions", "-i", help="Whose steerings are measured.")
     ] = INSTRUCTIONS,
@@ -66,18 +65,18 @@ def command(
     """Measure what is lost on other tasks."""
     check_installed()
     if page is not None:
-        into(read_text(page), "")  # a page without a place is refused before anything is measured
+        into_page(read_text(page), "")  # a page without a place is refused before anything is measured
     wanted = resolve_all(instructions)
     folder = out or Path("build/side-effects") / Path(model).name
-    settings = Settings(model, tuple(wanted), learn=tuple(learn.split()), seed=seed)
+    options, where = learn.split(), steerings or folder / "steerings"
     rows = {name: _spread(make(seed), items) for name, make in TASKS.items()}
     with shown(True) as tell:
         found = {}
         for instruction in wanted:
-            where, told = learned(settings, instruction, steerings or folder / "steerings", tell)
-            if where is None:
+            learnt, told = learned(model, instruction, where, tell, options=options, seed=seed)
+            if learnt is None:
                 raise TrimtabError(f"{instruction.label} cannot be learned: {told['refused']}")
-            found[instruction] = Steering.load(where)
+            found[instruction] = Steering.load(learnt)
         engine = Loading(dtype=dtype).open(Output(), model)
         bench = _Bench(engine, rows, folder, batch_size, seed, tell)
         plain = bench.outcomes("baseline")
@@ -112,9 +111,9 @@ def command(
                     },
                 }
             )
-            _write(document, folder)
+            keep(folder, document, markdown(document))
     if page is not None:
-        write_text(page, into(read_text(page), markdown(document)))
+        write_text(page, into_page(read_text(page), markdown(document)))
     typer.echo((folder / TABLE).read_text("utf-8"))
 
 
@@ -200,11 +199,6 @@ def _spread(rows: list[Row], count: int | None) -> list[Row]:
     """So many rows from all over a list; all of them for None."""
     count = len(rows) if count is None else min(count, len(rows))
     return [rows[number * len(rows) // count] for number in range(count)]
-
-
-def _write(document: dict[str, Any], folder: Path) -> None:
-    write_text(folder / RESULT, json.dumps(document, ensure_ascii=False, indent=1) + "\n", make_folder=True)
-    write_text(folder / TABLE, markdown(document) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trimtab.errors import TrimtabError
+from benchmarks.pages import heading, into, line
 from trimtab.measure.significance import compare
 
 Outcomes = Mapping[str, Sequence[bool]]
 """By task: which items were right."""
 
-BEGIN, END = "<!-- the table of benchmarks/side_effects -->", "<!-- end of the table -->"
-"""What stands around the table in a page."""
+PLACE = "the table of benchmarks/side_effects"
+"""What the comment in front of the table says in a page."""
 
 
 def share(outcomes: Sequence[bool]) -> float:
@@ -41,9 +41,9 @@ def markdown(result: Mapping[str, Any]) -> str:
     head = ["instruction", "condition"]
     for task in tasks:
         head += [task, f"{task}, lost (95 %)"]
-    lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
+    lines = heading(head, 2)
     plain = [text for one in result["baseline"].values() for text in (f"{one['accuracy']:.3f}", "-")]
-    lines.append(_line(["-", "baseline", *plain]))
+    lines.append(line(["-", "baseline", *plain]))
     for one in result["instructions"]:
         for condition, by_task in one["conditions"].items():
             cells = [f"`{one['instruction']}`", condition]
@@ -52,7 +52,7 @@ def markdown(result: Mapping[str, Any]) -> str:
                 low, high = found["interval"]
                 lost = f"{0 - found['difference']:+.3f} ({0 - high:+.3f} to {0 - low:+.3f})"
                 cells += [f"{found['accuracy']:.3f}", lost]
-            lines.append(_line(cells))
+            lines.append(line(cells))
     items = ", ".join(
         f"{task} {one['items']} items, chance {one['chance']:.2f}" for task, one in result["baseline"].items()
     )
@@ -60,18 +60,10 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def into(page: str, table: str) -> str:
+def into_page(page: str, table: str) -> str:
     """A page with the table in its place.
 
     Raises:
         TrimtabError: The page has no such place.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise TrimtabError(f"there is no place {BEGIN} ... {END} in the page")
-    return f"{before}{begin}\n{table}\n{end}{after}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return into(page, PLACE, table, "end of the table")

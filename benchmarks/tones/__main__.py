@@ -5,14 +5,14 @@ Steerings, answers and verdicts that are there are not made again: a run that wa
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.running import run
+from benchmarks.pages import TABLE, keep
+from benchmarks.running import ModelOption, QueriesOption, ShareOption, TokensOption, run
 from benchmarks.tones.measuring import Bench
 from benchmarks.tones.settings import CHECKED, COMPOSED, JUDGE, METHODS, TONES, Settings
 from benchmarks.tones.table import markdown
@@ -20,27 +20,22 @@ from trimtab.cli.judging import judge_of
 from trimtab.cli.models import Loading
 from trimtab.cli.output import Output
 from trimtab.errors import PromptError
-from trimtab.files import write_text
 from trimtab.instructions.spelling import resolve_all
 from trimtab.progress import shown
 
-RESULT, TABLE = "result.json", "table.md"
-
 
 def command(
-    model: Annotated[str, typer.Option("--model", "-m", help="As trimtab takes it.")] = "smollm2",
+    model: ModelOption = "smollm2",
     tones: Annotated[str, typer.Option("--instructions", "-i", help="Which tones.")] = TONES,
     composed: Annotated[
         str, typer.Option(help="What the first tone is composed with, one by one; none for nothing.")
     ] = COMPOSED,
     judged_by: Annotated[str, typer.Option(help="Who judges, as in trimtab evaluate.")] = JUDGE,
-    queries: Annotated[int, typer.Option(min=1, help="Test queries.")] = 8,
-    tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 80,
+    queries: QueriesOption = 8,
+    tokens: TokensOption = 80,
     methods: Annotated[str, typer.Option(help="By which methods tones are learned.")] = ",".join(METHODS),
     learn: Annotated[str, typer.Option(help="More options of trimtab learn, for all.")] = "",
-    share: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Do so much of everything: 0.1 for a trial.")
-    ] = 1.0,
+    share: ShareOption = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Chooses queries and phrasings.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="What is finished is kept here.", show_default="build/tones/MODEL")
@@ -75,17 +70,12 @@ def command(
         for tone in settings.tones:
             judge.require(tone.question, progress=tell)  # type: ignore[arg-type]
             result["tones"].append(bench.tone(tone))
-            _write(result, folder)
+            keep(folder, result, markdown(result))
             for other in settings.composed if tone == settings.tones[0] else ():
                 if (both := bench.composed(tone, other, wanted[-1])) is not None:
                     result["composed"].append(both)
-                _write(result, folder)
+                keep(folder, result, markdown(result))
     typer.echo((folder / TABLE).read_text("utf-8"))
-
-
-def _write(result: dict[str, Any], folder: Path) -> None:
-    write_text(folder / RESULT, json.dumps(result, ensure_ascii=False, indent=1) + "\n", make_folder=True)
-    write_text(folder / TABLE, markdown(result) + "\n")
 
 
 if __name__ == "__main__":

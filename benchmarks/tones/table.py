@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.real.table import into
+from benchmarks.pages import heading, into, line
 from benchmarks.running import run
 from trimtab.files import read_text, write_text
 from trimtab.measure.statistics import wilson
@@ -41,24 +41,24 @@ def markdown(result: Mapping[str, Any]) -> str:
 def tones_table(result: Mapping[str, Any]) -> str:
     """How many answers are judged to be in the tone, by condition and method, and their quality."""
     head = ["tone", "", "learned by", "judged to be in it", "repetition", "own perplexity", "tokens", "min."]
-    lines = [_line(head), _line(["---"] * 3 + ["---:"] * 5)]
+    lines = heading(head, 3)
     for one in result["tones"]:
         for row in one["rows"]:
             minutes = "-" if row["seconds"] is None else f"{row['seconds'] / 60:.1f}"
             what = [f"`{one['tone']}`", CONDITIONS[row["condition"]], row["method"] or "-"]
-            lines.append(_line([*what, _of(row["followed"][0], row), *_quality(row), minutes]))
+            lines.append(line([*what, _of(row["followed"][0], row), *_quality(row), minutes]))
     return "\n".join(lines)
 
 
 def composed_table(result: Mapping[str, Any]) -> str:
     """How many answers follow a tone, another instruction, and both."""
     head = ["", "", "tone (judged)", "the other (checked)", "both", "repetition", "own perplexity", "tokens"]
-    lines = [_line(head), _line(["---"] * 2 + ["---:"] * 6)]
+    lines = heading(head, 2)
     for one in result["composed"]:
         for row in one["rows"]:
             counts = [_of(count, row) for count in (*row["followed"], row["all"])]
             what = [f"`{one['tone']}` and `{one['other']}`", CONDITIONS[row["condition"]]]
-            lines.append(_line([*what, *counts, *_quality(row)]))
+            lines.append(line([*what, *counts, *_quality(row)]))
     return "\n".join(lines)
 
 
@@ -103,10 +103,6 @@ def _quality(row: Mapping[str, Any]) -> list[str]:
     return [f"{row['repetition']:.2f}", perplexity, f"{row['tokens']:.0f}"]
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def command(
     result: Annotated[Path, typer.Argument(help="What benchmarks.tones wrote.")],
     page: Annotated[Path | None, typer.Option("--into", help="A page whose place is filled.")] = None,
@@ -117,7 +113,7 @@ def command(
     if page is None:
         print(text)
     else:
-        write_text(page, into(read_text(page), document["settings"]["model"], text, "tones"))
+        write_text(page, into(read_text(page), f"tones {document['settings']['model']}", text))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.learning import learned, place
+from benchmarks.pages import into
 from benchmarks.real import __main__ as main
-from benchmarks.real import learning
 from benchmarks.real.figures import figures_of, pair_of, summary_of
 from benchmarks.real.scoring import add_scores
-from benchmarks.real.settings import Settings, instructions_for, place
+from benchmarks.real.settings import Settings, instructions_for
 from benchmarks.real.table import command as fill
-from benchmarks.real.table import into, markdown, pairs_table
+from benchmarks.real.table import markdown, pairs_table
 from benchmarks.running import run
 
 import trimtab
@@ -180,7 +181,7 @@ def test_what_is_finished_is_not_done_again(
     out = tmp_path / "real"
     shutil.copytree(folder, out)
     before = (out / "result.json").read_text()
-    monkeypatch.setattr(learning, "_run", never)
+    monkeypatch.setattr("benchmarks.learning._run", never)
     monkeypatch.setattr(main.Loading, "open", never)
     arguments = ["--model", "nano", "-i", "no_commas,lowercase", *TINY, *LEARN, "--out", str(out)]
     assert run(main.command, "real", arguments) == 0
@@ -225,9 +226,9 @@ def test_what_cannot_be_learned_is_shown_as_that(tmp_path: Path, capfd: pytest.C
 
 
 def test_learning_that_breaks_ends_the_measurement(tmp_path: Path) -> None:
-    settings = Settings("nano", instructions_for("nano", "no_commas"), learn=("--no-such-option",))
+    [one] = instructions_for("nano", "no_commas")
     with pytest.raises(TrimtabError, match="trimtab learn no_commas ended with 2"):
-        learning.learned(settings, settings.instructions[0], tmp_path, lambda *_: None)
+        learned("nano", one, tmp_path, lambda *_: None, options=["--no-such-option"])
 
 
 def test_the_table_goes_into_its_place(folder: Path, tmp_path: Path) -> None:
@@ -243,4 +244,4 @@ def test_the_table_goes_into_its_place(folder: Path, tmp_path: Path) -> None:
     page.write_text("no place\n")
     assert run(fill, "table", [str(folder / "result.json"), "--into", str(page)]) == 2
     with pytest.raises(TrimtabError, match="there is no place <!-- real nano -->"):
-        into("", "nano", table)
+        into("", "real nano", table)

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.running import run
 from benchmarks.side_effects import __main__ as side_effects
 from benchmarks.side_effects.grammar import PHENOMENA, minimal_pairs
-from benchmarks.side_effects.table import BEGIN, END, markdown
+from benchmarks.side_effects.table import PLACE, markdown
 from benchmarks.side_effects.tasks import fact_rows, grammar_rows
 from tests.tiny import random_steering, tiny_engine
 
@@ -96,10 +96,13 @@ def test_the_command_measures_and_goes_on_from_what_is_kept(
     page = tmp_path / "page.md"
     page.write_text("no place\n", "utf-8")
     assert run(side_effects.command, "side_effects", [*arguments, "--into", str(page)]) == 2
-    page.write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n", "utf-8")
+    page.write_text(f"Before.\n<!-- {PLACE} -->\nold\n<!-- end of the table -->\nAfter.\n", "utf-8")
     assert run(side_effects.command, "side_effects", [*arguments, "--into", str(page)]) == 0
     assert json.loads((tmp_path / "out" / "result.json").read_text("utf-8")) == result
-    assert page.read_text("utf-8") == f"Before.\n{BEGIN}\n{table.strip()}\n{END}\nAfter.\n"
+    assert (
+        page.read_text("utf-8")
+        == f"Before.\n<!-- {PLACE} -->\n{table.strip()}\n<!-- end of the table -->\nAfter.\n"
+    )
 
 
 def test_what_is_counted_is_what_the_model_finds_likelier(quick: Any) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real.settings import Settings, place
 from trimtab.errors import TrimtabError
 from trimtab.files import write_text
 from trimtab.instructions import Instruction
@@ -23,15 +22,23 @@ _MISSPELLED = "--help"  # how a line on the options themselves ends
 
 
 def learned(
-    settings: Settings, instruction: Instruction, folder: Path, tell: Tell
+    model: str,
+    instruction: Instruction,
+    folder: Path,
+    tell: Tell,
+    *,
+    options: Sequence[str] = (),
+    seed: int = 0,
 ) -> tuple[Path | None, dict[str, Any]]:
     """The folder of an instruction's steering, learned if it is not there yet, and what learning told of it.
 
     Args:
-        settings: What is measured.
+        model: Its name, folder or GGUF file.
         instruction: What to learn.
         folder: Where steerings are kept. One of other settings is learned anew; one that was begun is gone on with.
         tell: Is told when learning begins. From then on `trimtab learn` itself says how far it is.
+        options: Of `trimtab learn`, beside its defaults.
+        seed: Its seed.
 
     Returns:
         The folder, and what `trimtab learn --json` gave. Its `seconds` are those of the whole command, the start of
@@ -42,33 +49,36 @@ def learned(
         TrimtabError: Learning ended in another way.
     """
     out = folder / place([instruction])
-    asked = {"model": settings.model, "learn": list(settings.learn), "seed": settings.seed}
-    command = [
-        "learn",
-        instruction.label,
-        "--model",
-        settings.model,
-        "--seed",
-        str(settings.seed),
-        *settings.learn,
-    ]
+    asked = {"model": model, "learn": list(options), "seed": seed}
+    command = ["learn", instruction.label, "--model", model, "--seed", str(seed), *options]
     return _made(command, out, asked, f"{instruction.label}: learning", tell)
 
 
 def composed(
-    settings: Settings, pair: Sequence[Instruction], folder: Path, tell: Tell
+    model: str,
+    pair: Sequence[Instruction],
+    folder: Path,
+    tell: Tell,
+    *,
+    learn: Sequence[str] = (),
+    options: Sequence[str] = (),
+    seed: int = 0,
 ) -> tuple[Path | None, dict[str, Any]]:
-    """The folder of the composition of two steerings that were learned, made if it is not there yet; as `learned`."""
+    """The folder of the composition of two steerings that were learned, made if it is not there yet; as `learned`.
+
+    Args:
+        model: Its name, folder or GGUF file.
+        pair: What they were learned for.
+        folder: Where they are, and where their composition goes.
+        tell: Is told when composing begins.
+        learn: The options that they were learned with.
+        options: Of `trimtab compose`, beside its defaults.
+        seed: Its seed.
+    """
     out = folder / place(pair)
-    options = list(settings.compose or ())
-    asked = {
-        "model": settings.model,
-        "learn": list(settings.learn),
-        "compose": options,
-        "seed": settings.seed,
-    }
+    asked = {"model": model, "learn": list(learn), "compose": list(options), "seed": seed}
     parts = [str(folder / place([one])) for one in pair]
-    command = ["compose", *parts, "--model", settings.model, "--seed", str(settings.seed), *options]
+    command = ["compose", *parts, "--model", model, "--seed", str(seed), *options]
     return _made(command, out, asked, f"{' and '.join(one.label for one in pair)}: composing", tell)
 
 
@@ -101,6 +111,13 @@ def _made(
         answer.unlink()
     write_text(kept, json.dumps({"asked": asked, "told": told}, ensure_ascii=False, indent=1))
     return None if "refused" in told else out, told
+
+
+def place(instructions: Sequence[Instruction]) -> str:
+    """The name of the file of an instruction, or of several."""
+    values = ["-".join([one.name, *(str(value) for value in one.params.values())]) for one in instructions]
+    name = "".join(letter if letter.isalnum() or letter in "-+_" else "_" for letter in "+".join(values))
+    return name[:120]
 
 
 def _run(command: Sequence[str]) -> tuple[int, str]:
