@@ -21,11 +21,24 @@ TITLES = _words(
 )
 """No sentence ends here, whatever follows: a name belongs to it."""
 
+INTRODUCING = _words(
+    """
+    e.g i.e eg ie cf vs viz approx resp esp incl excl
+    z.b d.h u.ä ca bzw bspw evtl ggf inkl exkl zzgl vgl max insb einschl ausschl bzgl
+    p.ex p.ej ej cfr bijv o.a m.b.t blz zgn bl.a t.ex f.eks m.a.o
+    т.е напр им ок ad.es esim tj tzn tzw tzv ok np např popř resp kupř cca t.j npr pl örn bkz δηλ βλ dn
+    """
+)
+"""No sentence ends here, whatever follows: they introduce it."""
+
 CAPITALISED = _words("sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz gral hna hno sór")
 """No sentence ends here where it has a capital and a name follows."""
 
-UNITS = _words("km kg cm mm ml cl dl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт")
-"""No abbreviations, though they have no vowels."""
+UNITS = _words("km kg cm ml cl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт")
+"""A sentence may end here before any capital letter: what is measured in them stands last as often as not."""
+
+UNITS_AFTER_NUMBERS = _words("mm dl m min")
+"""As `UNITS`, where a number stands before them; abbreviations of something else where none does."""
 
 ANY = _words(
     """
@@ -72,11 +85,6 @@ ANY = _words(
     """
 )
 """A sentence ends here only before a capital letter of a word that starts sentences."""
-
-LONG = _words(
-    "const insbes depto griech schwed franz nachm suppl versch apart bldg ekskl quadr rozdz spett voorz wrsch österr"
-)
-"""No sentence ends here before a small letter or a number."""
 
 PAIRS = frozenset(
     pair.strip()
@@ -132,6 +140,9 @@ BEFORE_LETTERS = _words(
     war guerra guerre phase stage version act scene chapter tier table figure chapitre capítulo kapitel fase
     """
 )
+AFTER_LETTERS = _words("let option options answer choice please thank thanks people yes no")
+"""Words that begin a sentence after a letter, beside function words, and are no names."""
+
 NAMES_WITH_A_MARK = _words("yahoo jeopardy wham panic oklahoma ahoy")
 # What opens a German clause or phrase that is no sentence yet.
 GERMAN_OPENERS = _words(
@@ -142,38 +153,4 @@ GERMAN_OPENERS = _words(
 )
 GERMAN_LINKS = _words(
     "und oder sowie der die das den dem des ein eine einen einem einer eines auch alle viele manche sowohl"
-)
-SUBJECTS = _words(
-    "i we he she they it you this that these those there here what who why how let please ich wir er sie es ihr du je "
-    "tu il elle nous vous ils elles yo él ella nosotros он она оно они мы я ты вы"
-)
-STARTERS = _words(
-    """
-    the a an it he she they we i you this that these those there here his her their our its my your but and so then
-    however also if when while what why who how where in on at as by for from with after before because although some
-    many most all no not now today please let yes once both each one such do does did is are was were can could will
-    nobody somebody everyone everybody nothing something everything none another other others under during since until
-    despite even only just first second next finally later meanwhile instead still perhaps maybe thus hence therefore
-    moreover furthermore additionally without within between according together thank thanks see have has had would
-    should may might must never always sometimes often usually people option options answer choice
-    das die der den ein eine er sie es wir ich ihr du man dies diese dieser dort hier da dann aber und doch so auch wenn
-    als was wer wie wo warum nach vor mit bei im am für ja nein heute bitte sein seine ihre mein meine nur noch
-    le la les un une il elle ils elles on nous je tu vous ce cette ces c'est mais et donc puis alors aussi quand que qui
-    où comment pourquoi dans en pour avec après avant oui non son sa ses mon ma leur
-    el los las una él ella ellos yo nosotros esto esta este estos pero y entonces luego también cuando qué quién cómo
-    dónde por para con después antes sí su sus mi
-    он она оно они мы я ты вы это эта этот эти но и а затем потом также если когда что кто как где почему в на по для
-    с после да нет его её их мой наш
-    o os as um uma ele ela eles eu nós isto esta mas e então quando como onde para com depois sim não seu sua meu
-    il lo gli uno lui lei loro io noi questo questa ma poi anche quando che chi come dove perché per con dopo suo sua
-    het een hij zij ze wij we jij je dit dat deze maar dan ook toen waar waarom hoe met
-    det han hon hun jag jeg vi ni du men så och og där der när når här her inte ikke
-    to ten ta on ona ono oni my wy ja jest ale potem gdy kiedy kto co gdzie dlaczego jak po dla nie tak
-    je byl byla ale když kdo kde proč jak tento tato toto
-    az ez egy hol miért bu o ve ama sonra ne nerede neden nasıl ben sen biz siz
-    tämä mutta kun mitä missä miksi hän minä sinä
-    він вона воно вони ми ви й та але потім коли що хто як де чому
-    το οι τα ένας μια αυτός αυτή αυτό αυτά και αλλά μετά όταν που πού πώς γιατί στο στη στην από για με δεν
-    nó tôi chúng đây và nhưng khi ia dia mereka kami kita saya ini itu dan tetapi lalu apakah di
-    """
 )

@@ -1,0 +1,265 @@
+"""Whether a full stop belongs to the word before it, as in "Dr. Lee" and "am 3. Mai", and ends no sentence.
+
+`RULES` are asked in their order, and the first that can tell does: `_title` knows that no sentence ends in "Dr.", and
+says nothing of other words. What is known of the words comes from the lists of `abbreviations`, where a reader says
+more of them than that they are some, and from the `lexicon` of the answer's languages.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import regex
+
+from trimtab.instructions import abbreviations as known
+from trimtab.instructions.lexicon import Lexicon
+
+_TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}\u05f4.\u00ba\u00aa№'\u2019-]+$")
+_WORD = regex.compile(r"[\p{L}\p{M}'\u2019]+")
+_DOTTED = regex.compile(r"(?:[\p{L}\p{M}]{1,2}\.-?)+(?:[\p{L}\p{M}]{1,2}|\p{Ll}{3})")
+_ROMAN = regex.compile(r"[IVX]{1,5}")
+# The numeral of a ruler where it is an ordinal: III. Selim. After a name it is not.
+_ORDINAL_ROMAN = regex.compile(r"[IVX]{2,5}")
+_DATE = regex.compile(r"\p{Nd}{1,2}\.\s*[\p{Nd}\p{Ll},\u2013-]")
+_NUMBER = regex.compile(r"[\p{Nd}.\u2013-]+")
+_CAMEL = regex.compile(r"\G[^\p{L}\p{N}]*\p{Ll}\p{L}*\p{Lu}")
+# A word that a sentence begins with goes on in small letters; a name goes on as one.
+_BEGUN = regex.compile(r"\G[^\p{L}\p{N}]*\p{Lu}[\p{Ll}\p{M}'’-]*,?\s+\p{Ll}")
+_ABBREVIATED_TOO = regex.compile(r"\G\p{L}+\.")
+_OPENING = 3
+# No article: A) or A. of a list or a name.
+_LETTER_ALONE = regex.compile(r"\G[^\p{L}\p{N}]*\p{L}[.),;:\]]")
+_ABJAD = regex.compile(r"[\p{Arabic}\p{Hebrew}]\u0640?")
+_CASED = regex.compile(r"[\p{Lu}\p{Ll}]")
+_SHORT = 4
+_LONG = 5
+_UNITS = tuple("CFKVWANL")
+_CONSONANTS = regex.compile(r"[b-df-hj-np-tv-xzßçčďłńňřśšťźżž]{2,5}|[бвгджзйклмнпрстфхцчшщ]{2,4}")
+
+
+class Stop:
+    """A full stop with white space behind it, and what stands around it.
+
+    Args:
+        before: The sentence up to the full stop.
+        end: The match of the mark, with the groups `next` and `blank`.
+        block: The block that it stands in.
+        lexicon: What is known of the words of the answer.
+    """
+
+    def __init__(self, before: str, end: Any, block: str, lexicon: Lexicon) -> None:
+        self.before, self.end, self.block, self.lexicon = before, end, block, lexicon
+        found = _TOKEN.search(before)
+        self.token: str = found[0].strip("'\u2019-") if found else ""
+        self.ahead: str = before[: found.start()] if found else before
+        self.word = _without_article(self.token.casefold())
+        self.earlier = last_word(self.ahead)
+        self.capital: bool = end["next"].isupper()
+        # iPad begins a sentence as it is.
+        self.small: bool = end["next"].islower() and not _CAMEL.search(block, end.end())
+        self.number: bool = end["next"].isdecimal() or end["next"] in tuple("§№#")
+
+    @functools.cached_property
+    def following(self) -> str:
+        """The word behind it, in small letters."""
+        return next_word(self.block, self.end)
+
+    @functools.cached_property
+    def starts(self) -> bool:
+        """Whether the word behind it has a capital that a sentence gave it."""
+        return starts(self.block, self.end, self.lexicon)
+
+    @property
+    def after_number(self) -> bool:
+        """Whether what it stands behind is measured by a number: 300 m."""
+        return self.earlier[-1:].isdecimal()
+
+    def behind(self, *marks: str) -> bool:
+        """Whether the word before it has one of these marks before it."""
+        return self.ahead.rstrip().endswith(marks)
+
+
+def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
+    """Whether the full stop of a match belongs to the word before it; for the arguments see `Stop`."""
+    stop = Stop(before, end, block, lexicon)
+    if not stop.token:
+        return False
+    return next((told for rule in RULES if (told := rule(stop)) is not None), False)
+
+
+def starts(block: str, end: Any, lexicon: Lexicon) -> bool:
+    """Whether the word after a mark has a capital and is one that starts sentences."""
+    word = next_word(block, end)
+    if not end["next"].isupper() or (len(word) == 1 and _LETTER_ALONE.search(block, end.end())):
+        return False
+    # "He's" starts one as "He" does.
+    if any(lexicon.is_function_word(form) for form in (word, word.partition("'")[0])):
+        return True
+    return _BEGUN.search(block, end.end()) is not None and lexicon.is_written_small(word)
+
+
+def next_word(block: str, end: Any) -> str:
+    """The word after a mark, in small letters."""
+    found = _WORD.search(block, end.end())
+    return found[0].casefold().replace("\u2019", "'") if found else ""
+
+
+def last_word(before: str, *, cased: bool = False) -> str:
+    """What stands last in a text, up to white space; in small letters unless `cased`."""
+    words = before.split()
+    last = words[-1].strip("\"'(«„“*_") if words else ""
+    return last if cased else last.casefold()
+
+
+def _number(stop: Stop) -> bool | None:
+    """An ordinal of German and other languages: am 3. Mai."""
+    if not _NUMBER.fullmatch(stop.token) and not (_ROMAN.fullmatch(stop.token) and stop.small):
+        return None
+    if stop.small or stop.following in known.AFTER_ORDINALS:
+        return True
+    if len(stop.token) > 2 and not _ROMAN.fullmatch(stop.token):
+        return False
+    if _DATE.match(stop.block, stop.end.end()):
+        return True
+    if stop.number and stop.earlier.endswith(".") and stop.earlier[:-1].isdecimal():
+        return True
+    return stop.earlier in known.BEFORE_ORDINALS and not stop.starts
+
+
+def _ruler(stop: Stop) -> bool | None:
+    if not _ORDINAL_ROMAN.fullmatch(stop.token) or not stop.capital or stop.starts:
+        return None
+    return last_word(stop.ahead, cased=True).islower() and stop.earlier not in known.BEFORE_LETTERS
+
+
+def _title(stop: Stop) -> bool | None:
+    if stop.word in known.CAPITALISED and stop.token.istitle() and stop.capital:
+        return True
+    # Of 3 maj., 6 ft. and 300 m. the word is none.
+    if stop.word not in known.TITLES or (stop.token in ("maj", "ft", "m") and stop.after_number):
+        return None
+    # A street, or a foot, and no saint.
+    return not (stop.word in ("st", "ft") and stop.starts)
+
+
+def _glossed(stop: Stop) -> bool | None:
+    """A word in brackets that is none of its language: (lat. Homo sapiens, engl. human)."""
+    if not stop.token.islower() or len(stop.token) > _SHORT:
+        return None
+    inside = stop.before.rfind("(") > stop.before.rfind(")") and not stop.starts
+    unknown = inside and len(stop.token) > 1 and not stop.lexicon.is_word(stop.token)
+    return True if unknown or stop.behind("(", "[") else None
+
+
+def _before_number(stop: Stop) -> bool | None:
+    if not stop.number:
+        return True if stop.word in known.DATES and stop.small else None
+    if stop.word in known.BEFORE_NUMBERS or stop.word in known.DATES:
+        return True
+    return True if stop.lexicon.abbreviates_before_number(stop.token) else None
+
+
+def _often_last(stop: Stop) -> bool | None:
+    if stop.word not in known.OFTEN_LAST:
+        return None
+    return not stop.capital or stop.following in known.AFTER_TIMES or _goes_on_in_german(stop)
+
+
+def _abbreviation(stop: Stop) -> bool | None:
+    pair = f"{stop.earlier.strip('.,')} {stop.word}" in known.PAIRS
+    compound = stop.word.rpartition("-")[2]
+    joined = compound != stop.word and (compound in known.ANY or compound in known.BEFORE_NUMBERS)
+    if stop.word in known.INTRODUCING or (stop.word in known.AFTER_COMMAS and stop.behind(",", "(")):
+        return True
+    if stop.word in known.UNITS or (stop.after_number and stop.word in known.UNITS_AFTER_NUMBERS):
+        return not stop.capital
+    listed = stop.word in known.ANY
+    shaped = stop.word.endswith("str") or _DOTTED.fullmatch(stop.token) is not None
+    if listed or pair or joined or shaped or (len(stop.token) > 1 and stop.lexicon.abbreviates(stop.token)):
+        return not (stop.capital and stop.starts)
+    return None
+
+
+def _initial(stop: Stop) -> bool | None:
+    token, earlier = stop.token, stop.earlier
+    if len(token) != 1 or not (token.isupper() or token.islower() or _ABJAD.fullmatch(token)):
+        return None
+    if not stop.capital:
+        return True
+    if earlier.endswith("°") or (token in _UNITS and earlier.isdecimal() and len(earlier) < 4):
+        return False
+    if token.islower():
+        # In 2020 a year begins a sentence with its noun, as in "В 2020 г."; v. Chr. is one abbreviation.
+        opening = len(stop.before.split()) <= _OPENING and token in ("г", "р", "r")
+        pair = _ABBREVIATED_TOO.search(stop.block, stop.end.end()) and stop.lexicon.lists(stop.following)
+        return not (stop.after_number or stop.starts) or ((opening or bool(pair)) and not stop.starts)
+    begun = stop.lexicon.is_function_word(stop.following) or stop.following in known.AFTER_LETTERS
+    return earlier not in known.BEFORE_LETTERS and not (len(stop.following) > 1 and begun)
+
+
+def _in_address(stop: Stop) -> bool | None:
+    """A part of an address: ..., fl. 5."""
+    listed = stop.number and len(stop.token) <= _SHORT and stop.behind(",")
+    return True if listed and not stop.lexicon.is_word(stop.token) else None
+
+
+def _goes_on_in_small_letters(stop: Stop) -> bool | None:
+    """A text that begins its sentences with capitals goes on with a small letter, unless a name has one: numpy."""
+    cased = _CASED.search(stop.before)
+    if not stop.small or cased is None or cased[0].islower():
+        return None
+    if stop.token in ("in", "min", "sec", "oz") and stop.earlier.isdecimal():
+        return True
+    if stop.lexicon.lists(stop.token) or (stop.token.istitle() and stop.behind(",")):
+        return True
+    if stop.token.istitle():
+        return stop.lexicon.is_word(stop.following)
+    last = stop.token.rpartition("-")[2]
+    return len(last) <= _LONG and not stop.lexicon.is_word(stop.token)
+
+
+def _without_vowels(stop: Stop) -> bool | None:
+    if not _CONSONANTS.fullmatch(stop.word) or stop.token.isupper() or stop.word in known.UNITS:
+        return None
+    # 5 ft. 2 in. goes on, and what is measured in it may be the end.
+    return not stop.capital or (len(stop.word) <= _SHORT and not (stop.after_number or stop.starts))
+
+
+RULES: tuple[Callable[[Stop], bool | None], ...] = (
+    _number,
+    _ruler,
+    _title,
+    _glossed,
+    _before_number,
+    _often_last,
+    _abbreviation,
+    _initial,
+    _in_address,
+    _goes_on_in_small_letters,
+    _without_vowels,
+)
+"""What tells whether a full stop belongs to its word, in order; None where a rule cannot."""
+
+
+def _without_article(word: str) -> str:
+    """L'avv. is avv. with an article."""
+    _, apostrophe, last = word.replace("\u2019", "'").rpartition("'")
+    return last if apostrophe and len(last) > 2 else word
+
+
+def _goes_on_in_german(stop: Stop) -> bool:
+    """Whether a noun after "usw." goes on with the sentence, as in "Weil Lehrer, Eltern usw. Angst haben"."""
+    if stop.starts:
+        return False
+    opened = False
+    for word in reversed(stop.before.split()[:-1]):
+        bare = word.strip("\"'(,„“*_").casefold()
+        if bare in known.GERMAN_OPENERS:
+            opened = True
+            break
+        # A small word that is none of these is a verb or belongs to one, as far as can be told.
+        if word[:1].islower() and bare not in known.GERMAN_LINKS:
+            break
+    return opened
