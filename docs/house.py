@@ -24,7 +24,7 @@ GROUPS = {  # what the floors have in common, drawn beside them
     "ask and judge": ("following", "measure"),
     "run a model": ("engines",),
     "what to say and do": ("prompts", "nano", "formats", "steering", "instructions", "thoughts"),
-    "ground": ("constraint", "files", "patterns", "plugins", "progress", "errors"),
+    "ground": ("constraint", "files", "patterns", "plugins", "progress", "arguments", "errors"),
 }
 FRAME = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-labelledby="t d"

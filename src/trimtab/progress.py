@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from trimtab import arguments
+from trimtab.errors import TrimtabError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -76,6 +79,10 @@ def shown(progress: Progress, console: Console | None = None) -> Iterator[Tell]:
     """
     if callable(progress):
         yield progress
+    elif not isinstance(progress, bool):
+        raise TrimtabError(
+            f"progress is True, False or a function that is told, not {arguments.in_words(progress)}"
+        )
     elif not progress:
         yield silent
     elif console.is_terminal if console is not None else sys.stderr.isatty():

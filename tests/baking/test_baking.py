@@ -242,8 +242,8 @@ def test_what_cannot_be_baked_is_refused(tmp_path: Path) -> None:
         ),
         (random_steering(engine), {"way": "bias"}, "depends on the hidden state"),
         (mine, {"way": "lora"}, "there is no way 'lora' to bake; there is bias, module and fitted"),
-        (mine, {"check": -1}, "check is a number of questions from 0 on"),
-        (mine, {"fit_on": 3}, "fit_on is a number of questions from 10 on"),
+        (mine, {"check": -1}, "check .a number of questions. must be a whole number from 0 on"),
+        (mine, {"fit_on": 3}, "fit_on .a number of questions. must be a whole number from 10 on"),
         (random_steering(tiny_engine("qwen2")), {}, "the architectures differ"),
     ):
         with pytest.raises(SteeringError, match=words):

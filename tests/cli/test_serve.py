@@ -210,6 +210,9 @@ def test_nobody_else_is_let_in_without_a_key(
         "error: at 0.0.0.0 other machines reach this server, and it has no API key"
     )
     assert run("serve", model_folder, "--api-key", "").exit_code == 2
+    nowhere = run("serve", model_folder, "--host", "", "--no-api-key")
+    assert (nowhere.exit_code, served) == (2, [])
+    assert nowhere.stderr.startswith("error: --host is empty, which is no address; give one (127.0.0.1")
     told = run("serve", model_folder, "--host", "0.0.0.0", "--port", free_port(), "--no-api-key")
     assert (told.exit_code, len(served)) == (0, 1)
     assert not served[0][0].state.embedded.serving.may_change

@@ -114,7 +114,7 @@ def test_an_answer_that_is_cut_off_is_not_finished(nano: Any) -> None:
     ("constraints", "words"),
     [
         ([LOWER], "1 constraints for 3 prompts"),
-        ("json", "not str"),
+        ("json", "must be a list of constraints.*, not 'json'"),
         (Constraint.regex("[a"), r"\(regex\) cannot be used.*unclosed"),
         (Constraint.lark("start: NOTHING"), r"\(lark\) cannot be used.*NOTHING"),
         (Constraint("json_schema", '{"type": 3}'), r"\(json_schema\) cannot be used"),

@@ -211,6 +211,21 @@ def test_the_hub_out_of_reach() -> None:
     assert "nano" in message
 
 
+def test_a_hub_that_nobody_answers_for_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+    from tests.ports import free_port
+
+    nobody = f"http://127.0.0.1:{free_port()}"
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, nobody)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", nobody)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(loading, "_from_pretrained", lambda *arguments: pytest.fail("it was tried"))
+    _refused(
+        "someone/a-model-nobody-has", "the Hub can't be reached and someone/a-model-nobody-has is not in its"
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [

@@ -420,7 +420,7 @@ class TestScore:
 
     @pytest.mark.parametrize("responses", [["a"], "abc"])
     def test_every_prompt_needs_a_response(self, tiny_llama: Any, responses: Any) -> None:
-        with pytest.raises(PromptError, match="give one for each"):
+        with pytest.raises(PromptError, match=r"give one for each|one for each prompt, not 'abc'"):
             tiny_llama.score(PROMPTS, responses)
 
     def test_the_head_is_run_on_the_response_only(self, tiny_llama: Any) -> None:

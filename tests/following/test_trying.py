@@ -228,7 +228,7 @@ def test_mistakes_are_seen_before_anything_is_generated() -> None:
         "x", (), trimtab.Record(trimtab.ModelIdentity("other", None, "Other", 4, 8, "plain"))
     )
     mistakes: list[tuple[type[Exception], str, dict[str, Any]]] = [
-        (PromptError, "budget is 0", {"budget": 0}),
+        (PromptError, "the most attempts. must be a whole number from 1 on, not 0", {"budget": 0}),
         (SteeringError, "finite", {"strengths": (float("inf"),)}),
         (SteeringError, "the shapes|the architectures|the names", {"steering": foreign}),
         (InstructionError, "no instruction is named", {"instructions": None}),

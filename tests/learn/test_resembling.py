@@ -91,7 +91,7 @@ def test_examples_that_cannot_be_learned_from_are_refused() -> None:
         learn.when(engine, steer, leave[:3])
     with pytest.raises(PromptError, match="there are no prompts"):
         learn.when(engine, [], leave)
-    with pytest.raises(SteeringError, match="learned by mean_difference, pca, discriminant, not by 'svm'"):
+    with pytest.raises(SteeringError, match="method is one of mean_difference, pca, discriminant, not 'svm'"):
         learn.when(engine, steer, leave, method="svm")  # type: ignore[arg-type]
 
 
@@ -148,7 +148,7 @@ def test_a_condition_of_cast_is_learned_of_either_sign() -> None:
         assert when.readings == {(1, "last")}
         assert isinstance(when.parts[0] if isinstance(when, Not) else when, Cast)
         assert learn.judge_when(engine, when, *other).f1 > 0.9
-    with pytest.raises(SteeringError, match="cosine or cast, not 'dot'"):
+    with pytest.raises(SteeringError, match="is one of cosine, cast, not 'dot'"):
         learn.when(engine, steer, leave, compare="dot")  # type: ignore[arg-type]
 
 

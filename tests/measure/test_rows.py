@@ -9,6 +9,7 @@ from tests.evaluate.fakes import ANSWER, FakeEngine, steering
 
 from trimtab import instructions
 from trimtab.engines.base import Generation
+from trimtab.errors import PromptError
 from trimtab.measure.responses import respond, respond_baseline
 from trimtab.measure.rows import (
     ALL_CONDITIONS,
@@ -115,7 +116,7 @@ def test_a_shared_baseline_is_not_generated_again() -> None:
 
 def test_a_baseline_of_other_queries_is_refused() -> None:
     engine = FakeEngine()
-    with pytest.raises(ValueError, match="other queries"):
+    with pytest.raises(PromptError, match="other queries"):
         evaluate_instruction(engine, LOWERCASE, None, QUERIES, baseline=respond_baseline(engine, QUERIES[:2]))
 
 
@@ -125,7 +126,7 @@ def test_without_a_steering_two_conditions_remain() -> None:
 
 
 def test_no_queries_are_refused() -> None:
-    with pytest.raises(ValueError, match="no queries"):
+    with pytest.raises(PromptError, match="no queries"):
         evaluate_instruction(FakeEngine(), LOWERCASE, None, [])
 
 
@@ -211,7 +212,7 @@ def test_nothing_to_answer_is_no_call() -> None:
     engine = FakeEngine()
     assert respond(engine, [], []) == []
     assert engine.generated == []
-    with pytest.raises(ValueError, match="1 queries but 0 prompts"):
+    with pytest.raises(PromptError, match="1 queries but 0 prompts"):
         respond(engine, ["a"], [])
 
 

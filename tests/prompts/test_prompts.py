@@ -102,7 +102,7 @@ def test_the_default_queries_of_a_real_model_are_the_base_queries() -> None:
 def test_more_queries_than_there_are_cannot_be_had() -> None:
     with pytest.raises(PromptError, match=r"the test split has \d+ queries, fewer than the 9999"):
         prompts.default_queries(REAL, "test", 9999)
-    with pytest.raises(PromptError, match="at least 1"):
+    with pytest.raises(PromptError, match="must be a whole number from 1 on, not 0"):
         prompts.default_queries(REAL, "test", 0)
     with pytest.raises(
         PromptError, match="there is no split 'train'; the splits are learning, validation, test"
@@ -193,7 +193,7 @@ def test_pairs_of_the_users_own_prompts() -> None:
         (([], []), "no prompts to make pairs of"),
         ((["a"], ["b", "c"]), "1 prompts with and 2 without"),
         ((["b", "a"], ["c", "a"]), "prompt 1 is the same with and without"),
-        (("abc", ["abc"]), "must be lists"),
+        (("abc", ["abc"]), "with_ must be a list of prompts"),
     ],
 )
 def test_prompts_that_are_no_pairs(sides: Any, words: str) -> None:
@@ -275,7 +275,7 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PromptError, match="not UTF-8 text"):
         prompts.load_queries(tmp_path / "binary.txt")
-    with pytest.raises(PromptError, match="limit must be at least 1"):
+    with pytest.raises(PromptError, match="limit must be a whole number from 1 on, not 0"):
         prompts.load_queries(tmp_path / "none.txt", limit=0)
 
 

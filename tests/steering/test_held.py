@@ -195,7 +195,12 @@ class TestRows:
             logits(engine.model)
 
     @pytest.mark.parametrize(
-        ("given", "message"), [([], "no steerings"), (["json"], "not str"), ("json", "not str")]
+        ("given", "message"),
+        [
+            ([], "no steerings"),
+            (["json"], "not str"),
+            ("json", r"read it: trimtab\.Steering\.load\('json'\)"),
+        ],
     )
     def test_what_is_no_steering_is_refused(self, engine: Any, given: Any, message: str) -> None:
         with pytest.raises(SteeringError, match=message):

@@ -455,10 +455,10 @@ def test_an_exclusion_with_directions_of_its_own_is_steered_forwards() -> None:
         ({"blocks": []}, SteeringError, "nothing to try"),
         ({"methods": []}, SteeringError, "nothing to try"),
         ({"blocks": [77]}, SteeringError, "no direction for block 77"),
-        ({"methods": ["ablate"]}, SteeringError, "add or set_projection"),
+        ({"methods": ["ablate"]}, SteeringError, "each of methods is one of add, set_projection"),
         ({"strengths": [float("inf")]}, SteeringError, "finite"),
-        ({"first": 0}, SteeringError, "at least one"),
-        ({"keep": 0}, SteeringError, "not 3 and 0"),
+        ({"first": 0}, SteeringError, "first must be a whole number from 1 on, not 0"),
+        ({"keep": 0}, SteeringError, "keep must be a whole number from 1 on, not 0"),
         ({"baseline": []}, PromptError, "answer other queries"),
     ],
 )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trimtab import arguments
 from trimtab._version import __version__
 from trimtab.baking import fitted, measuring
 from trimtab.baking.baked import Approximation, Baked, Check
@@ -24,7 +25,7 @@ from trimtab.errors import ModelError, SteeringError, TrimtabError
 from trimtab.files import write_text
 from trimtab.progress import Progress, Tell, prefixed, shown
 from trimtab.prompts import default_queries
-from trimtab.steering.steering import Steering
+from trimtab.steering.steering import Steering, given
 
 __all__ = ["WAYS", "Way", "bake"]
 
@@ -75,15 +76,15 @@ def bake(
         ModelError: The model cannot be written, or what was written is not the steered model.
         TrimtabError: The folder cannot be written.
     """
-    out = Path(out)
+    out = arguments.place(out, "out", TrimtabError)
     check_out(out)
     engine = as_engine(model)
     if not isinstance(engine, TransformersEngine):
         raise ModelError("baking writes a model of transformers; load it with the engine transformers")
     for what, number, least in (("check", check, 0), ("test", test, 0), ("fit_on", fit_on, _LEAST_TO_FIT_ON)):
-        if number < least:
-            raise SteeringError(f"{what} is a number of questions from {least} on, not {number}")
-    steering.check_model(engine.identity)
+        arguments.whole(number, f"{what} (a number of questions)", SteeringError, least=least)
+    arguments.whole(max_new_tokens, "max_new_tokens", SteeringError, least=1)
+    given(steering).check_model(engine.identity)
     edits = edits_to_bake(steering)
 
     with shown(progress) as tell, replaced(out) as folder:

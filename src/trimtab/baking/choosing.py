@@ -84,7 +84,7 @@ def choose(engine: TransformersEngine, edits: Sequence[Edit], way: Way | None, f
         SteeringError: The edits cannot go the way that was asked for.
         ModelError: The model cannot go any.
     """
-    if way is not None and way not in WAYS:
+    if way is not None and (not isinstance(way, str) or way not in WAYS):
         raise SteeringError(
             f"there is no way {way!r:.60} to bake; there is {', '.join(WAYS[:-1])} and {WAYS[-1]}"
         )

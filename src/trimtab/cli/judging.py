@@ -62,9 +62,9 @@ def judge_of(
         if not name:
             raise typer.BadParameter(f"--judged-by {judged_by} names no model; write NAME@{url}")
         return EndpointJudge(name, base_url=None if url == _OPENAI else url, store=store)
-    from trimtab.engines.names import source_of
+    from trimtab.engines.names import check_reachable, source_of
 
-    source_of(judged_by)  # before the work that is to be judged
+    check_reachable(judged_by, source_of(judged_by))  # before the work that is to be judged
     own = Loading(device=loading.device)
     return ModelJudge(lambda: own.open(output, judged_by), name=judged_by, key=model_key, store=store)
 

@@ -208,7 +208,7 @@ def command(
         _refuse(way, given)
         if method == "distill" and pairs * (phrasings or 1) < _FEWEST:
             raise typer.BadParameter(
-                f"--pairs {pairs} is too few: distill needs {_FEWEST} answers that pass, so at least as many queries; "
+                f"--pairs {pairs} is too few: distill needs {_FEWEST} queries, as not every answer passes; "
                 "--method mean_difference learns from 2"
             )
         if way.gradients and loading.engine == "vllm":

@@ -7,14 +7,15 @@ own chat template by the engine; steerings go in one for all, one per row, or no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
 
+from trimtab import arguments
+from trimtab.engines import given
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.progress import Progress
 from trimtab.steering.when.base import Prompt as Prompt
@@ -271,6 +272,7 @@ class Engine(ABC):
         """
         from trimtab.engines.deciding import decide
 
+        prompts, raw = given.prompt_list(prompts), arguments.flag(raw, "raw", PromptError)
         rows = self.steerings_of_rows(steering, len(prompts))
         capture = partial(self.capture, raw=True) if raw else self.capture
         return [
@@ -311,21 +313,7 @@ class Engine(ABC):
         Raises:
             SteeringError: If one was made for another model, or their number is not `count`.
         """
-        from trimtab.steering.steering import Steering
-
-        if steering is None or isinstance(steering, Steering | str | Path):
-            rows: list[Any] = [_loaded(steering)] * count
-        else:
-            rows = [_loaded(one) for one in steering]
-        if len(rows) != count:
-            raise SteeringError(
-                f"there are {len(rows)} steerings for {count} prompts; give one for all, or one (or None) for each"
-            )
-        for one in {id(one): one for one in rows if one is not None}.values():
-            if not isinstance(one, Steering):
-                raise SteeringError(f"a steering is a Steering or None, not {type(one).__name__}")
-            one.check_model(self.identity)
-        return rows
+        return given.steerings_of_rows(steering, count, self.identity)
 
     def block_numbers(self, blocks: Sequence[int] | None) -> tuple[int, ...]:
         """The blocks meant, in ascending order, negative numbers counted from the last.
@@ -333,39 +321,8 @@ class Engine(ABC):
         Raises:
             ModelError: If there is none, or the model has no such block.
         """
-        total = self.identity.blocks
-        if blocks is None:
-            return tuple(range(total))
-        for block in blocks:
-            if not -total <= block < total:
-                raise ModelError(f"there is no block {block}: {self.identity.id} has blocks 0 to {total - 1}")
-        if not blocks:
-            raise ModelError("no blocks to read were given; leave `blocks` out to read all of them")
-        return tuple(sorted({block % total for block in blocks}))
-
-
-def _loaded(steering: Any) -> Any:
-    """A steering that is named by its folder, or by its name on the Hub, read; anything else as it is."""
-    if not isinstance(steering, str | Path):
-        return steering
-    from trimtab.steering.collection import SteeringFolder
-    from trimtab.steering.steering import Steering
-
-    return Steering.load(SteeringFolder.found(steering).path)
+        return given.block_numbers(blocks, self.identity)
 
 
 Model = Engine | tuple[Any, Any]
 """What functions take that need a model: an engine, or a causal language model of transformers and its tokenizer."""
-
-
-def prompt_list(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts as a list, after the mistakes that are easily made: none at all, or a single one not in a list.
-
-    Raises:
-        PromptError: If it is one of these.
-    """
-    if isinstance(prompts, str) or (prompts and isinstance(prompts[0], Mapping)):
-        raise PromptError("prompts must be a list of prompts; put the one prompt (or chat) into a list")
-    if not prompts:
-        raise PromptError("there are no prompts; give at least one")
-    return list(prompts)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 
+from trimtab import arguments
 from trimtab.errors import ModelError, is_out_of_memory
 from trimtab.progress import Progress, shown
 
@@ -29,10 +30,8 @@ def memory_budget(device: torch.device) -> int:
 
 def check_batch_size(batch_size: int | None) -> None:
     """Refuses what is no size of a batch."""
-    if batch_size is not None and (not isinstance(batch_size, int) or isinstance(batch_size, bool)):
-        raise ModelError(f"batch_size must be a whole number, 1 or more, or None, not {batch_size!r:.60}")
-    if batch_size is not None and batch_size < 1:
-        raise ModelError(f"batch_size is {batch_size}; it must be at least 1, or None for a size that fits")
+    if batch_size is not None:
+        arguments.whole(batch_size, "batch_size (None for one that fits)", ModelError, least=1)
 
 
 def length_batches(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.engines.base import Capture, Positions
 from trimtab.errors import ModelError
 
@@ -27,6 +28,7 @@ class CaptureStatistics:
         self._width = width
         self._directions = None
         if directions is not None:
+            directions = arguments.instance(directions, "directions", Tensor, "a tensor, or None", ModelError)
             each = directions.detach().float()
             each = each[:, None] if each.dim() == 2 else each
             fits = (
@@ -38,7 +40,7 @@ class CaptureStatistics:
                     f"blocks of width {width} they must be [blocks, {width}] or [blocks, k, {width}]"
                 )
             self._directions = each[list(self._blocks)] if len(each) == total_blocks else each
-        self._keep = keep
+        self._keep = arguments.flag(keep, "keep", ModelError)
         self._count = 0
         self._sums: dict[int, Tensor] = {}
         self._squares: dict[int, Tensor] = {}

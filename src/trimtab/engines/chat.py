@@ -28,7 +28,7 @@ def format_prompt(tokenizer: Any, prompt: Prompt) -> str:
     has instead. One without either (of a base model) gets the plain format: `Question: ...` and `Answer:` on lines of
     their own, turns separated by an empty line, a system message as a paragraph in front.
     """
-    messages = _messages(prompt)
+    messages = messages_of(prompt)
     if not has_template(tokenizer):
         return _plain_text(messages)
     text = _chat(tokenizer, messages)
@@ -62,7 +62,7 @@ def prompt_ids(tokenizer: Any, prompt: Prompt, *, raw: bool = False, limit: int 
     if raw:
         refuse_broken_text(str(prompt), "the prompt")
     if not raw and writes_chats_itself(tokenizer):  # its text need not be what its tokens are
-        return [int(one) for one in _chat(tokenizer, _messages(prompt), tokenize=True, return_dict=False)]
+        return [int(one) for one in _chat(tokenizer, messages_of(prompt), tokenize=True, return_dict=False)]
     text = str(prompt) if raw else format_prompt(tokenizer, prompt)
     _refuse_endless(tokenizer, text, limit)
     bare = raw or not has_template(tokenizer)
@@ -99,7 +99,8 @@ def beginning(prompt: Prompt) -> str:
     return content_text(prompt[-1]["content"])
 
 
-def _messages(prompt: Prompt) -> list[dict[str, str]]:
+def messages_of(prompt: Prompt) -> list[dict[str, str]]:
+    """The messages of a chat, each with a text as content; a text is one of a user. Refused if it is no prompt."""
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
     if not isinstance(prompt, Sequence) or not prompt:

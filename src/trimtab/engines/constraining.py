@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.constraint import Constraint, limits
 from trimtab.engines.casing import OtherCase
 from trimtab.engines.vocabulary import readable_vocabulary
@@ -31,10 +32,14 @@ def constraints_of_rows(constraints: Constraints, count: int) -> list[Constraint
     """
     if constraints is None or isinstance(constraints, Constraint):
         return [constraints] * count
-    rows = list(constraints)
+    rows = arguments.listed(
+        constraints, "constraints", "constraints, one (or None) for each prompt", InstructionError
+    )
     for row in rows:
         if row is not None and not isinstance(row, Constraint):
-            raise InstructionError(f"a constraint is a Constraint or None, not {type(row).__name__}")
+            raise InstructionError(
+                f"each of constraints is a Constraint or None, not {arguments.in_words(row)}"
+            )
     if len(rows) != count:
         raise InstructionError(
             f"there are {len(rows)} constraints for {count} prompts; give one for all, or one (or None) for each"

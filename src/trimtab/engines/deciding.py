@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from trimtab.engines.batching import check_batch_size
 from trimtab.steering.when import ReadTokens, When
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class _Readings:
     def __init__(
         self, capture: Reads, asked: Sequence[tuple[Prompt, dict[When, bool]]], batch_size: int | None
     ) -> None:
+        check_batch_size(batch_size)
         wanted: dict[ReadTokens, dict[int, set[int]]] = {}
         for row, (_, whens) in enumerate(asked):
             for block, tokens in frozenset().union(*(when.readings for when in whens)):

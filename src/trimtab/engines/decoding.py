@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.engines.attention import quick_attention
 from trimtab.engines.constraining import Held
 from trimtab.engines.ends import end_tokens
@@ -54,6 +55,8 @@ class Settings:
     use_cache: bool = True
 
     def __post_init__(self) -> None:
+        arguments.flag(self.do_sample, "do_sample", ModelError)
+        arguments.flag(self.use_cache, "use_cache", ModelError)
         for name in ("max_new_tokens", "num_beams", "num_return_sequences"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):

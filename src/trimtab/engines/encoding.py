@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab.engines.base import Generation, Positions, Prompt, prompt_list
+from trimtab import arguments
+from trimtab.engines.base import Generation, Positions, Prompt
 from trimtab.engines.chat import prompt_ids
+from trimtab.engines.given import prompt_list
 from trimtab.errors import PromptError
 from trimtab.thoughts import Reader
 from trimtab.thoughts.marks import Node
@@ -33,6 +35,7 @@ class Encoding:
         self, prompts: Sequence[Prompt], new_tokens: int = 0, *, raw: bool = False
     ) -> list[list[int]]:
         """The token ids of prompts, in the model's chat template; refused if there is none, or one is too long."""
+        raw = arguments.flag(raw, "raw", PromptError)
         rows = [
             prompt_ids(self.tokenizer, prompt, raw=raw, limit=self.limit) for prompt in prompt_list(prompts)
         ]
@@ -83,7 +86,8 @@ class Encoding:
     ) -> list[Scored]:
         """Prompts with a response to each; text is tokenised on its own, as it was generated."""
         starts = self.prompts(prompts, raw=raw)
-        if isinstance(responses, str) or len(responses) != len(starts):
+        responses = arguments.listed(responses, "responses", "responses, one for each prompt", PromptError)
+        if len(responses) != len(starts):
             raise PromptError(
                 f"there are {len(responses)} responses to {len(starts)} prompts; give one for each"
             )
@@ -94,7 +98,12 @@ class Encoding:
 
     def _scored(self, start: list[int], response: str | Sequence[int]) -> Scored:
         if not isinstance(response, str):
-            tokens = list(response)
+            tokens = [
+                arguments.whole(one, "each token of the responses", PromptError, least=0)
+                for one in arguments.listed(
+                    response, "each of the responses", "token ids, or a text", PromptError
+                )
+            ]
             return Scored(start, tokens, self.thoughts.of_answer(self.thoughts.after(start), tokens))
         tokens = list(self.tokenizer(response, add_special_tokens=False)["input_ids"])
         lead = self.thoughts.lead(start) if tokens else []

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
+from trimtab import arguments
 from trimtab.engines import declared, gguf, precision, registry, whole
 from trimtab.engines import quantization as quantized
 from trimtab.engines.base import Engine
-from trimtab.engines.names import Source, first_line, reason_of, revision_of, source_of
+from trimtab.engines.names import Source, check_reachable, first_line, reason_of, revision_of, source_of
 from trimtab.engines.wrapping import described
 from trimtab.errors import ModelError
 from trimtab.files import json_value
 from trimtab.steering.templates import has_template, leaves_out_user, set_options
-from trimtab.thoughts import ThoughtFormat, find
+from trimtab.thoughts import ThoughtFormat, named
 
 if TYPE_CHECKING:
     from trimtab.engines.transformers import TransformersEngine
@@ -124,9 +125,17 @@ def load_transformers(
     """The default engine: `load` says what its options are."""
     from trimtab.engines.transformers import TransformersEngine
 
+    for option, value in (
+        ("decoder_blocks", decoder_blocks),
+        ("gguf_file", gguf_file),
+        ("revision", revision),
+    ):
+        if value is not None:
+            arguments.text(value, option, ModelError)
+    arguments.flag(trust_remote_code, "trust_remote_code", ModelError)
+    arguments.flag(allow_pickle, "allow_pickle", ModelError)
+    thoughts = named(thoughts)
     source = source_of(name, gguf_file)
-    if isinstance(thoughts, str):
-        thoughts = find(thoughts)
     if device is not None and device_map is not None:
         raise ModelError("give device or device_map, not both")
     if quantization is not None and quantization_config is not None:
@@ -165,6 +174,7 @@ def load_transformers(
             nullcontext() if source.gguf_file is None else gguf.read_once(),
             nullcontext() if source.gguf_file is None else gguf.all_types(),
         ):
+            check_reachable(str(name), source, revision)
             model, tokenizer = _from_pretrained(source, reading, weights, wanted, target, runs_on)
         if target is not None and getattr(model, "hf_quantizer", None) is None:
             model = model.to(target)
@@ -199,6 +209,8 @@ def _device(device: torch.device | str | None) -> torch.device:
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator or torch.device("cpu")
     try:
+        if not isinstance(device, torch.device):
+            arguments.text(device, "device (a torch.device, or its name such as cuda:0)", ModelError)
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -298,6 +310,10 @@ def settle_template(tokenizer: Any, model: str, options: Mapping[str, Any] | Non
     Raises:
         ModelError: There is no template, or it does not read them.
     """
+    if options is not None:
+        arguments.instance(
+            options, "template_options", Mapping, "a mapping from names to values, or None", ModelError
+        )
     if options:
         set_options(tokenizer, options, model)
     if leaves_out_user(tokenizer):

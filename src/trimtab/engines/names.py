@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trimtab import arguments
 from trimtab.engines import published
 from trimtab.errors import ModelError, is_out_of_memory
 from trimtab.files import json_value
@@ -60,6 +62,7 @@ def source_of(name: str | Path, gguf_file: str | None = None) -> Source:
     """
     from trimtab import nano
 
+    arguments.place(name, "name", ModelError)
     if name in published.PUBLISHED and gguf_file is None:
         name = published.fetch(str(name))  # called by its file, as if that were given
     if str(name) in _NANO and gguf_file is not None:
@@ -231,6 +234,25 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def check_reachable(name: str, source: Source, revision: str | None = None) -> None:
+    """Refuses a model of the Hub that is not in its cache where the Hub cannot be reached, without trying for long.
+
+    Raises:
+        ModelError: It is so: no name server knows the Hub, or nothing answers there.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    if Path(source.place).is_dir():
+        return
+    file = source.gguf_file or "config.json"
+    try:
+        if not isinstance(try_to_load_from_cache(source.place, file, revision=revision), str):
+            get_hf_file_metadata(hf_hub_url(source.place, file, revision=revision))
+    except Exception as error:  # whatever else is wrong, whoever loads it says
+        if any(isinstance(one, socket.gaierror | ConnectionRefusedError) for one in causes_of(error)):
+            raise ModelError(reason_of(name, source, ConnectionError(str(error)))) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from trimtab import arguments
 from trimtab.errors import ModelError
 
 _HALF = (torch.bfloat16, torch.float16)
@@ -26,7 +27,7 @@ def dtype_named(dtype: torch.dtype | str | None) -> torch.dtype | str | None:
     """
     if dtype is None or dtype == "auto" or isinstance(dtype, torch.dtype):
         return dtype
-    found = getattr(torch, dtype.removeprefix("torch."), None)
+    found = getattr(torch, arguments.text(dtype, "dtype", ModelError).removeprefix("torch."), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ModelError(f"there is no dtype {dtype!r} for weights; float32, bfloat16, float16 or auto")
     return found

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.errors import ModelError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def names_of_engines() -> list[str]:
 
 def find(name: str) -> Opener:
     """What opens the engine of that name; refused if there is none, or the package it is in fails."""
+    arguments.text(name, "engine", ModelError)
     if name in _registered:
         return _registered[name]
     entry = _declared().get(name)

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from trimtab.engines.base import Capture, Engine, Generation, Positions, Prompt, prompt_list
+from trimtab.engines.base import Capture, Engine, Generation, Positions, Prompt
 from trimtab.engines.batching import length_batches, memory_budget, run_batches
 from trimtab.engines.capturing import CaptureStatistics, picked
 from trimtab.engines.chat import beginning
@@ -22,6 +22,7 @@ from trimtab.engines.decoding import Settings, SpecialTokens
 from trimtab.engines.encoding import Encoding, check_positions
 from trimtab.engines.finite import cause_named, finite
 from trimtab.engines.footprint import Footprint
+from trimtab.engines.given import prompt_list
 from trimtab.engines.likelihood import Likelihood, in_one_pass
 from trimtab.engines.padding import left_padded, position_argument
 from trimtab.engines.randomness import Randomness

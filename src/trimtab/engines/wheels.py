@@ -8,6 +8,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -90,11 +91,10 @@ def _environment(place: Path) -> dict[str, str]:
 
 def _size(place: Path) -> int:
     total = 0
-    for path in place.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:  # pip has just moved it
-            continue
+    for folder, _, names in os.walk(place):  # which passes over a folder that pip has just removed
+        for name in names:
+            with suppress(OSError):  # pip has just moved it
+                total += (Path(folder) / name).stat().st_size
     return total
 
 

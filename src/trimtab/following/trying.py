@@ -7,15 +7,17 @@ in the prompt, sampling, and last a constraint. An answer is called verified if 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.engines import as_engine
-from trimtab.engines.base import Generation, Model, prompt_list
+from trimtab.engines.base import Generation, Model
 from trimtab.engines.chat import beginning
+from trimtab.engines.decoding import Settings
+from trimtab.engines.given import prompt_list
 from trimtab.errors import InstructionError, ModelError, PromptError, SteeringError
 from trimtab.following.attempts import Attempt, Followed, best
 from trimtab.following.plan import Step, plan
@@ -50,7 +52,7 @@ def follow(
     constrain: bool | None = None,
     accept: Accept | None = None,
     max_new_tokens: int = 256,
-    temperature: float = _TEMPERATURE,
+    temperature: float | None = _TEMPERATURE,
     top_p: float | None = None,
     seed: int = 0,
     batch_size: int | None = None,
@@ -79,7 +81,7 @@ def follow(
             is the only one. False: never.
         accept: Asked of answers that pass the checks; one that it refuses is not verified. Facts, say, or length.
         max_new_tokens: Longest answer, in tokens.
-        temperature: Of the sampled attempts.
+        temperature: Of the sampled attempts; None leaves it to the model.
         top_p: Of the sampled attempts; None leaves it to the model.
         seed: Of the sampled attempts, and which phrasings are used.
         batch_size: Rows per batch; None lets the engine choose.
@@ -95,11 +97,18 @@ def follow(
         ModelError: The settings contradict each other, or answers cannot be held to a constraint although they must.
     """
     engine, prompts = as_engine(model), prompt_list(prompts)
-    if budget < 1:
-        raise PromptError(f"the budget is {budget} attempts; it must be at least 1")
-    for strength in strengths:
-        if not math.isfinite(strength):
-            raise SteeringError(f"a strength must be a finite number, not {strength}")
+    budget = arguments.whole(budget, "budget (the most attempts)", PromptError, least=1)
+    strengths = [
+        arguments.number(one, "each of strengths", SteeringError)
+        for one in arguments.listed(strengths, "strengths", "numbers", SteeringError)
+    ]
+    if constrain is not None:
+        arguments.flag(constrain, "constrain", ModelError)
+    if accept is not None:
+        arguments.function(accept, "accept", "a function of query and response, or None", InstructionError)
+    # Whatever the first attempts come to: the settings of those that are sampled.
+    Settings(max_new_tokens, True, temperature, top_p)
+    seed = arguments.seed(seed, ModelError)
     given = engine.steerings_of_rows(steering, len(prompts))
     wanted = wanted_of(instructions, given, len(prompts))
     # Whether it acts is decided once, not at every attempt: what is tried is what acts.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
+from trimtab import arguments
 from trimtab.engines.chat import beginning
 from trimtab.errors import InstructionError
 from trimtab.instructions import Instruction, from_dict, resolve_all
@@ -29,7 +30,14 @@ def wanted_of(
             tuple(dict.fromkeys(from_dict(item) for item in one.record.instructions)) if one else ()
             for one in steerings
         ]
-    elif isinstance(instructions, Wanted) or _one_list(instructions):
+    elif isinstance(instructions, Wanted):
+        rows = [tuple(resolve_all(instructions))] * count
+    elif not isinstance(instructions, Sequence):
+        raise InstructionError(
+            "instructions must be one for all prompts, several for all, or a list for each, not "
+            f"{arguments.in_words(instructions)}"
+        )
+    elif _one_list(instructions):
         rows = [tuple(resolve_all(instructions))] * count
     elif len(instructions) == count and not any(isinstance(one, Wanted) for one in instructions):
         rows = [tuple(resolve_all(one)) for one in instructions]

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.formats import registry
 from trimtab.formats.base import Content, Format
 from trimtab.steering.edits import Edit
-from trimtab.steering.record import ModelIdentity, Record
-from trimtab.steering.steering import Steering
+from trimtab.steering.record import ModelIdentity, Record, identity_given
+from trimtab.steering.steering import Steering, given
 
 __all__ = ["read", "recognised", "write"]
 
@@ -48,10 +49,17 @@ def read(
     Raises:
         SteeringError: It is of no known format, damaged, does not fit the model, or does what our edits cannot say.
     """
-    path = Path(path)
+    path = arguments.place(path, "path", SteeringError)
+    model = identity_given(model, "model")
+    allow_pickle = arguments.flag(allow_pickle, "allow_pickle", SteeringError)
+    if name is not None:
+        arguments.text(name, "name", SteeringError)
+    if blocks is not None:
+        blocks = arguments.each(blocks, "blocks", "block numbers", int, SteeringError)
+    strength = arguments.number(strength, "strength", SteeringError)
     kind = recognised(path) if format is None else registry.find(format)
     kind.check_trusted(path, allow_pickle)
-    options = dict(options or {})
+    options = _options(options)
     kind.check("read", options)
     content: Content = kind.read(path, model, **options)
     settings = {"format": kind.name, "file": path.name, **options, **content.settings}
@@ -78,6 +86,9 @@ def steering_of(
     instructions: Sequence[Mapping[str, Any]] = (),
 ) -> Steering:
     """The steering of what was found somewhere; see `read`."""
+    instructions = arguments.each(
+        instructions, "instructions", "mappings, as of a record", Mapping, SteeringError
+    )
     edits = _kept(content, where, model, blocks)
     settings = {**content.settings, **({"notes": list(content.notes)} if content.notes else {})}
     record = Record(
@@ -112,11 +123,18 @@ def write(
         SteeringError: The format cannot say what the steering does: the message names the reason and the nearest thing
             that it could say. Nothing is written then.
     """
+    steering, path = given(steering), arguments.place(path, "path", SteeringError)
     kind = registry.find(format)
-    options = dict(options or {})
+    options = _options(options)
     kind.check("write", options)
-    use: str = kind.write(steering, Path(path), **options)
+    use: str = kind.write(steering, path, **options)
     return use
+
+
+def _options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    if options is None:
+        return {}
+    return dict(arguments.instance(options, "options", Mapping, "a mapping by their names", SteeringError))
 
 
 def recognised(path: Path) -> Format:

@@ -10,6 +10,7 @@ import difflib
 from importlib import import_module
 from typing import Any
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.formats.base import Format
 from trimtab.plugins import load_each
@@ -34,6 +35,7 @@ def find(name: str) -> Format:
     Raises:
         SteeringError: There is none; the message names those that there are.
     """
+    arguments.text(name, "format", SteeringError)
     known = {one.name: one for one in formats()}
     if name in known:
         return known[name]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.constraint import Constraint
 from trimtab.errors import InstructionError
 from trimtab.instructions import wording
@@ -86,6 +87,10 @@ class Instruction:
         Args:
             judge: Who answers its question; None for nobody.
         """
+        if judge is not None and not hasattr(judge, "name"):
+            raise InstructionError(
+                f"judge must be one of trimtab.measure.judges, or None, not {arguments.in_words(judge)}"
+            )
         if self.question is None:
             return self
         judged = Instruction(self.type, self.params)
@@ -106,7 +111,9 @@ class Instruction:
             InstructionError: If there is no such part.
         """
         if split not in SPLITS:
-            raise InstructionError(f"phrasings come in {', '.join(SPLITS)}, not {split!r}")
+            raise InstructionError(
+                f"there is no split {arguments.in_words(split)}; phrasings come in {', '.join(SPLITS)}"
+            )
         values = dict(self.params)
         if self.type._fields:
             values |= self.type._fields(dict(self.params))
@@ -130,6 +137,7 @@ class Instruction:
             InstructionError: If there is no check, or it needs a query first.
         """
         check = self._ready()
+        arguments.text(response, "response", InstructionError)
         if self._judge is not None:
             return self.check(response)
         return any(bool(text.strip() and check(text)) for text in dict.fromkeys(variants(response)))
@@ -150,10 +158,14 @@ class Instruction:
 
     def _verdict(self, response: str) -> bool | None:
         check = self._ready()
+        arguments.text(response, "response", InstructionError)
         return check(response) if response.strip() else False
 
     def conflicts_with(self, other: Instruction) -> str | None:
         """The reason why no answer can satisfy both, or None. Symmetric."""
+        arguments.instance(
+            other, "other", Instruction, "an instruction (instructions.get gives one)", InstructionError
+        )
         fixed = {self.type.clash_with(other.name), other.type.clash_with(self.name)}
         return min(filter(None, fixed), default=None) or clash(self.demands(), other.demands())
 

@@ -227,8 +227,13 @@ def amount_check(
     at_least: int | None,
     at_most: int | None,
     exactly: int | None,
+    *,
+    some: bool = False,
 ) -> Check:
-    """A check that a count (or the fewest and the most it can be) lies where at_least, at_most and exactly allow."""
+    """A check that a count (or the fewest and the most it can be) lies where at_least, at_most and exactly allow.
+
+    With `some`, an answer without a single one follows nothing, however few may be.
+    """
     given = {"at_least": at_least, "at_most": at_most, "exactly": exactly}
     params = {name: value for name, value in given.items() if value is not None}
     if not params:
@@ -238,7 +243,8 @@ def amount_check(
     low, high = _amount_range(params)
     if low > high:
         raise InstructionError(f"{owner}: at_least ({at_least}) is more than at_most ({at_most})")
-    return lambda response: lies_within(count(response), low, high)
+    fewest = max(low, 1) if some else low
+    return lambda response: lies_within(count(response), fewest, high)
 
 
 def lies_within(count: int | Range, low: float, high: float) -> bool | None:

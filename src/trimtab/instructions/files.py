@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trimtab import arguments
 from trimtab.constraint import Constraint, intersection
 from trimtab.errors import InstructionError
 from trimtab.files import json_value
@@ -57,7 +58,8 @@ def load_file(path: str | Path, *, replace: bool = False) -> tuple[InstructionTy
     Raises:
         InstructionError: If the file cannot be read or holds something that is no instruction.
     """
-    file = Path(path)
+    arguments.flag(replace, "replace", InstructionError)
+    file = arguments.place(path, "path", InstructionError)
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -42,7 +42,7 @@ def sentences(at_least: Low = None, at_most: High = None, exactly: Exact = None)
 )
 def words(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
     """Has at least, at most or exactly so many words."""
-    return counting.amount_check("words", wordcount.count_words, at_least, at_most, exactly)
+    return counting.amount_check("words", wordcount.count_words, at_least, at_most, exactly, some=True)
 
 
 @instruction(
@@ -52,7 +52,8 @@ def words(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> 
 )
 def paragraphs(at_least: Low = None, at_most: High = None, exactly: Exact = None) -> Check:
     """Has at least, at most or exactly so many paragraphs, parted by blank lines."""
-    return counting.amount_check("paragraphs", wordcount.count_paragraphs, at_least, at_most, exactly)
+    count = wordcount.count_paragraphs
+    return counting.amount_check("paragraphs", count, at_least, at_most, exactly, some=True)
 
 
 @instruction(
@@ -91,7 +92,7 @@ def concise(
     max_words: Annotated[int, Parameter("most words a short answer may have", minimum=1, example=50)] = 50,
 ) -> Check:
     """Is short: no more words than a limit that the phrasing does not name."""
-    return lambda response: counting.lies_within(wordcount.count_words(response), 0, max_words)
+    return lambda response: counting.lies_within(wordcount.count_words(response), 1, max_words)
 
 
 @instruction(

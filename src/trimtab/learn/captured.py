@@ -24,11 +24,11 @@ from trimtab import instructions
 from trimtab.engines import as_engine
 from trimtab.engines.base import Capture
 from trimtab.engines.finite import finite
-from trimtab.errors import ModelError, PromptError
+from trimtab.errors import ModelError
 from trimtab.learn.directions import Directions, oriented
 from trimtab.measure.texts import answers_in, text_means
 from trimtab.progress import Progress, shown
-from trimtab.prompts.pairs import PromptPair, digest
+from trimtab.prompts.pairs import PromptPair, digest, pair_list
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Model, Prompt
@@ -110,8 +110,7 @@ def directions_by(
     All else is as in `mean_difference`; `find` gives the directions, `[L, d]` of any norm and sign, and more to record,
     and `keep` says whether it needs the difference of each pair.
     """
-    if not pairs:
-        raise PromptError("there are no prompt pairs to learn from; make some with prompts.make_pairs")
+    pairs = pair_list(pairs)
     return _directions(
         find,
         model,
@@ -184,9 +183,9 @@ def _directions(
 
         def side(asked: Sequence[Any]) -> Capture:
             if texts:
-                numbers = engine.block_numbers(blocks) if blocks else range(engine.identity.blocks)
+                numbers = engine.block_numbers(blocks)
                 means = text_means(engine, asked, numbers, progress=tell)
-                return Capture(tuple(numbers), len(asked), means.mean(0))
+                return Capture(numbers, len(asked), means.mean(0))
             return engine.capture(
                 asked,
                 blocks=blocks,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from trimtab import arguments, prompts
 from trimtab import instructions as catalogue
-from trimtab import prompts
 from trimtab.engines import as_engine
 from trimtab.errors import SteeringError
 from trimtab.learn.distillation.distill import distill
@@ -24,11 +24,12 @@ from trimtab.learn.distillation.dividing import validation_queries
 from trimtab.learn.distillation.gathering import TooFewAnswersError
 from trimtab.learn.distillation.learnable import check_compatible, check_learnable
 from trimtab.learn.distillation.schedule import Schedule
-from trimtab.learn.distillation.teachers import Teacher
+from trimtab.learn.distillation.teachers import Teacher, check_teacher
 from trimtab.measure.judges.base import judges_of
 from trimtab.measure.responses import verdicts
 from trimtab.progress import Progress, shown
-from trimtab.steering.steering import Steering
+from trimtab.prompts.queries import query_list
+from trimtab.steering.steering import Steering, given
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Model
@@ -109,6 +110,13 @@ def compose(
             contradict each other, an instruction has no check, or an option makes no sense.
         PromptError: With `fit="always"`: no teacher gives enough answers that follow everything to learn from.
     """
+    enough = arguments.share(enough, "enough", SteeringError)
+    arguments.seed(seed, SteeringError)
+    check_teacher(teacher)
+    if schedule is not None:
+        arguments.instance(schedule, "schedule", Schedule, "a trimtab.learn.Schedule, or None", SteeringError)
+    queries = None if queries is None else query_list(queries)
+    validation = None if validation is None else query_list(validation, "validation")
     union = union_of(steerings, fit, judge)
     engine = as_engine(model)
     union.check_model(engine.identity)
@@ -166,8 +174,11 @@ def union_of(steerings: Sequence[Steering], fit: Fit = "auto", judge: Judge | No
     Raises:
         SteeringError: As of `compose`.
     """
-    if fit not in get_args(Fit):
-        raise SteeringError(f"fit is one of {', '.join(get_args(Fit))}, not {fit!r}")
+    arguments.one_of(fit, "fit", get_args(Fit), SteeringError)
+    steerings = [
+        given(one, "each of steerings")
+        for one in arguments.listed(steerings, "steerings", "steerings, two or more", SteeringError)
+    ]
     if len(steerings) < 2:
         raise SteeringError(f"a composition is of two steerings or more, not {len(steerings)}")
     union = reduce(operator.add, steerings)

@@ -11,7 +11,6 @@ A direction becomes a steering in two ways (the formula is in `trimtab.steering.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab._version import __version__
 from trimtab.errors import SteeringError
 from trimtab.steering.documents import canonical_digest, finite_number, finite_vector, take
@@ -215,7 +215,7 @@ class Directions:
         return {name: getattr(self, name) for name in names}
 
     def _row(self, block: int) -> int:
-        if block not in self.blocks:
+        if arguments.whole(block, "block", SteeringError) not in self.blocks:
             raise SteeringError(
                 f"there is no direction for block {block} of '{self.name}': it was learned for blocks "
                 f"{', '.join(map(str, self.blocks))}"
@@ -228,9 +228,7 @@ class Directions:
         return row
 
     def _finite(self, strength: float) -> float:
-        if not math.isfinite(strength):
-            raise SteeringError(f"a strength must be a finite number, not {strength}")
-        return float(strength)
+        return arguments.number(strength, "a strength", SteeringError)
 
     def _steering(self, edit: Edit, application: Application, strength: float) -> Steering:
         settings = {
@@ -251,6 +249,17 @@ class Directions:
             created=self.created,
         )
         return Steering(name=self.name, edits=(edit,), record=record)
+
+
+def directions_given(directions: Any) -> Directions:
+    """Directions that somebody gave.
+
+    Raises:
+        SteeringError: They are none.
+    """
+    of = "Directions, such as learn.mean_difference gives"
+    found: Directions = arguments.instance(directions, "directions", Directions, of, SteeringError)
+    return found
 
 
 def oriented(directions: Tensor, difference: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
+from trimtab import arguments
 from trimtab.errors import TrimtabError
 from trimtab.plugins import load_each
 
@@ -91,6 +92,7 @@ def get(name: str, gives: Gives | None = None) -> Method:
     Raises:
         TrimtabError: There is none, or it gives something else.
     """
+    arguments.text(name, "method", TrimtabError)
     known = {method.name: method for method in methods() if gives in (None, method.gives)}
     if name in known:
         return known[name]

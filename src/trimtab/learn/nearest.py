@@ -26,10 +26,10 @@ from trimtab.engines.chat import prompt_ids
 from trimtab.errors import ModelError, SteeringError
 from trimtab.steering.blocks import hidden_of
 from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Steering, given
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Model, Prompt
-    from trimtab.steering.steering import Steering
 
 __all__ = ["Nearest", "nearest_added"]
 
@@ -78,7 +78,7 @@ def nearest_added(
         raise ModelError(
             f"a {type(engine).__name__} does not let its activations be read under a steering; use transformers"
         )
-    always = steering.always()
+    always = given(steering).always()
     by_block = {
         block: [edit for edit in always.edits if edit.block == block and not edit.is_nothing]
         for block in always.blocks

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab.engines import as_engine
-from trimtab.engines.base import prompt_list
 from trimtab.engines.deciding import holds
+from trimtab.engines.given import prompt_list
 from trimtab.errors import PromptError
 from trimtab.learn.resembling import when as learn_when
 

@@ -27,19 +27,19 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.engines import as_engine
-from trimtab.engines.base import prompt_list
 from trimtab.engines.deciding import holds
+from trimtab.engines.given import prompt_list
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.learn.directions import oriented
 from trimtab.learn.pca import first_component
 from trimtab.progress import Progress, Tell, shown
-from trimtab.steering.when import Cast, ReadTokens, Resembles
+from trimtab.steering.when import Cast, ReadTokens, Resembles, When
 from trimtab.steering.when.cast import cast_scores
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine, Model, Prompt
-    from trimtab.steering.when import When
 
 Method = Literal["mean_difference", "pca", "discriminant"]
 Compare = Literal["cosine", "cast"]
@@ -127,10 +127,14 @@ def when(
         ModelError: There is no such block, or activations are not finite.
         SteeringError: No block tells the two kinds apart any better than always steering.
     """
-    if compare not in SCORES:
-        raise SteeringError(f"what is compared is {' or '.join(SCORES)}, not {compare!r:.60}")
+    arguments.one_of(compare, "compare (what is compared)", SCORES, SteeringError)
+    if tokens is not None:
+        arguments.one_of(tokens, "tokens", READ_TOKENS, SteeringError)
+    if method is not None:
+        arguments.one_of(method, "method", METHODS, SteeringError)
+    seed = arguments.seed(seed, SteeringError)
     engine = as_engine(model)
-    learning, held_out = _divided(Examples(prompt_list(steer), prompt_list(leave)), validation, seed)
+    learning, held_out = _divided(_examples(steer, leave), validation, seed)
     best: _Candidate | None = None
     for reading in READ_TOKENS if tokens is None else (tokens,):
         with shown(progress) as tell:
@@ -191,8 +195,9 @@ def judge_when(
         PromptError: There is no prompt of a kind.
         SteeringError: It cannot be decided on this model.
     """
-    engine, steer, leave = as_engine(model), prompt_list(steer), prompt_list(leave)
-    reason = when.refusal(engine.identity)
+    engine, steer, leave = as_engine(model), *_examples(steer, leave)
+    of = "a When (learn.when, trimtab.when)"
+    reason = arguments.instance(when, "when", When, of, SteeringError).refusal(engine.identity)
     if reason is not None:
         raise SteeringError(f"what was learned is not for {engine.identity}: {reason}")
     held = holds(engine.capture, when, [*steer, *leave], batch_size)
@@ -215,6 +220,10 @@ class _Candidate(NamedTuple):
         return round(self.verdicts.f1, 6), round(self.distance, 3)
 
 
+def _examples(steer: Sequence[Prompt], leave: Sequence[Prompt], name: str = "") -> Examples:
+    return Examples(prompt_list(steer, name or "steer"), prompt_list(leave, name or "leave"))
+
+
 def _divided(
     examples: Examples, validation: tuple[Sequence[Prompt], Sequence[Prompt]] | None, seed: int
 ) -> tuple[Examples, Examples]:
@@ -223,7 +232,11 @@ def _divided(
     if both:
         raise PromptError(f"a prompt is among those to steer and among those to leave: {min(both):.60}")
     if validation is not None:
-        held_out = Examples(prompt_list(validation[0]), prompt_list(validation[1]))
+        of = "prompts to steer and prompts to leave, a list of each"
+        sides = arguments.listed(validation, "validation", of, PromptError)
+        if len(sides) != 2:
+            raise PromptError(f"validation must be two lists, {of}, not {len(sides)}")
+        held_out = _examples(sides[0], sides[1], "validation")
         learning = examples
     else:
         parts = []
@@ -259,8 +272,6 @@ def _read(
 
 def _direction(steer: Tensor, leave: Tensor, method: Method) -> Tensor | None:
     """The unit direction `[d]` from `[N, d]` examples of both kinds; None where they don't differ."""
-    if method not in METHODS:
-        raise SteeringError(f"when to steer is learned by {', '.join(METHODS)}, not by {method!r}")
     difference = steer.mean(0) - leave.mean(0)
     direction = difference
     if method == "pca":

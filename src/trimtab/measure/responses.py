@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.engines import Model, as_engine
 from trimtab.engines.ranks import Ranks
+from trimtab.errors import PromptError
 from trimtab.instructions.text import unclosed
 from trimtab.measure.judges.base import known
 from trimtab.measure.quality import (
@@ -113,10 +115,21 @@ def respond(
         One response per prompt, in order.
 
     Raises:
-        ValueError: The lengths differ.
+        PromptError: The lengths differ, or one is no text.
     """
+    queries = arguments.each(queries, "queries", "texts", str, PromptError)
+    prompts = arguments.listed(prompts, "prompts", "prompts, one for each query", PromptError)
     if len(queries) != len(prompts):
-        raise ValueError(f"{len(queries)} queries but {len(prompts)} prompts")
+        raise PromptError(f"there are {len(queries)} queries but {len(prompts)} prompts; give one for each")
+    if constraints is not None:
+        of = "constraints, one (or None) for each prompt"
+        constraints = arguments.listed(constraints, "constraints", of, PromptError)
+    if facts is not None:
+        arguments.function(facts, "facts", "a function of query and response, or None", PromptError)
+    if scores is not None:
+        arguments.instance(scores, "scores", dict, "a dictionary, or None", PromptError)
+    if scorer is not None and not hasattr(scorer, "score"):
+        raise PromptError(f"scorer must be a Scorer, or None, not {arguments.in_words(scorer)}")
     if not prompts:
         return []
     engine = as_engine(model)

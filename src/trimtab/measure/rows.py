@@ -21,7 +21,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from trimtab import arguments
 from trimtab import prompts as prompt_data
+from trimtab.errors import PromptError
 from trimtab.instructions.spelling import resolve
 from trimtab.instructions.together import constraint_of
 from trimtab.measure.bounds import Comparison, about_length, compare
@@ -220,13 +222,22 @@ def evaluate_instruction(
         One row per condition, in the order of :data:`ALL_CONDITIONS`.
 
     Raises:
-        ValueError: There are no queries, or the baseline answers other queries.
+        PromptError: There are no queries, or the baseline answers other queries.
     """
     instruction = resolve(instruction)
+    queries = prompt_data.query_list(queries)
     if not queries:
-        raise ValueError("no queries to evaluate on")
-    if baseline is not None and [response.query for response in baseline] != list(queries):
-        raise ValueError("the baseline responses answer other queries than the ones to evaluate on")
+        raise PromptError("there are no queries to evaluate on; give at least one")
+    if baseline is not None:
+        of = "responses, such as evaluate.respond_baseline gives"
+        baseline = arguments.each(baseline, "baseline", of, Response, PromptError)
+    if baseline is not None and [response.query for response in baseline] != queries:
+        raise PromptError("the baseline responses answer other queries than the ones to evaluate on")
+    if facts is not None:
+        arguments.function(facts, "facts", "a function of query and response, or None", PromptError)
+    if method is not None:
+        arguments.text(method, "method", PromptError)
+    constrained = arguments.flag(constrained, "constrained", PromptError)
     pairs = prompt_data.make_pairs(list(queries), instruction, split, seed=seed)
     plain, told = [pair.plain for pair in pairs], [pair.instructed for pair in pairs]
     n = len(queries)

@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from trimtab import arguments
+from trimtab.errors import PromptError
 from trimtab.nano.asides import is_aside
 from trimtab.nano.questions import entity_of
 from trimtab.nano.world import Claim, Entity, normalise
@@ -45,6 +47,8 @@ def facts(query: str, response: str) -> float | None:
     None if the query, which may have instructions in it, names no entity of this world, or if the response claims
     nothing.
     """
+    query = arguments.text(query, "query", PromptError)
+    response = arguments.text(response, "response", PromptError)
     entity = entity_of(query)
     return None if entity is None else judge(query, response, entity).share_true
 

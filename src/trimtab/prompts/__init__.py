@@ -9,6 +9,7 @@ from trimtab.prompts.queries import (
     default_queries,
     draw_queries,
     load_queries,
+    query_list,
     sample_queries,
     split_queries,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "load_queries",
     "make_pairs",
     "pairs_from",
+    "query_list",
     "sample_queries",
     "split_queries",
 ]

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trimtab import arguments
 from trimtab.errors import PromptError
 from trimtab.instructions import Instruction, resolve
-from trimtab.prompts.queries import Split, checked_split
+from trimtab.prompts.queries import Split, checked_split, query_list
 from trimtab.steering.when.base import Prompt, prompt_text
 
 __all__ = ["PromptPair", "digest", "make_pairs", "pairs_from"]
@@ -59,6 +60,8 @@ def make_pairs(
         PromptError: There is no query, or the instruction has no phrasing in the split.
     """
     instruction, split = resolve(instruction), checked_split(split)
+    queries = query_list(queries)
+    arguments.seed(seed, PromptError)
     rng = random.Random(f"{seed}/{split}/{instruction.name}")
     deck: list[int] = []
     pairs = []
@@ -89,8 +92,10 @@ def pairs_from(with_: Sequence[Prompt], without: Sequence[Prompt]) -> list[Promp
     Raises:
         PromptError: There is none, their numbers differ, or both sides of a pair are the same.
     """
-    if isinstance(with_, str) or isinstance(without, str):
-        raise PromptError("prompts must be lists of prompts; put a single one into a list")
+    with_ = arguments.each(with_, "with_", "prompts, each a text or a chat", (str, list, tuple), PromptError)
+    without = arguments.each(
+        without, "without", "prompts, each a text or a chat", (str, list, tuple), PromptError
+    )
     if len(with_) != len(without):
         raise PromptError(
             f"there are {len(with_)} prompts with and {len(without)} without; give one for each"
@@ -103,6 +108,20 @@ def pairs_from(with_: Sequence[Prompt], without: Sequence[Prompt]) -> list[Promp
                 f"prompt {number} is the same with and without; there is nothing to learn from it"
             )
     return [PromptPair(plain, told) for told, plain in zip(with_, without, strict=True)]
+
+
+def pair_list(pairs: Iterable[PromptPair], name: str = "pairs") -> list[PromptPair]:
+    """Prompt pairs as a list; `name` is the argument they are.
+
+    Raises:
+        PromptError: There is none, or something that is no pair.
+    """
+    found = arguments.each(
+        pairs, name, "prompt pairs (make_pairs and pairs_from make some)", PromptPair, PromptError
+    )
+    if not found:
+        raise PromptError("there are no prompt pairs to learn from; make some with prompts.make_pairs")
+    return found
 
 
 def digest(pairs: Sequence[PromptPair]) -> str:

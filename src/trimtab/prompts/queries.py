@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from trimtab import nano
+from trimtab import arguments, nano
 from trimtab.errors import PromptError
 from trimtab.files import json_lines, read_text
 from trimtab.instructions.phrasings import SPLITS as SPLITS
 from trimtab.instructions.phrasings import Split as Split
-
-if TYPE_CHECKING:
-    from trimtab.steering.record import ModelIdentity
+from trimtab.steering.record import ModelIdentity, identity_given
 
 _FIELDS = ("query", "prompt", "question", "instruction", "text")
 _OTHER_TABLES = (".json", ".csv", ".tsv", ".parquet")
@@ -45,9 +43,12 @@ def load_queries(
     Raises:
         PromptError: There is no such file or dataset, it cannot be read, or there is no query in it.
     """
-    if limit is not None and limit < 1:
-        raise PromptError(f"the limit must be at least 1 query, not {limit}")
-    path = Path(source)
+    if limit is not None:
+        arguments.whole(limit, "limit", PromptError, least=1)
+    if field is not None:
+        arguments.text(field, "field", PromptError)
+    arguments.text(dataset_split, "dataset_split", PromptError)
+    path = arguments.place(source, "source", PromptError)
     try:
         there, is_folder = path.exists(), path.is_dir()
     except OSError as error:  # a name that is too long, a folder that may not be looked into
@@ -84,6 +85,15 @@ def load_queries(
     return kept
 
 
+def query_list(queries: Iterable[str], name: str = "queries") -> list[str]:
+    """Base queries as a list; `name` is the argument they are.
+
+    Raises:
+        PromptError: They are no list of texts.
+    """
+    return arguments.each(queries, name, "texts", str, PromptError)
+
+
 def refuse_broken_text(text: str, what: str) -> None:
     """Refuse half a surrogate pair, as JSON or a terminal can give: no tokenizer takes it."""
     try:
@@ -101,7 +111,7 @@ def split_queries(queries: Sequence[str]) -> dict[Split, list[str]]:
     differ only in case, spacing or punctuation stay together.
     """
     parts: dict[Split, list[str]] = {split: [] for split in SPLITS}
-    for query in queries:
+    for query in query_list(queries):
         digest = hashlib.sha256(normalised(query).encode()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64
         parts["learning" if share < 0.6 else "validation" if share < 0.8 else "test"].append(query)
@@ -178,8 +188,10 @@ def default_queries(identity: ModelIdentity, split: Split, n: int | None = None,
         PromptError: There is no such split, or it has fewer than `n` queries.
     """
     split = checked_split(split)
-    if n is not None and n < 1:
-        raise PromptError(f"the number of queries must be at least 1, not {n}")
+    if n is not None:
+        arguments.whole(n, "n (the number of queries)", PromptError, least=1)
+    arguments.seed(seed, PromptError)
+    identity = identity_given(identity)
     if nano.is_built_in(identity.id):
         return list(nano.queries(split, n, seed))
     return sample_queries(base_queries(split), n, seed, what=f"the {split} split")
@@ -251,18 +263,21 @@ def sample_queries(
     Raises:
         PromptError: There are fewer than `n`.
     """
+    queries = query_list(queries)
+    arguments.seed(seed, PromptError)
     if n is None:
-        return list(queries)
+        return queries
+    arguments.whole(n, "n (the number of queries)", PromptError, least=0)
     if n > len(queries):
         raise PromptError(
             f"{what} has {len(queries)} queries, fewer than the {n} asked for; ask for fewer or bring your own"
         )
-    return random.Random(seed).sample(list(queries), n)
+    return random.Random(seed).sample(queries, n)
 
 
 def checked_split(split: str) -> Split:
     """The split of that name; refused if there is none."""
     for known in SPLITS:
-        if split == known:
+        if isinstance(split, str) and split == known:
             return known
-    raise PromptError(f"there is no split '{split}'; the splits are {', '.join(SPLITS)}")
+    raise PromptError(f"there is no split {arguments.in_words(split)}; the splits are {', '.join(SPLITS)}")

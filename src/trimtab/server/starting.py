@@ -42,8 +42,13 @@ def check_exposure(host: str, key: str | None, *, without_key: bool) -> None:
     """Refuses to be reached from other machines without an API key, unless that was told.
 
     Raises:
-        ModelError: The server would be.
+        ModelError: The server would be, or the host is empty.
     """
+    if not host.strip():
+        raise ModelError(
+            "--host is empty, which is no address; give one (127.0.0.1 for this machine alone, 0.0.0.0 for all of its "
+            "addresses), or leave it out"
+        )
     if key is not None and not key:
         raise ModelError("the API key is empty, which is none; give one, or leave --api-key out")
     if key is None and not without_key and not is_loopback(host):

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from trimtab import arguments
 from trimtab.errors import ModelError
 
 
@@ -33,6 +34,7 @@ def find_decoder_blocks(model: nn.Module, path: str | None = None) -> DecoderBlo
     wanted = getattr(text, "num_hidden_layers", None)
     name = type(model).__name__
     if path is not None:
+        arguments.text(path, "decoder_blocks", ModelError)
         found = dict(model.named_modules()).get(path)
         if not isinstance(found, nn.ModuleList) or len(found) == 0:
             kind = "nothing" if found is None else f"a {type(found).__name__}"

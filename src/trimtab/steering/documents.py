@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 
 
@@ -46,6 +47,10 @@ def finite_number(value: Any, what: str, where: str | Path) -> float:
 
 def take(document: Mapping[str, Any], key: str, kinds: type | tuple[type, ...], where: str | Path) -> Any:
     """Take a value of a known type out of a document, or say what is wrong with it."""
+    if not isinstance(document, Mapping):
+        raise SteeringError(
+            f"{where} must be an object (values by their names), not {arguments.in_words(document)}"
+        )
     if key not in document:
         raise SteeringError(f"{where} lacks '{key}'; it is not complete")
     value = document[key]

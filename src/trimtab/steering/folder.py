@@ -27,6 +27,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialize_tensors
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.files import check_name, replacement
 from trimtab.steering.documents import canonical_digest, sha256
@@ -79,7 +80,7 @@ def write_folder(
     rectified edits or edits of the answer alone 3, so that an older trimtab refuses them, where it would otherwise do
     something else.
     """
-    folder = Path(folder)
+    folder = arguments.place(folder, "folder", SteeringError)
     # Clones: safetensors refuses tensors that share memory, as the u and p of one edit may.
     content = serialize_tensors(
         {
@@ -120,7 +121,7 @@ def read_folder(folder: str | Path, kind: FileKind) -> tuple[dict[str, Any], dic
         does not fit. The caller looks at the content first, because "block 99 of 32" helps more than "was changed",
         and must then refuse if there is a reason.
     """
-    folder = Path(folder)
+    folder = arguments.place(folder, "folder", SteeringError)
     try:
         there, is_folder = folder.exists(), folder.is_dir()
     except OSError as error:  # a name that is too long, a folder that may not be looked into

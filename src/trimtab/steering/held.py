@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from trimtab import arguments
 from trimtab.errors import ModelError, SteeringError
 from trimtab.steering.blocks import DecoderBlocks, find_decoder_blocks
 from trimtab.steering.edits import Edit
@@ -23,9 +25,9 @@ from trimtab.steering.hooks import Steered
 from trimtab.steering.identity import model_identity
 from trimtab.steering.phases import PromptLengths, row_lengths
 from trimtab.steering.record import ModelIdentity
-from trimtab.steering.steering import Steering
+from trimtab.steering.steering import Steering, given
 from trimtab.steering.weights import weights_digest
-from trimtab.thoughts import Reader, ThoughtFormat
+from trimtab.thoughts import Reader, ThoughtFormat, named
 
 Steerings = Steering | Sequence[Steering | None] | None
 """One steering for all rows of a batch, or one (or None) for each."""
@@ -69,12 +71,13 @@ def on(
         ModelError: If it is no causal language model of transformers, or its decoder blocks are not found. The forward
             pass raises it if the batch does not fit the rows, or it went by the hooks.
     """
+    arguments.flag(allow_other_model, "allow_other_model", SteeringError)
     place = blocks_of(model, decoder_blocks)
     rows = rows_of(steering)
     held = held_identity(model, tokenizer, place)
     for one in {id(one): one for one in rows if one is not None}.values():
         _check(one, held, tokenizer is not None, allow_other_model)
-    edits = edits_of(rows)
+    edits, thoughts = edits_of(rows), named(thoughts)
     reader = _reader(edits, rows, tokenizer, thoughts)
     return Steered(place, edits, row_lengths(prompt_lengths), model=model, thoughts=reader)
 
@@ -109,7 +112,11 @@ def blocks_of(model: Any, path: str | None = None) -> DecoderBlocks:
 
 def rows_of(steering: Steerings) -> list[Steering | None]:
     """One steering (or None) for each row, or one that serves all."""
-    rows = [steering] if steering is None or isinstance(steering, Steering) else list(steering)
+    if steering is None or isinstance(steering, Steering):
+        return [steering]
+    if isinstance(steering, str | Path):
+        given(steering)
+    rows = arguments.listed(steering, "steering", "steerings, one (or None) for each row", SteeringError)
     if not rows:
         raise SteeringError("there are no steerings; give one for all rows, or one (or None) for each")
     for one in rows:

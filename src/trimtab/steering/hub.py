@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.steering.folder import CARD, STEERING
 
@@ -31,6 +32,7 @@ def named(source: str | Path, *, on_hub: bool = False) -> bool:
 
 def split(place: str | Path) -> tuple[str, str | None]:
     """The repository and the revision of `owner/name` or `owner/name@revision`."""
+    arguments.place(place, "source", SteeringError)
     repo, _, revision = (place.as_posix() if isinstance(place, Path) else place).partition("@")
     return repo, revision or None
 

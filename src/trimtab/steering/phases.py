@@ -34,6 +34,8 @@ def row_lengths(given: PromptLengths | None) -> list[int] | None:
         return None
     counted: Any = given
     try:
+        if isinstance(given, bool):
+            raise TypeError
         if isinstance(given, Mapping):
             counted = given.get("attention_mask")
             if counted is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trimtab import arguments
 from trimtab._version import __version__
 from trimtab.errors import SteeringError
 from trimtab.steering.documents import finite_number, take
@@ -99,6 +100,7 @@ class ModelIdentity:
             other: The model it is about to be applied to.
             allow_other_model: Take any model of the same number of blocks and the same width.
         """
+        other = identity_given(other, "the identity of the model")
         if (self.blocks, self.width) != (other.blocks, other.width):
             return "the shapes differ"
         if allow_other_model:
@@ -116,6 +118,17 @@ class ModelIdentity:
         if self.chat_template != other.chat_template:
             return f"the chat templates differ: {short(self.chat_template)} and {short(other.chat_template)}"
         return None
+
+
+def identity_given(identity: Any, name: str = "identity") -> ModelIdentity:
+    """The identity of a model that somebody gave; `name` is the argument it is.
+
+    Raises:
+        SteeringError: It is none.
+    """
+    of = "a trimtab.ModelIdentity, such as engine.identity"
+    found: ModelIdentity = arguments.instance(identity, name, ModelIdentity, of, SteeringError)
+    return found
 
 
 @dataclass(frozen=True)

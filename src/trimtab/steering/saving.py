@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.files import write_text
 from trimtab.steering import hub
@@ -14,7 +15,7 @@ from trimtab.steering.documents import take
 from trimtab.steering.edit_files import edits_document, edits_tensors, read_edits, version_of
 from trimtab.steering.folder import CARD, STEERING, read_folder, write_folder
 from trimtab.steering.model_card import model_card, write_card
-from trimtab.steering.record import ModelIdentity, Record
+from trimtab.steering.record import ModelIdentity, Record, identity_given
 from trimtab.steering.when.files import when_document
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Saved:
         Raises:
             SteeringError: As of `save`.
         """
+        if license is not None:
+            arguments.text(license, "license", SteeringError)
         saved = self.save(folder)
         write_card(_whole(self), saved, license_name=license)
         return saved
@@ -137,6 +140,14 @@ class Saved:
         Raises:
             SteeringError: There is no such folder or repository, or as of `load`.
         """
+        if revision is not None:
+            arguments.text(revision, "revision", SteeringError)
+        if not isinstance(token, str | bool | None):
+            raise SteeringError(f"token must be a text, a flag or None, not {arguments.in_words(token)}")
+        if cache_dir is not None:
+            arguments.place(cache_dir, "cache_dir", SteeringError)
+        arguments.flag(local_files_only, "local_files_only", SteeringError)
+        arguments.flag(force_download, "force_download", SteeringError)
         repo, named_revision = hub.split(source)
         if isinstance(source, Path) or os.path.lexists(source) or not hub.named(repo):
             return cls.load(source, model, allow_other_model=allow_other_model)
@@ -171,6 +182,9 @@ class Saved:
         Raises:
             SteeringError: The folder is missing, not a steering, damaged, of a newer format, or for another model.
         """
+        arguments.flag(allow_other_model, "allow_other_model", SteeringError)
+        if model is not None:
+            identity_given(model, "model")
         document, tensors, mismatch = read_folder(folder, STEERING)
         where = STEERING.document_path(Path(folder))
         record = Record.from_dict(document, where)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.steering import card as steering_card
 from trimtab.steering.documents import canonical_digest, finite_number
@@ -55,7 +57,11 @@ class Steering(Saved):
             raise SteeringError(
                 f"the record of the steering '{self.name}' is a trimtab.Record, not {type(self.record).__name__}"
             )
-        edits = tuple(self.edits) if isinstance(self.edits, Iterable) else (None,)
+        edits = (
+            tuple(self.edits)
+            if isinstance(self.edits, Iterable) and not isinstance(self.edits, Mapping)
+            else (None,)
+        )
         if not all(isinstance(edit, Edit) for edit in edits):
             raise SteeringError(
                 f"the edits of the steering '{self.name}' are a list of trimtab.Edit, not {self.edits!r:.60}"
@@ -131,6 +137,7 @@ class Steering(Saved):
         Raises:
             SteeringError: It may not; the message names both models.
         """
+        arguments.flag(allow_other_model, "allow_other_model", SteeringError)
         own = self.record.model
         reason = own.refusal(identity, allow_other_model=allow_other_model)
         if reason is None:
@@ -289,6 +296,19 @@ class Steering(Saved):
     def describe(self) -> str:
         """A short card to read: what it does, for which model, how it was made, what it measured."""
         return steering_card.describe(self)
+
+
+def given(steering: Any, name: str = "steering") -> Steering:
+    """A steering that somebody gave; `name` is the argument it is.
+
+    Raises:
+        SteeringError: It is none.
+    """
+    of = "a trimtab.Steering"
+    if isinstance(steering, str | Path):
+        of += f"; read it: trimtab.Steering.load({str(steering)!r})"
+    found: Steering = arguments.instance(steering, name, Steering, of, SteeringError)
+    return found
 
 
 def _parts(steering: Steering) -> list[dict[str, Any]]:

@@ -98,7 +98,8 @@ def set_options(tokenizer: Any, options: Mapping[str, Any], model: str) -> None:
         )
     several = dict(template) if isinstance(template, Mapping) else {"default": template}
     for name in options:
-        if not name.isidentifier() or not any(re.search(rf"\b{name}\b", text) for text in several.values()):
+        named = isinstance(name, str) and name.isidentifier()
+        if not named or not any(re.search(rf"\b{name}\b", text) for text in several.values()):
             raise ModelError(
                 f"the chat template of {model} has no variable {name}; template_options are those that its text reads"
             )

@@ -4,10 +4,11 @@ from trimtab.thoughts.formats import (
     ThoughtFormat,
     find,
     format_of,
+    named,
     names_of_formats,
     register,
 )
 from trimtab.thoughts.parts import Parts
 from trimtab.thoughts.reader import Reader
 
-__all__ = ["Parts", "Reader", "ThoughtFormat", "find", "format_of", "names_of_formats", "register"]
+__all__ = ["Parts", "Reader", "ThoughtFormat", "find", "format_of", "named", "names_of_formats", "register"]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import entry_points
 from typing import Any, Literal, get_args
 
+from trimtab import arguments
 from trimtab.errors import ModelError
 
 ENTRY_POINT_GROUP = "trimtab.thoughts"
@@ -238,6 +239,7 @@ def find(name: str) -> ThoughtFormat:
     Raises:
         ModelError: There is none, or the package it is in fails.
     """
+    arguments.text(name, "name (of a thought format)", ModelError)
     if name in _OWN or name in _registered:  # what is trimtab's own cannot be replaced from outside
         return _OWN.get(name) or _registered[name]
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
@@ -274,12 +276,22 @@ def _of_marks(spelled: str) -> ThoughtFormat:
     return replace(form, rules=form.rules[1:], entered=form.entered[1:], known_by=form.known_by[1:])
 
 
+def named(wanted: ThoughtFormat | str | None) -> ThoughtFormat | None:
+    """The format that is wanted, found if it is named; None where none is.
+
+    Raises:
+        ModelError: It is neither a format nor the name of one.
+    """
+    if wanted is None or isinstance(wanted, ThoughtFormat):
+        return wanted
+    return find(arguments.text(wanted, "thoughts (a format or its name)", ModelError))
+
+
 def format_of(tokenizer: Any, wanted: ThoughtFormat | str | None = None) -> ThoughtFormat:
     """The format of a model: the one wanted, else the first one it is known by, else `plain`."""
-    if isinstance(wanted, ThoughtFormat):
-        return wanted
-    if wanted is not None:
-        return find(wanted)
+    found = named(wanted)
+    if found is not None:
+        return found
     for name in names_of_formats():
         form = find(name)
         if any(knows(tokenizer, text) for text in form.known_by):

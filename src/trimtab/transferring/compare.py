@@ -12,6 +12,7 @@ from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import Row, evaluate_instruction, judge
 from trimtab.measure.statistics import mean
 from trimtab.prompts.pairs import make_pairs
+from trimtab.steering.steering import Steering, given
 from trimtab.transferring.move import instruction_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from trimtab.instructions import Instruction
     from trimtab.measure.quality import FactCheck
     from trimtab.prompts.queries import Split
-    from trimtab.steering.steering import Steering
 
 __all__ = ["Compared", "compare"]
 
@@ -89,6 +89,9 @@ def compare(
         SteeringError: A steering is for another model.
     """
     engine = as_engine(model)
+    given(steering)
+    if here is not None:
+        given(here, "here")
     target = instruction_of(steering) if instruction is None else resolve(instruction)
     options: dict[str, Any] = {
         "facts": facts,

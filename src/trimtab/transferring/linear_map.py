@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.engines import as_engine
+from trimtab.engines.given import prompt_list
 from trimtab.errors import ModelError, PromptError, SteeringError
 
 if TYPE_CHECKING:
@@ -140,11 +142,12 @@ def fit(
         ModelError: There is no such block, or the models read different numbers of tokens.
         SteeringError: The ridge is negative, or the share held out leaves nothing to learn or to measure.
     """
-    prompts = list(prompts)
+    prompts = prompt_list(prompts)
+    positions = arguments.listed(positions, "positions", "where to read", PromptError)
+    arguments.number(ridge, "ridge", SteeringError, least=0, wanted="a number from 0 on")
+    arguments.number(held_out, "held_out", SteeringError)
     if len(prompts) < 10:
         raise PromptError(f"a linear map needs at least ten prompts, better hundreds, not {len(prompts)}")
-    if not ridge >= 0:
-        raise SteeringError(f"the ridge of a linear map must be at least 0, not {ridge}")
     aside = round(held_out * len(prompts))
     if not 0 < aside < len(prompts):
         raise SteeringError(f"of {len(prompts)} prompts a share of {held_out} cannot be held out; take 0.2")

@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from trimtab import arguments
 from trimtab import instructions as catalogue
 from trimtab.engines import as_engine
 from trimtab.errors import InstructionError, SteeringError
 from trimtab.progress import Progress
-from trimtab.prompts.queries import default_queries
+from trimtab.prompts.queries import default_queries, query_list
+from trimtab.steering.steering import Steering, given
 from trimtab.transferring.linear_map import LinearMap, target_block
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from trimtab.measure.quality import FactCheck
     from trimtab.steering.edits import Edit
     from trimtab.steering.record import ModelIdentity
-    from trimtab.steering.steering import Steering
     from trimtab.tune.guard import Guard
 
 Refit = Literal["none", "strength", "edits"]
@@ -128,8 +129,16 @@ def transfer(
             are to be fitted and the source is not given, or is not the model of the steering.
         InstructionError: Something is to be fitted, and the record does not name one instruction.
     """
-    if refit not in get_args(Refit):
-        raise SteeringError(f"what is fitted again is one of {', '.join(get_args(Refit))}, not {refit!r}")
+    arguments.one_of(refit, "refit (what is fitted again)", get_args(Refit), SteeringError)
+    given(steering)
+    queries = None if queries is None else query_list(queries)
+    learning = None if learning is None else query_list(learning, "learning")
+    if map is not None:
+        arguments.instance(map, "map", LinearMap, "a LinearMap (linear_map.fit learns one)", SteeringError)
+    teacher = None if source is None else as_engine(source)
+    if facts is not None:
+        arguments.function(facts, "facts", "a function of query and response, or None", SteeringError)
+    arguments.seed(seed, SteeringError)
     target = None if refit == "none" else fitted_by(steering, refit, instruction)
     engine = as_engine(model)
     moved, blocks = move(steering, engine.identity, map)
@@ -142,9 +151,8 @@ def transfer(
     if queries is None:
         queries = default_queries(engine.identity, "validation", 12, seed)
     if refit == "edits":
-        if source is None:
+        if teacher is None:
             raise SteeringError("to fit the edits again takes the model they were made on; give it as source")
-        teacher = as_engine(source)
         steering.check_model(teacher.identity)
         if learning is None:
             learning = default_queries(engine.identity, "learning", 48, seed)
@@ -164,7 +172,7 @@ def transfer(
         return dataclasses.replace(result, steering=learned, refit="edits")
     from trimtab import tune
 
-    options: dict[str, Any] = {} if strengths is None else {"strengths": tuple(strengths)}
+    options: dict[str, Any] = {} if strengths is None else {"strengths": strengths}
     tuned = tune.refit_strength(
         engine,
         moved,

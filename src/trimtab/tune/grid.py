@@ -10,20 +10,20 @@ steering.
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.engines import as_engine
 from trimtab.errors import SteeringError
 from trimtab.instructions import resolve
 from trimtab.learn import Directions, learning_source
-from trimtab.learn.directions import APPLICATIONS, Application
+from trimtab.learn.directions import APPLICATIONS, Application, directions_given
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response
 from trimtab.progress import Progress, shown
 from trimtab.steering.edits import TokenScope
-from trimtab.steering.steering import Steering
+from trimtab.steering.steering import Steering, given
 from trimtab.tune.guard import Guard
 from trimtab.tune.paper import PaperRule
 from trimtab.tune.trials import Trials
@@ -113,6 +113,10 @@ def search(
         ModelError: The paper's rule needs a perplexity this engine cannot give.
     """
     engine, instruction = as_engine(model), resolve(instruction)
+    directions = directions_given(directions)
+    weights = arguments.flag(weights, "weights", SteeringError)
+    if manual_weight is not None:
+        arguments.number(manual_weight, "manual_weight", SteeringError)
     grid = _grid(directions, instruction, blocks, strengths, methods, rule)
     groups = {"searched": grid}
     own = directions.standing_for(instruction.label, instruction.to_dict())
@@ -199,8 +203,8 @@ def refit_strength(
         SteeringError: There is nothing to try, or the steering is for another model.
     """
     engine, instruction = as_engine(model), resolve(instruction)
-    steering.check_model(engine.identity)
-    steerings = {float(strength): steering * float(strength) for strength in strengths}
+    given(steering).check_model(engine.identity)
+    steerings = {strength: steering * strength for strength in strength_list(strengths)}
     if not steerings or not steering.edits:
         raise SteeringError(
             f"there is nothing to try for '{steering.name}': give at least one strength, and a steering with edits"
@@ -253,6 +257,8 @@ def _grid(
     methods: Sequence[Application] | None,
     rule: PaperRule | None,
 ) -> list[Choice]:
+    if rule is not None:
+        arguments.instance(rule, "rule", PaperRule, "a PaperRule, or None", SteeringError)
     if methods is None:
         methods = ("set_projection",) if rule else APPLICATIONS
     if strengths is None:
@@ -263,8 +269,14 @@ def _grid(
         blocks = [block for block in rule.blocks(directions.model.blocks) if block in usable]
     if blocks is None:
         blocks = default_blocks(directions)
+    methods = arguments.listed(methods, "methods", "ways to apply a direction", SteeringError)
+    for method in methods:
+        arguments.one_of(method, "each of methods", APPLICATIONS, SteeringError)
+    blocks = arguments.listed(blocks, "blocks", "block numbers", SteeringError)
+    blocks = [arguments.whole(block, "each of blocks", SteeringError) for block in blocks]
+    strengths = strength_list(strengths)
     grid: list[Choice] = [
-        (method, block, float(strength)) for method in methods for block in blocks for strength in strengths
+        (method, block, strength) for method in methods for block in blocks for strength in strengths
     ]
     if not grid:
         raise SteeringError(
@@ -279,8 +291,6 @@ def _fixed_weights(
 ) -> dict[str, list[Choice]]:
     """The candidates of the computed and of the manual weight, at the blocks of the search."""
     sign = float(_sign(directions, instruction))
-    if manual is not None and not math.isfinite(manual):
-        raise SteeringError(f"a manual weight is a finite number, not {manual}")
     blocks = sorted({block for _, block, _ in grid})
 
     def strength(block: int) -> float:
@@ -293,6 +303,16 @@ def _fixed_weights(
         "computed": [("set_projection", block, sign) for block in blocks],
         "manual": [("add", block, strength(block)) for block in blocks],
     }
+
+
+def strength_list(strengths: Iterable[float]) -> list[float]:
+    """Strengths to try, as a list.
+
+    Raises:
+        SteeringError: One is no finite number.
+    """
+    found = arguments.listed(strengths, "strengths", "numbers", SteeringError)
+    return [arguments.number(one, "each of strengths", SteeringError) for one in found]
 
 
 def _sign(directions: Directions, instruction: Instruction) -> int:

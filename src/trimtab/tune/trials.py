@@ -14,13 +14,16 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from trimtab import arguments
 from trimtab.errors import InstructionError, PromptError, SteeringError
 from trimtab.measure.judges.base import judges_of
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond, scored_by
 from trimtab.measure.rows import judge
+from trimtab.measure.scorer import Scorer
 from trimtab.progress import Tell, part_of
 from trimtab.prompts.pairs import make_pairs
+from trimtab.prompts.queries import query_list
 from trimtab.steering.steering import Steering
 from trimtab.tune.guard import Guard, Reference, Rule
 from trimtab.tune.paper import PaperRule
@@ -29,7 +32,6 @@ from trimtab.tune.tuned import Candidate, Measured, Tuned
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
     from trimtab.instructions import Instruction
-    from trimtab.measure.scorer import Scorer
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -110,7 +112,17 @@ class Trials(Generic[Key]):
         seed: int,
         tell: Tell,
     ) -> None:
-        queries = list(queries)
+        queries = query_list(queries)
+        if facts is not None:
+            arguments.function(facts, "facts", "a function of query and response, or None", SteeringError)
+        for name, value, kind in (
+            ("scorer", scorer, Scorer),
+            ("guard", guard, Guard),
+            ("rule", rule, PaperRule),
+        ):
+            if value is not None:
+                arguments.instance(value, name, kind, f"a {kind.__name__}, or None", SteeringError)
+        arguments.seed(seed, SteeringError)
         if not queries:
             raise PromptError("there are no validation queries to search with; give at least one")
         if not instruction.can_check:
@@ -120,15 +132,15 @@ class Trials(Generic[Key]):
             raise InstructionError(
                 f"{instruction.label} has no check, so nothing can tell which candidate follows it; {mend}"
             )
+        if baseline is not None:
+            of = "responses, such as evaluate.respond_baseline gives"
+            baseline = arguments.each(baseline, "baseline", of, Response, PromptError)
         if baseline is not None and [response.query for response in baseline] != queries:
             raise PromptError("the baseline responses answer other queries than the ones to search with")
         # The paper tries everything on every query.
-        self._first = first if first is not None else len(queries) if rule else 3
-        self._keep = keep
-        if self._first < 1 or keep < 1:
-            raise SteeringError(
-                f"a search needs at least one first query and one candidate to keep, not {self._first} and {keep}"
-            )
+        chosen = first if first is not None else len(queries) if rule else 3
+        self._first = arguments.whole(chosen, "first", SteeringError, least=1)
+        self._keep = arguments.whole(keep, "keep", SteeringError, least=1)
         self._steerings, self._fields, self._tie, self._tell = steerings, fields, tie, tell
         # A gentle candidate mostly writes what the model writes anyway, and scoring takes a third of the time.
         self._respond = partial(

@@ -10,16 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trimtab import learn
+from trimtab import arguments, learn
 from trimtab.engines import as_engine
+from trimtab.errors import SteeringError
 from trimtab.instructions import resolve
 from trimtab.learn import methods as learning_methods
 from trimtab.learn.directions import APPLICATIONS, Application, Directions
 from trimtab.progress import Progress
 from trimtab.prompts.pairs import make_pairs
+from trimtab.prompts.queries import query_list
 from trimtab.steering.edits import TokenScope
 from trimtab.steering.steering import Steering
-from trimtab.tune.grid import search
+from trimtab.tune.grid import search, strength_list
 from trimtab.tune.tuned import Tuned
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ def make_vector(
         SteeringError: There is nothing to try.
     """
     engine, instruction = as_engine(model), resolve(instruction)
+    learning, validation = query_list(learning, "learning"), query_list(validation, "validation")
     if directions is None:
         directions = learn_directions(
             engine,
@@ -135,8 +138,10 @@ def make_vector(
         )
     sign = learn.learning_source(instruction).sign
     blocks = None if blocks is None else engine.block_numbers(blocks)
-    strengths = None if strengths is None else [sign * strength for strength in strengths]
-    methods = APPLICATIONS if methods is None else methods
+    strengths = None if strengths is None else [sign * one for one in strength_list(strengths)]
+    methods = (
+        APPLICATIONS if methods is None else arguments.listed(methods, "methods", "words", SteeringError)
+    )
     if blocks and strengths and not validation and len(blocks) == len(strengths) == len(methods) == 1:
         own = directions.standing_for(instruction.label, instruction.to_dict())
         return Vector(own.steering(methods[0], blocks[0], strengths[0], tokens), directions)

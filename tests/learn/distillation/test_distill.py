@@ -187,17 +187,22 @@ def test_an_instruction_without_a_check_is_referred_to_what_needs_none() -> None
     ("settings", "error", "words"),
     [
         ({"queries": []}, PromptError, "no queries to learn on"),
+        ({"queries": QUERIES[:5]}, PromptError, "6 answers that pass or more, and here are 5 questions"),
         ({"validation": []}, PromptError, "no validation queries"),
         ({"validation": QUERIES[:1]}, PromptError, "'what is the river' is among those to learn on and"),
         ({"form": "cubic"}, SteeringError, "one of gated, vector, loreft, psr, not 'cubic'"),
-        ({"rank": 0}, SteeringError, "rank must be a whole number from 1 on"),
+        ({"rank": 0}, SteeringError, "rank of a distillation must be a whole number from 1 on"),
         ({"form": "vector", "rank": 2}, SteeringError, "one edit per block, not 2"),
-        ({"phrasings": 0}, SteeringError, "phrasings of a distillation must be at least 1, not 0"),
-        ({"other": -1.0}, SteeringError, "other of a distillation is a share between 0 and 1"),
+        (
+            {"phrasings": 0},
+            SteeringError,
+            "phrasings of a distillation must be a whole number from 1 on, not 0",
+        ),
+        ({"other": -1.0}, SteeringError, "other of a distillation must be a share between 0 and 1"),
         (
             {"instructed": float("nan")},
             SteeringError,
-            "instructed of a distillation is a share between 0 and 1",
+            "instructed of a distillation must be a share between 0 and 1",
         ),
         (
             {"instruction": [instructions.get("lowercase"), instructions.get("uppercase")]},

@@ -326,7 +326,7 @@ def tiny_engine_once() -> Any:
         ({"top": 2.5}, "top of a distillation must be a whole number"),
         ({"rate": 0.0}, "rate of a distillation must be a positive number"),
         ({"gate_rate": math.nan}, "gate_rate of a distillation must be a positive number"),
-        ({"answer_weight": 1.5}, "answer_weight of a distillation is between 0 and 1"),
+        ({"answer_weight": 1.5}, "answer_weight of a distillation must be a share between 0 and 1"),
     ],
 )
 def test_a_schedule_that_makes_no_sense_is_refused(settings: dict[str, Any], words: str) -> None:

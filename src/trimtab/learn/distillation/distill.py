@@ -38,18 +38,21 @@ from trimtab.errors import SteeringError
 from trimtab.learn.distillation.distilled import SLACK, Distilled, Trial, made_steering, name_of
 from trimtab.learn.distillation.dividing import divided, pool_of
 from trimtab.learn.distillation.examining import Examination
-from trimtab.learn.distillation.learnable import Accept, check_accept, check_learnable, companions
+from trimtab.learn.distillation.gathering import FEWEST, TooFewAnswersError
+from trimtab.learn.distillation.given import asked_for, check_options
+from trimtab.learn.distillation.learnable import Accept, check_learnable, companions
 from trimtab.learn.distillation.material import Finding, targets_of
 from trimtab.learn.distillation.schedule import Schedule
 from trimtab.learn.distillation.sizes import sizes_to_try
 from trimtab.learn.distillation.tasks import Task, told_pairs
-from trimtab.learn.distillation.teachers import Teacher, check_teacher
+from trimtab.learn.distillation.teachers import Teacher
 from trimtab.learn.distillation.trainable import Form, TrainableEdits
 from trimtab.learn.distillation.training import Course, Watch, scales_of, trainable_engine
 from trimtab.learn.mean_difference import mean_difference
 from trimtab.measure.responses import all_follow
 from trimtab.progress import Progress, part_of, prefixed, shown
 from trimtab.prompts.pairs import PromptPair, make_pairs
+from trimtab.prompts.queries import query_list
 from trimtab.steering.steering import Record, Steering
 
 if TYPE_CHECKING:
@@ -151,8 +154,30 @@ def distill(
         SteeringError: A setting makes no sense, an instruction has no check, two contradict each other, or the teacher
             that is asked for cannot teach this.
     """
-    check_teacher(teacher)
-    check_accept(accept)
+    queries = asked_for(queries, "queries")
+    validation = None if validation is None else asked_for(validation, "validation")
+    pool = None if pool is None else query_list(pool, "pool")
+    check_options(
+        rank=rank,
+        form=form,
+        tokens=tokens,
+        start=start,
+        teacher=teacher,
+        accept=accept,
+        schedule=schedule,
+        phrasings=phrasings,
+        instructed=instructed,
+        other=other,
+        max_new_tokens=max_new_tokens,
+        gradient_checkpointing=gradient_checkpointing,
+        checkpoint=checkpoint,
+        bounds=bounds,
+        facts=facts,
+        scorer=scorer,
+        questions=questions,
+        watch=watch,
+        seed=seed,
+    )
     if teacher == "steered" and start is None:
         first = distill(
             model,
@@ -189,14 +214,14 @@ def distill(
         check_learnable(wanted, accept)
     if accept == "all" and teacher not in (None, "told"):
         raise SteeringError(f"all answers are accepted of the told model alone, and the teacher is {teacher}")
-    if not phrasings >= 1:
-        raise SteeringError(f"phrasings of a distillation must be at least 1, not {phrasings!r}")
-    for name, share in (("instructed", instructed), ("other", other)):
-        if not 0 <= share <= 1:
-            raise SteeringError(f"{name} of a distillation is a share between 0 and 1, not {share!r}")
     if paired and (pool or others or phrasings > 1):
         raise SteeringError("prompt pairs are learned from as they are: leave out pool, others and phrasings")
     learning, held_out = divided(engine.identity, queries, validation, seed)
+    if len(learning) * phrasings < FEWEST:
+        raise TooFewAnswersError(
+            f"a distillation learns from {FEWEST} answers that pass or more, and here are {len(learning) * phrasings} "
+            "questions; give more queries (--pairs), at least 8 as not every answer passes"
+        )
     sizes = sizes_to_try(engine, blocks, rank, form, start)
     schedule = replace(schedule or Schedule(), seed=seed)
     ranks = Ranks()

@@ -45,6 +45,10 @@ _MOST = 0.75  # of the queries: if so many are answered, such teachers are not a
 _WELL = 0.75  # a told model that passes so often at once is learned from as it is
 
 
+FEWEST = 6
+"""Answers that pass, to be learned from. Of so many queries hardly all are answered well: take some more."""
+
+
 class TooFewAnswersError(PromptError):
     """The teacher follows too seldom to be learned from."""
 
@@ -64,7 +68,7 @@ def gather(
     other: float = 0.0,
     helper: Steering | None = None,
     max_new_tokens: int = 256,
-    least: int = 8,
+    least: int = FEWEST,
     seed: int = 0,
     ranks: Ranks | None = None,
     tell: Tell = silent,

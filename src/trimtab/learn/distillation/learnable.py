@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal, get_args
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ def check_accept(accept: str) -> None:
     Raises:
         SteeringError: They cannot.
     """
-    if accept not in get_args(Accept):
-        raise SteeringError(f"accept is one of {', '.join(get_args(Accept))}, not {accept!r}")
+    arguments.one_of(accept, "accept", get_args(Accept), SteeringError)
 
 
 def check_compatible(instructions: Sequence[Instruction]) -> None:

@@ -19,9 +19,7 @@ from torch import Tensor
 
 from trimtab.learn.distillation.targets import LEAST, Targets
 
-# Log-probabilities that are held in float32: 16 MB. For more than 32 MB, glibc goes to the system each time, which took
-# a twelfth of a step of SmolLM2.
-_AT_ONCE = 2**22
+_AT_ONCE = 2**24  # log-probabilities that are held in float32
 
 
 def divergence_of(logits: Tensor, targets: Sequence[Targets]) -> float:

@@ -14,8 +14,11 @@ Both rise over the first steps and then fall linearly to 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 
 _RATE, _EDITS = 0.03, 5  # learned with nano: the rate that fits so many edits
@@ -24,6 +27,7 @@ _STEPS, _STEPS_NEAR = 100, 80
 _BATCH, _BATCH_TOKENS = 16, 800
 _LEAST_BATCH = 4
 _MOST = 1_000_000
+_OPEN = ("steps", "batch_size", "rate", "gate_rate")  # what may be left to the model and the lessons
 
 
 @dataclass(frozen=True)
@@ -59,29 +63,18 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "top", "save_every"):
-            value = getattr(self, name)
-            if value is None and name in ("steps", "batch_size"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
-                raise SteeringError(
-                    f"{name} of a distillation must be a whole number from 1 to {_MOST:,}, not {value!r:.40}"
-                )
-        if isinstance(self.warm_up, bool) or not isinstance(self.warm_up, int) or self.warm_up < 0:
-            raise SteeringError(f"warm_up of a distillation is a number of steps, not {self.warm_up!r}")
+            self._check(arguments.whole, name, least=1, most=_MOST)
+        self._check(arguments.whole, "warm_up", least=0)
         for name in ("rate", "gate_rate", "clip"):
-            value = getattr(self, name)
-            if value is None and name != "clip":
-                continue
-            if not math.isfinite(value) or value <= 0:
-                raise SteeringError(f"{name} of a distillation must be a positive number, not {value!r}")
-        if not 0 <= self.answer_weight <= 1:
-            raise SteeringError(
-                f"answer_weight of a distillation is between 0 and 1, not {self.answer_weight!r}"
-            )
-        if not (math.isfinite(self.leak_weight) and self.leak_weight >= 1):
-            raise SteeringError(
-                f"leak_weight of a distillation is a number from 1 on, not {self.leak_weight!r}"
-            )
+            self._check(arguments.positive, name)
+        self._check(arguments.share, "answer_weight")
+        self._check(arguments.number, "leak_weight", least=1, wanted="a finite number from 1 on")
+        arguments.seed(self.seed, SteeringError, "seed of a distillation")
+
+    def _check(self, check: Callable[..., object], name: str, **limits: Any) -> None:
+        value = getattr(self, name)
+        if value is not None or name not in _OPEN:
+            check(value, f"{name} of a distillation", SteeringError, **limits)
 
     def fitted(self, *, edits: int, tokens: float, near: bool) -> Pace:
         """The same with nothing left open.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab.errors import SteeringError
-from trimtab.learn.distillation.trainable import FORMS, Form
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
+    from trimtab.learn.distillation.trainable import Form
     from trimtab.steering.steering import Steering
 
 _FEW = 6  # a model of so many blocks is edited in each
@@ -56,10 +56,6 @@ def sizes_to_try(
         SteeringError: A setting makes no sense.
         ModelError: A block does not exist.
     """
-    if form not in FORMS:
-        raise SteeringError(f"a form of distilled edits is one of {', '.join(FORMS)}, not {form!r}")
-    if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
-        raise SteeringError(f"rank must be a whole number from 1 on, not {rank!r}")
     if start is not None:
         start.check_model(engine.identity)
         if form != "gated" or blocks is not None or rank is not None:

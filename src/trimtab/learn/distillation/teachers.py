@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from trimtab import arguments
 from trimtab.constraint import Constraint
 from trimtab.engines.ends import end_tokens
 from trimtab.errors import SteeringError, TrimtabError
@@ -174,8 +175,8 @@ def check_teacher(teacher: str | None) -> None:
     Raises:
         SteeringError: There is not.
     """
-    if teacher is not None and teacher not in TEACHERS:
-        raise SteeringError(f"a teacher is one of {', '.join(TEACHERS)}, not {teacher!r}")
+    if teacher is not None:
+        arguments.one_of(teacher, "a teacher", TEACHERS, SteeringError)
 
 
 def rewritten(text: str, query: str, instructions: Sequence[Instruction]) -> str | None:
