@@ -51,6 +51,16 @@ def test_where_neither_case_may_stand_the_probability_is_gone(nano: Any, other_c
     assert float(moved.sum()) == pytest.approx(0.4)
 
 
+def test_what_a_row_forbids_moves_nothing_in_another(nano: Any, other_case: OtherCase) -> None:
+    random, width = torch.Generator().manual_seed(0), nano.matchers.width
+    likely = torch.rand(3, width, generator=random).softmax(-1)
+    may = torch.rand(3, width, generator=random) < torch.tensor([[0.1], [0.9], [1.0]])
+    together = other_case.moved(likely, may)
+    for row in range(3):
+        assert torch.equal(together[row], other_case.moved(likely[row : row + 1], may[row : row + 1])[0])
+    assert torch.equal(together[2], likely[2])
+
+
 def test_an_answer_begins_as_it_would_have_begun(nano: Any) -> None:
     free = nano.generate(PROMPTS, max_new_tokens=1)
     held = nano.generate(PROMPTS, constraints=replace(SMALL, other_case=True), max_new_tokens=1)

@@ -14,6 +14,7 @@ import trimtab
 from trimtab.engines import quantization
 from trimtab.errors import ModelError
 from trimtab.evaluate.cache import model_key
+from trimtab.learn.distillation.room import kept_bytes
 from trimtab.learn.distillation.trainable import TrainableEdits
 
 
@@ -55,6 +56,13 @@ def test_a_quantised_model_is_steered_and_learns(folder: Path, bits: str) -> Non
         one.model(ids).logits.logsumexp(-1).sum().backward()
         hook.remove()
         gradients.append(added.grad)
+        # What a pass keeps is counted whatever the weights are made of.
+        assert (
+            kept_bytes(
+                one, lambda one=one: one.model(inputs_embeds=torch.ones(1, 3, 32).requires_grad_()).logits
+            )
+            > 0
+        )
     similar = torch.nn.functional.cosine_similarity(*gradients, dim=0)
     assert float(similar) > (0.7 if bits == "4bit" else 0.98)  # 32 random coordinates
 

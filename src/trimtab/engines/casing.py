@@ -36,8 +36,11 @@ class OtherCase:
         """
         found = probabilities.masked_fill(~may, 0.0)
         left = probabilities.masked_fill(may, 0.0)
+        moving = ~may.all(0)  # few constraints forbid more than a small part of the vocabulary
         for ours, theirs in self._ways:
             ours, theirs = ours.to(may.device), theirs.to(may.device)
+            some = moving[ours]
+            ours, theirs = ours[some], theirs[some]
             part = left[:, ours] * may[:, theirs]
             found = found.index_add(1, theirs, part)
             left = left.index_add(1, ours, -part)

@@ -35,6 +35,8 @@ def test_with_another_limit_only_what_was_cut_off_is_asked_again() -> None:
     engine = Scripted(answer)
     asking = Asking(engine, 8)
     assert [one.finished for one in asking.greedily(["long", "short"])] == [False, True]
+    asking.lengthen(8)  # what fits a model may be the limit that it has
+    assert [one.finished for one in asking.greedily(["long", "short"])] == [False, True]
     asking.lengthen(16)
     assert [one.finished for one in asking.greedily(["long", "short"])] == [True, True]
     assert [one.prompt for one in engine.asked] == ["long", "short", "long"]

@@ -40,6 +40,8 @@ class Asking:
 
     def lengthen(self, max_new_tokens: int) -> None:
         """Another limit from now on; answers that the old one cut off are forgotten."""
+        if max_new_tokens == self.max_new_tokens:
+            return
         self.max_new_tokens = max_new_tokens
         self._known = {key: one for key, one in self._known.items() if one.finished}
 

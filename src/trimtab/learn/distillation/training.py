@@ -22,6 +22,7 @@ from trimtab.files import write_bytes
 from trimtab.learn.distillation.freezing import Frozen
 from trimtab.learn.distillation.lessons import Lesson
 from trimtab.learn.distillation.loss import divergence_of, loss_and_gradient
+from trimtab.learn.distillation.room import lessons_at_once
 from trimtab.learn.distillation.schedule import Pace, Schedule, Step
 from trimtab.learn.distillation.targets import (
     AtOnce,
@@ -123,6 +124,7 @@ class Course:
         steps = self.pace.steps
         with Frozen(self.engine, checkpointing):
             self._teach(tell)
+            self._make_room()
             tell(stage, len(self.history), steps)
             checks = {round(steps * (number + 1) / _CHECKS) for number in range(_CHECKS)}
             for number in range(len(self.history), steps):
@@ -163,6 +165,17 @@ class Course:
             tell=tell,
         )
         self.targets.update(self.ranks.merge(found))
+
+    def _make_room(self) -> None:
+        """Fewer lessons at once where the memory of a CPU would not hold what their gradients need."""
+        sizes = [len(one.context) + len(one.answer) for one in self._all]
+        rows = self._rows_of([sizes.index(max(sizes))])
+
+        def longest() -> Tensor:
+            with self._steered(rows):
+                return answer_logits(self.engine, rows)
+
+        self._at_once.rows = lessons_at_once(self.engine, self._at_once.rows, longest, self.ranks.count)
 
     def _step(self, number: int) -> float:
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
