@@ -34,6 +34,26 @@ def test_lessons_that_are_near_the_model_s_own_words_take_fewer_steps_and_long_o
     assert fitted(tokens=5000.0).batch_size == 4
 
 
+@pytest.mark.parametrize(
+    ("tokens", "steps"),
+    [(20.0, 80), (31.0, 80), (50.0, 57), (94.0, 60), (115.0, 66), (300.0, 40), (5000.0, 40)],
+)
+def test_near_lessons_take_the_steps_that_hold_enough_of_their_answers(tokens: float, steps: int) -> None:
+    assert fitted(tokens=tokens, near=True).steps == steps
+    assert fitted(tokens=tokens).steps == 100  # what telling brings about has further to go
+
+
+def test_in_fewer_steps_the_held_out_loss_is_measured_less_often() -> None:
+    assert fitted().checks == fitted(Schedule(steps=7), near=True).checks == 5
+    assert fitted(near=True, tokens=20.0).checks == 5
+    assert fitted(near=True, tokens=94.0).checks == 4
+    assert fitted(near=True, tokens=5000.0).checks == 2
+
+
+def test_smaller_batches_hold_as_much_in_more_steps() -> None:
+    assert fitted(Schedule(batch_size=6), near=True, tokens=94.0).steps == 80
+
+
 def test_what_is_given_stays() -> None:
     pace = fitted(Schedule(steps=7, batch_size=3, rate=0.5, gate_rate=0.25), edits=40, tokens=900.0)
     assert (pace.steps, pace.batch_size, pace.rate, pace.gate_rate) == (7, 3, 0.5, 0.25)

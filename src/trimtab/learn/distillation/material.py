@@ -35,6 +35,7 @@ _BRIEF, _SEARCH = (
     64,
     64,
 )  # where plain answers have more tokens, fewer queries are searched for those that tempt
+_SELDOM = 0.25  # of plain answers follow by themselves: then every query tempts, and none is looked for
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class Finding:
         if limit != asking.max_new_tokens:
             asking.lengthen(limit)
         queries = list(learning)
-        if pool and choice is not None:
+        if pool and choice is not None and choice.measured[0].passed > _SELDOM:
             usual = sum(choice.plain_lengths) / len(choice.plain_lengths)
             some = pool if usual <= _BRIEF else pool[:_SEARCH]
 

@@ -9,6 +9,9 @@ about its rate, whatever the gradient (D. Kingma, J. Ba: Adam, 2015), so the rat
   0.04; a rate that falls with the width, as for weights that read coordinates which move together, was slower.)
 
 Both rise over the first steps and then fall linearly to 0.
+
+How many steps there are goes by what they hold. Lessons that are near what the model says by itself are learned after
+some 45,000 tokens of answers, whether in many steps of short ones or in few of long ones.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from trimtab.errors import SteeringError
 _RATE, _EDITS = 0.03, 5  # learned with nano: the rate that fits so many edits
 _GATES = 0.2  # of the rate
 _STEPS, _STEPS_NEAR = 100, 80
+_TOKENS_NEAR = 45_000  # of answers, after which no further step is worth its time
+_CHECKS = 5  # of the held-out loss in as many steps; in fewer, fewer
 _BATCH, _BATCH_TOKENS = 16, 800
 _LEAST_BATCH = 4
 _MOST = 1_000_000
@@ -35,8 +40,8 @@ class Schedule:
     """How a course of training goes; None: as fits the model and the lessons.
 
     Attributes:
-        steps: Steps of the optimiser: 100, or 80 where the lessons are what the model says by itself but for what it
-            must not say or a program changed.
+        steps: Steps of the optimiser: 100. Where the lessons are what the model says by itself but for what it must not
+            say or a program changed, 80, or down to 40 if these would hold more than 45,000 tokens of answers.
         batch_size: Lessons per step, over all processes: 16, or fewer where these have more than 800 tokens.
         rate: Adam's learning rate for what is added, in units of the residual stream.
         gate_rate: The same for gates.
@@ -86,23 +91,32 @@ class Schedule:
         """
         rate = self.rate or _RATE * min(1.0, math.sqrt(_EDITS / edits))
         fitting = max(_LEAST_BATCH, min(_BATCH, int(_BATCH_TOKENS / max(tokens, 1.0))))
+        batch = self.batch_size or fitting
+        usual = steps = self.steps or (_STEPS_NEAR if near else _STEPS)
+        if near and self.steps is None:
+            steps = min(usual, max(usual // 2, math.ceil(_TOKENS_NEAR / (batch * max(tokens, 1.0)))))
         return Pace(
-            steps=self.steps or (_STEPS_NEAR if near else _STEPS),
-            batch_size=self.batch_size or fitting,
+            steps=steps,
+            batch_size=batch,
             rate=rate,
             gate_rate=self.gate_rate or rate * _GATES,
+            checks=max(1, round(_CHECKS * steps / usual)),
             schedule=self,
         )
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a schedule comes to for a model and its lessons; the attributes are those of `Schedule`."""
+    """What a schedule comes to for a model and its lessons.
+
+    The attributes are those of `Schedule`, and `checks`: how often the held-out loss is measured.
+    """
 
     steps: int
     batch_size: int
     rate: float
     gate_rate: float
+    checks: int
     schedule: Schedule
 
     @property

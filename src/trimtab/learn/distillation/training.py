@@ -45,7 +45,6 @@ Watch = Callable[[Step, Callable[[], "tuple[Edit, ...]"]], None]
 course, which can be resumed."""
 
 _STATE = "state.safetensors"
-_CHECKS = 5  # how often in a course the held-out loss is measured
 _PATIENCE = 2  # checks without a better one before the course ends
 
 
@@ -126,7 +125,7 @@ class Course:
             self._teach(tell)
             self._make_room()
             tell(stage, len(self.history), steps)
-            checks = {round(steps * (number + 1) / _CHECKS) for number in range(_CHECKS)}
+            checks = {round(steps * (number + 1) / self.pace.checks) for number in range(self.pace.checks)}
             for number in range(len(self.history), steps):
                 if self._stalled():
                     break
