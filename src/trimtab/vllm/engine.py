@@ -21,7 +21,7 @@ from trimtab.engines.base import (
     Prompt,
 )
 from trimtab.engines.batching import check_batch_size
-from trimtab.engines.capturing import CaptureStatistics, pooled
+from trimtab.engines.capturing import CaptureStatistics
 from trimtab.engines.constraining import Constraints, Matchers
 from trimtab.engines.decoding import Settings
 from trimtab.engines.encoding import Encoding, check_positions
@@ -29,12 +29,11 @@ from trimtab.engines.finite import UNSOUND, finite
 from trimtab.engines.randomness import Randomness
 from trimtab.errors import ModelError
 from trimtab.progress import Progress, shown
-from trimtab.thoughts import Reader, ThoughtFormat, find
-from trimtab.vllm import constraining, requesting, sampling
+from trimtab.thoughts import Reader, ThoughtFormat, named
+from trimtab.vllm import constraining, reading, requesting, sampling
 from trimtab.vllm.held_steerings import HeldSteerings
 from trimtab.vllm.running import Requests
 from trimtab.vllm.starting import shut_down, start
-from trimtab.vllm.worker.recording import Reading, groups, merged
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
@@ -89,9 +88,10 @@ class VllmEngine(Engine):
     ) -> None:
         settings: dict[str, Any] = {"gates": gates, "table_dtype": table_dtype, "record": record}
         settings["template_options"] = None if template_options is None else dict(template_options)
+        thoughts = named(thoughts)
         if thoughts is not None:
             # Its workers know neither what is registered here nor packages of this machine.
-            settings["thoughts"] = (find(thoughts) if isinstance(thoughts, str) else thoughts).to_dict()
+            settings["thoughts"] = thoughts.to_dict()
         with_constraints = {**constraining.BACKEND, **options}
         started = start(model, settings, with_constraints, dtype, revision, trust_remote_code, gguf_file)
         self.llm: Any = started.llm
@@ -147,19 +147,19 @@ class VllmEngine(Engine):
         self._encoding.check(
             [len(row) + 1 for row in rows], "with the one that vllm always writes after it", self._limit
         )
-        parts = []
         with self._reading, shown(progress) as tell:
-            done = 0
-            tell("reading", done, len(rows))
-            for group in groups(rows, len(numbers) * width, positions, keep):
-                lengths = tuple(len(row) for row in group)
-                self._rpc("trimtab_record_begin", Reading(numbers, lengths, positions, along, keep).pack())
-                requests = [requesting.reading(row, number) for number, row in enumerate(group)]
-                for _ in self._requests.outputs(requests, batch_size):
-                    done += 1
-                    tell("reading", done, len(rows))
-                parts.append(merged(self._rpc("trimtab_record_result"), numbers))
-        result = pooled(parts)
+            result = reading.captured(
+                self._rpc,
+                self._requests,
+                rows,
+                numbers,
+                width,
+                positions,
+                along,
+                keep=keep,
+                at_once=batch_size,
+                tell=tell,
+            )
         expected = sum(len(row) for row in rows) if positions == "all" else len(rows)
         if result.count != expected:
             raise ModelError(f"vllm's workers read {result.count} vectors of {expected}; please report this")
@@ -230,30 +230,12 @@ class VllmEngine(Engine):
                 missing[number] -= 1
                 if not missing[number]:
                     tell("writing", missing.count(0), len(rows))
-            for place, share in self._taken(rows, compositions, under, samples, batch_size):
+            asked = {place: rows[place // samples] for place in under}
+            steered = {place: compositions[place // samples] for place in under}
+            for place, share in reading.taken(self._requests, asked, steered, under, at_once=batch_size):
                 one = results[place]
                 results[place] = one and replace(one, taken=share)
         return [one for one in results if one is not None]
-
-    def _taken(
-        self,
-        rows: list[list[int]],
-        compositions: Sequence[Any],
-        under: Mapping[int, Sequence[tuple[int, float]]],
-        samples: int,
-        batch_size: int | None,
-    ) -> Iterator[tuple[int, float]]:
-        """What constraints took from answers: what they are without, is read in a second pass, that of `score`."""
-        places = list(under)
-        answers = [[token for token, _ in under[place]] for place in places]
-        numbers = [place // samples for place in places]
-        requests = [
-            requesting.scoring(rows[number], answer, compositions[number])
-            for number, answer in zip(numbers, answers, strict=True)
-        ]
-        for which, output in self._requests.outputs(requests, batch_size):
-            free = requesting.log_probabilities(output, len(rows[numbers[which]]), answers[which])
-            yield places[which], constraining.taken(under[places[which]], free)
 
     def stream(
         self,
@@ -323,17 +305,15 @@ class VllmEngine(Engine):
             self._encoding.check([len(row.tokens) + 1 for row in rows], "with its response and one more")
         with self._steerings.held(acting) as compositions, shown(progress) as tell:
             tell("scoring", 0, len(scored))
-            requests = [
-                requesting.scoring(
-                    rows[number].start, rows[number].response, compositions[number], drafts=drafts
-                )
-                for number in scored
-            ]
-            found = self._requests.outputs(requests, batch_size)
-            for done, (place, output) in enumerate(found, 1):
-                row = rows[scored[place]]
-                likely = requesting.log_probabilities(output, len(row.start), row.response)
-                results[scored[place]] = -row.mean(likely)
+            found = reading.likelihoods(
+                self._requests,
+                [rows[number] for number in scored],
+                [compositions[number] for number in scored],
+                drafts=drafts,
+                at_once=batch_size,
+            )
+            for done, (place, likely) in enumerate(found, 1):
+                results[scored[place]] = -likely
                 if math.isnan(results[scored[place]]):
                     raise ModelError(UNSOUND)
                 tell("scoring", done, len(scored))
