@@ -47,6 +47,7 @@ class Cell:
         costs: The fields of `costs.Costs`; empty where the method refuses.
         refused: Why it does.
         code: A digest of the code that measured it.
+        dtype: Of the model's weights.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Cell:
     costs: dict[str, Any] = field(default_factory=dict)
     refused: str | None = None
     code: str = ""
+    dtype: str = ""
 
     @property
     def condition(self) -> str:
@@ -90,13 +92,13 @@ class Store:
         kept = None if self.fresh else _read(path, "key", key)
         if kept is not None:
             return kept
-        cell = replace(measure(), code=code_digest())
+        cell = replace(measure(), code=code_digest(), dtype=_dtype(task))
         document = {"key": key, "of": _what(task), "cell": cell.to_dict()}
         write_text(path, to_json(document, indent=2) + "\n")
         return cell
 
     def kept(self, task: Task, name: str) -> Cell | None:
-        """The cell of a method, `baseline` or `instructed`, whatever the code that measured it.
+        """The cell of a method, `baseline` or `instructed`, whatever the code that measured it and the dtype.
 
         None where there is none of the same model, settings and instruction.
         """
@@ -198,7 +200,7 @@ def _read(path: Path, field: str, value: Any) -> Cell | None:
 
 
 def _key(task: Task, method: Method | None) -> str:
-    document: dict[str, Any] = {**_what(task), "code": code_digest()}
+    document: dict[str, Any] = {**_what(task), "code": code_digest(), "dtype": _dtype(task)}
     if method is not None:
         # A partial has no source of its own: its function has.
         function = getattr(method.candidates, "func", method.candidates)
@@ -208,8 +210,12 @@ def _key(task: Task, method: Method | None) -> str:
     return hashlib.sha256(to_json(document).encode()).hexdigest()
 
 
+def _dtype(task: Task) -> str:
+    return str(task.engine.model.dtype).removeprefix("torch.")
+
+
 def _what(task: Task) -> dict[str, Any]:
-    """What is measured, but for the method and the code."""
+    """What is measured, but for the method, the code and the dtype."""
     return {
         "model": task.engine.identity.to_dict(),
         "instruction": task.instruction.to_dict(),

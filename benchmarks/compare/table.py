@@ -269,6 +269,16 @@ def caption(lines: Sequence[Line], settings: Settings, model: str, scorer: str |
         parts.append(
             f"Put together from rows that {versions} versions of the code measured, on the same questions."
         )
+    in_dtype: dict[str, list[str]] = {}
+    for line in lines:
+        for dtype in dict.fromkeys(cell.dtype for cell in line.cells.values() if cell.dtype):
+            in_dtype.setdefault(dtype, []).append(line.title)
+    if len(in_dtype) > 1:
+        usual = max(in_dtype, key=lambda dtype: len(in_dtype[dtype]))
+        others = "; ".join(
+            f"{dtype}: {', '.join(titles)}" for dtype, titles in in_dtype.items() if dtype != usual
+        )
+        parts.append(f"Measured in {usual}, but in {others}.")
     if any(not cell.improved for line in lines for cell in line.measured):
         parts.append(f"{NOT_BETTER} on validation, no candidate was better than steering nothing.")
     parts += [

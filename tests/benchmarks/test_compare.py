@@ -481,7 +481,11 @@ def test_what_is_kept_of_the_same_settings_is_read_whatever_code_measured_it(
     assert found.code == "an earlier trimtab"
     other = cells.unsteered_cell(store, task, "baseline")
     made = [table.Line(one.method, {one.instruction: one}) for one in (found, other)]
-    assert "Put together from rows that 2 versions of the code measured" in table.caption(made, SMALL, "m")
+    said = table.caption(made, SMALL, "m")
+    assert "Put together from rows that 2 versions of the code measured" in said
+    assert "Measured in" not in said
+    made += [table.Line("another", {other.instruction: replace(other, dtype="bfloat16")})]
+    assert "Measured in float32, but in bfloat16: another." in table.caption(made, SMALL, "m")
     task.settings = replace(SMALL, seed=1)
     assert store.kept(task, method.key) is None
     assert len(calls) == 1

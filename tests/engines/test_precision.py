@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,15 @@ def test_bfloat16_must_be_well_faster(
     monkeypatch.setattr(precision, "product_seconds", measured)
     assert precision.fast_dtype() == precision.fast_dtype() == dtype
     assert asked == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its clock of the processor is too coarse")
+def test_waiting_for_the_processor_is_no_time_of_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never() -> float:
+        raise AssertionError("the clock on the wall also counts the work of others")
+
+    monkeypatch.setattr(precision.time, "perf_counter", never)
+    assert precision.product_seconds(torch.bfloat16, "cpu") > 0
 
 
 def test_the_probe_measures_this_machine() -> None:
