@@ -10,7 +10,7 @@ from tests.instructions.walks import walk
 
 from trimtab import instructions
 from trimtab.instructions import abbreviations, sentences
-from trimtab.instructions.grammars.sentences import _TWO_LAST
+from trimtab.instructions.lexicon import LONG_WORD
 
 LABELLED = Path(__file__).parents[2] / "benchmarks" / "sentences.jsonl"
 
@@ -81,8 +81,19 @@ def test_what_its_constraint_admits_passes(params: dict[str, int]) -> None:
 
 
 def test_the_constraint_takes_no_abbreviation_for_an_end() -> None:
-    names = ("TITLES", "CAPITALISED", "ANY", "AFTER_COMMAS", "OFTEN_LAST", "BEFORE_NUMBERS", "DATES", "PAIRS")
+    names = (
+        "TITLES",
+        "INTRODUCING",
+        "CAPITALISED",
+        "UNITS",
+        "ANY",
+        "AFTER_COMMAS",
+        "OFTEN_LAST",
+        "BEFORE_NUMBERS",
+        "DATES",
+        "PAIRS",
+    )
     words = set().union(*(getattr(abbreviations, name) for name in names))
-    ended = re.compile(rf".*[A-Za-z]{{3}}{_TWO_LAST}")
+    ended = re.compile(f".*{LONG_WORD}")
     assert ended.fullmatch("rained")
     assert [word for word in words if ended.fullmatch(word)] == []

@@ -14,7 +14,7 @@ TITLES = _words(
     hr hrn frl dipl m mme mlle mgr sr sra srta sres sras dra dña d.ª ud uds vd vds
     sig.ra dott dott.ssa avv geom dhr mevr drs г-н г-жа проф акад доц св гр тов
     profa exma exmo eng sigg sig.na prof.ssa mgr inż ing dipl.-ing judr mudr phdr lic özv ifj
-    tp ths jl jln yth bpk sdr вул ул бул просп гр-н ген
+    tp ths jl jln yth bpk sdr os nám вул ул бул просп гр-н ген
     δρ αγ κ κα καθ डॉ श्री प्रो श्रीमती डा पं स्व रा ড ডঃ ডা মো திரு திருமதி டாக்டர் பேரா డా శ్రీ ಡಾ ಶ್ರೀ ഡോ ડૉ શ્રી ਡਾ
     ดร นพ พญ ผศ รศ ศ
     """
@@ -26,12 +26,13 @@ INTRODUCING = _words(
     e.g i.e eg ie cf vs viz approx resp esp incl excl
     z.b d.h u.ä ca bzw bspw evtl ggf inkl exkl zzgl vgl max insb einschl ausschl bzgl
     p.ex p.ej ej cfr bijv o.a m.b.t blz zgn bl.a t.ex f.eks m.a.o
+    p.es π.χ ე.ი m.in geb szül roz
     т.е напр им ок ad.es esim tj tzn tzw tzv ok np např popř resp kupř cca t.j npr pl örn bkz δηλ βλ dn
     """
 )
 """No sentence ends here, whatever follows: they introduce it."""
 
-CAPITALISED = _words("sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz gral hna hno sór")
+CAPITALISED = _words("av sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz gral hna hno sór")
 """No sentence ends here where it has a capital and a name follows."""
 
 UNITS = _words("km kg cm ml cl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт")
@@ -42,32 +43,33 @@ UNITS_AFTER_NUMBERS = _words("mm dl m min")
 
 ANY = _words(
     """
-    e.g i.e eg ie cf vs viz approx resp esp incl excl rep pres
+    rep pres
     etc et.al al inc ltd co corp llc plc bros jr esq dept est ave blvd rd tbsp tsp oz lb lbs sq
-    z.b z.t d.h u.a u.ä s.o s.u i.d.r o.ä m.e ca bzw bspw evtl ggf inkl exkl zzgl sog vgl max min tel geb gest
+    z.t u.a s.o s.u i.d.r o.ä m.e sog min tel gest
+    ე.ი dr.med dr.phil dr.jur dr.rer rer.nat med.dent med.vet
     gmbh mio mrd std jh jhd hl kgl fa ing
-    mm env ex p.ex ej p.ej av avda lic ee uu arq núm sig pag pagg
-    bijv o.a m.b.t i.v.m
-    см т.е т.к т.н т.о напр им пер пл руб коп тыс млн млрд гг вв ок соч
+    mm env ex av avda lic ee uu arq núm sig pag pagg
+    i.v.m
+    см т.к т.н т.о пер пл руб коп тыс млн млрд гг вв соч
     вкл обл р-н пос дер англ нем лат греч рус букв экз изд ред сост зам грн див смт
-    hosp univ calif conn fla tenn mich minn wis ariz colo okla neb govt asst assn hwy pkwy est avg misc natl
-    insb ehem einschl ausschl allg bes jmd etw gegr gez verh kath städt tgl monatl sen dgl hrsg str pfd
-    núm cía dpto apdo aprox máx mín gral hnos ppal tfno teléf pza
+    hosp univ calif conn fla tenn mich minn wis ariz colo okla neb govt asst assn hwy pkwy avg misc natl
+    ehem allg bes jmd etw gegr gez verh kath städt tgl monatl sen dgl hrsg str pfd
+    cía dpto apdo aprox máx mín gral hnos ppal tfno teléf pza
     éd boul bld tél réf c.-à-d cie arr qqch qqn
-    cfr dott.ri v.le c.so p.zza
-    ltda aprox pça séc obs
-    bijv blz afd evt zgn mln m.n
-    bl.a jfr dvs mht hhv tlf fr.o.m t.o.m s.k
-    ul np tj tzn tzw tzv ds godz zł tys pkt śr św św.p płk mjr płd
-    např napr resp popř kupř cca nám tř sv č čp
-    ún ker pl örn bkz yy mah
-    esim klo ym ks vrt puh
-    npr sl
+    dott.ri v.le c.so p.zza
+    ltda pça séc obs
+    afd evt mln m.n
+    jfr dvs mht hhv tlf fr.o.m t.o.m s.k
+    ul ds godz zł tys pkt śr św św.p płk mjr płd
+    napr nám tř sv č čp
+    ún ker yy mah
+    klo ym ks vrt puh
+    sl
     ş.a jud dl
-    δηλ βλ σελ αρ λεωφ τηλ
-    tgl hlm kec kab prov
+    σελ αρ λεωφ τηλ
+    hlm kec kab prov
     მაგ იხ
-    anh abt anl ausg bsp bzgl durchschn ebd entspr konv lfd niederl norw russ
+    anh abt anl ausg bsp durchschn ebd entspr konv lfd niederl norw russ
     schweiz spez stellv techn übers urspr verf vllt vorm wiss zit südl nördl östl westl frz amerik
     ziff gl hbf bhf vors tsd
     dép dir hôp hab loc masc niv préf suiv trad vx qté
@@ -79,21 +81,15 @@ ANY = _words(
     bp dł dyr egz fot gł jęz kard kpt lp mec rtm tłum uw woj wyd zał zob im
     čes něm odb okr plk poř pozn přel přibl roč rtn vyd zejm zkr
     apr
-    абз архит б-ка бульв внутр вост гос греч губ деп ж-д жит зав илл инж ин-т иностр искл исп итал канд комм крест лаб
+    абз архит б-ка бульв внутр вост гос губ деп ж-д жит зав илл инж ин-т иностр искл исп итал канд комм крест лаб
     макс мин-во наб назв наст нац нач неск орг осн отв отд офиц посв прибл прил прим разг рег русск сб сев собр спец
     сут уп ун-т упр усл утв уч ф-т физ франц хим худ чел экон юж юр яз янв февр
     """
 )
 """A sentence ends here only before a capital letter of a word that starts sentences."""
 
-PAIRS = frozenset(
-    pair.strip()
-    for pair in """
-    ad es, p es, per es, por ex, p ex, por ej, p ej, t ex, z b, d h, u a, u ä, z t, т е, т к, т н, т о, t j, m in,
-    f eks, π χ, ე ი, dr med, dr phil, dr jur, dr rer, rer nat, med dent, med vet, std dev
-    """.split(",")
-)
-"""The last two words where these are one abbreviation of `ANY`, though its last part alone is none."""
+PAIRS = frozenset(("ad es", "per es", "por ex", "por ej", "std dev"))
+"""The last two words where these are one abbreviation of `INTRODUCING`, though its last part alone is none."""
 
 AFTER_COMMAS = _words("mis ex es ej np mj esp min")
 """Of `ANY` where a comma or a bracket stands before them; words of their own elsewhere."""
@@ -142,6 +138,9 @@ BEFORE_LETTERS = _words(
 )
 AFTER_LETTERS = _words("let option options answer choice please thank thanks people yes no")
 """Words that begin a sentence after a letter, beside function words, and are no names."""
+
+PARTICLES = _words("de del della di da dos das du el la le los van von der den ten ter al ben bin ibn o' d'")
+"""Words that names begin with, though they are function words."""
 
 NAMES_WITH_A_MARK = _words("yahoo jeopardy wham panic oklahoma ahoy")
 # What opens a German clause or phrase that is no sentence yet.

@@ -13,7 +13,8 @@ _ROW = regex.compile(r"[ \t]*\|.*\|[ \t]*")
 HEADING = regex.compile(r"[ \t]{0,3}#{1,6}(?:[ \t]+(.*?))?[ \t]*#*[ \t]*")
 _BULLET = r"(?:[-*+\u2022\u2023\u25e6\u2043\u25aa\u25cf]|\u2013(?=[ \t]))[ \t]+|[\u30fb\u00b7][ \t]*"
 _NUMBER = (
-    r"\(?(?:\p{Nd}{1,3}|[A-Za-z]|[ivxIVX]{1,4})[.)][ \t]+|\p{Nd}{1,3}[\uff0e\u3001]|[\u2460-\u2473][ \t]*"
+    r"\(?(?:\p{Nd}{1,3}(?:\.\p{Nd}{1,3})*|[A-Za-z]|[ivxIVX]{1,4})[.)][ \t]+"
+    r"|\p{Nd}{1,3}[\uff0e\u3001]|[\u2460-\u2473][ \t]*"
 )
 _ITEM = regex.compile(rf"[ \t]*(?:{_BULLET}|{_NUMBER})(?:\[[ xX]\][ \t]+)?(?=.*[\p{{L}}\p{{N}}])")
 _INITIAL = regex.compile(r"\p{Lu}\.[ \t]+(?:\p{Lu}\.[ \t]+)*\p{Lu}(?:\p{Ll}+|\.)")

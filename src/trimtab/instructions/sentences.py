@@ -30,7 +30,7 @@ _BRACKETS = {")": "(", "]": "[", "）": "（", "】": "【", "〕": "〔"}
 _QUOTES = "\"'\u2019\u201d\u201c\u00bb\u203a」』"
 _OPENING_QUOTES = "\"'\u2018\u201c\u201e\u201a\u00ab\u2039「『"
 _EMOJI = r"[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f--[\p{Nd}]]"
-_NOTE = r"\[(?:\p{Nd}{1,3}|\^[^\]\s]+)\]"
+_NOTE = r"\[(?:\p{Nd}{1,3}|\^[^\]\s]+)\]|[\u00b9\u00b2\u00b3\u2070\u2074-\u2079]{1,3}"
 _END = regex.compile(
     rf"(?P<mark>[{_ALWAYS}.!?\u2026\u203c\u2047-\u2049]+"
     r"|(?<=\p{Greek})[;\u037e]|(?<=[\p{Devanagari}\p{Bengali}])\|{1,2}"
@@ -49,6 +49,12 @@ _LINK = regex.compile(r"\[([^\]]+)\]\([^)]*\)")
 _FORMULA = regex.compile(
     r"(?<![\p{L}\p{N}$\\])(\${1,2})(?=\S)[^$]{1,400}?(?<=[^\s.])(\.?)\1(?![\p{L}\p{N}$])"
     r"|\\(?:\(|\[)(?s:.{1,400}?)(\.?)\s*\\(?:\)|\])"
+)
+_SPACED_DOTS = regex.compile(r"\s?\.(?:[ \u00a0]\.){2,}")
+# A name or a title inside of a sentence, which goes on behind it: the film "Stop! Or go" is old.
+_EMBEDDED = regex.compile(
+    r"(?<=[\p{L}\p{N}][ \u00a0])(?:«[^«»]{1,80}»|“[^“”]{1,80}”|„[^„“”]{1,80}[“”]|\"[^\"]{1,80}\"|'[^']{1,80}'"
+    r"|(\*{1,2}|_)(?![\s*_])[^*_]{1,80}\1)(?=[,;]?\s*\p{Ll})"
 )
 _TAG = regex.compile(r"</?[A-Za-z][^<>]*>")
 _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
@@ -79,7 +85,10 @@ def split(block: str, lexicon: Lexicon | None = None) -> list[str]:
     block = _without_code(block)
     pieces: list[str] = []
     start = 0
+    embedded = [found.span() for found in _EMBEDDED.finditer(block)]
     for end in _END.finditer(block):
+        if any(first < end.start() < last for first, last in embedded):
+            continue
         if _ends(block[start : end.start()], end, block, lexicon):
             pieces.append(block[start : end.end()].strip())
             start = end.end()
@@ -90,6 +99,7 @@ def split(block: str, lexicon: Lexicon | None = None) -> list[str]:
 def _without_code(block: str) -> str:
     # Code and addresses have marks that end no sentence: one word stands for each.
     block = _LINK.sub(r"\1", _IMAGE.sub("", _CODE.sub("Code", block)))
+    block = _SPACED_DOTS.sub("\u2026", block)
     block = _FORMULA.sub(lambda found: f"formula{found[2] or found[3] or ''}", block)
     return str(GERSHAYIM.sub("\u05f4", unescaped(str(_TAG.sub("", ADDRESS.sub("address", block))))))
 
@@ -122,16 +132,20 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         return False
     if mark == ".":
         return not stops.belongs(before, end, block, lexicon)
-    return not (follower.islower() and stops.last_word(before) in known.NAMES_WITH_A_MARK)
+    named = stops.last_word(before) in known.NAMES_WITH_A_MARK
+    return not (named and (follower.islower() or not lexicon.is_function_word(stops.next_word(block, end))))
 
 
 def _blank_forgotten(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     """Whether a sentence begins directly behind a mark, as in "It rained.We stayed." and not in "numpy.Array"."""
     word = stops.next_word(block, end)
+    if end["opened"] in ("¿", "¡"):
+        return True
     if end["close"] or end["opened"] or not end["next"].isupper() or not lexicon.is_function_word(word):
         return False
     behind = block[end.end() + len(word) :][:1]
-    return bool(_WHOLE_WORD.search(before)) and (not behind or behind.isspace() or behind in ",'\u2019")
+    whole = _WHOLE_WORD.search(before) or (end["mark"] != "." and before[-1:].isalpha())
+    return bool(whole) and (not behind or behind.isspace() or behind in ",'\u2019")
 
 
 def _ends_unspaced(before: str, end: Any, block: str) -> bool:
@@ -156,7 +170,7 @@ def _ends_after_closing(before: str, end: Any) -> bool:
     follower = end["next"]
     if end["opened"][:1] in tuple(_OPENING_QUOTES):
         return True
-    if follower.islower() or (end["dash"] and follower.islower()):
+    if follower.islower():
         return False
     if follower.isupper():
         return True

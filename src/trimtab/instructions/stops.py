@@ -14,7 +14,7 @@ from typing import Any
 import regex
 
 from trimtab.instructions import abbreviations as known
-from trimtab.instructions.lexicon import Lexicon
+from trimtab.instructions.lexicon import LONG_WORD, Lexicon
 
 _TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}\u05f4.\u00ba\u00aa№'\u2019-]+$")
 _WORD = regex.compile(r"[\p{L}\p{M}'\u2019]+")
@@ -26,13 +26,23 @@ _DATE = regex.compile(r"\p{Nd}{1,2}\.\s*[\p{Nd}\p{Ll},\u2013-]")
 _NUMBER = regex.compile(r"[\p{Nd}.\u2013-]+")
 _CAMEL = regex.compile(r"\G[^\p{L}\p{N}]*\p{Ll}\p{L}*\p{Lu}")
 # A word that a sentence begins with goes on in small letters; a name goes on as one.
-_BEGUN = regex.compile(r"\G[^\p{L}\p{N}]*\p{Lu}[\p{Ll}\p{M}'’-]*,?\s+\p{Ll}")
-_ABBREVIATED_TOO = regex.compile(r"\G\p{L}+\.")
+_BEGUN = regex.compile(r"\G[^\p{L}\p{N}]*\p{Lu}[\p{Ll}\p{M}'’-]*,?\s+(?!\p{Ll}\.)\p{Ll}")
+_ABBREVIATED_TOO = regex.compile(r"\G[\p{L}\p{M}]+\.")
+_NUMBERED = regex.compile(r"\G\p{L}+\.\s*\p{Nd}")
+_OF_A_NAME = regex.compile(r"\G\p{L}+['’]?\s*\p{Lu}")
 _OPENING = 3
 # No article: A) or A. of a list or a name.
 _LETTER_ALONE = regex.compile(r"\G[^\p{L}\p{N}]*\p{L}[.),;:\]]")
 _ABJAD = regex.compile(r"[\p{Arabic}\p{Hebrew}]\u0640?")
+_INDIC = regex.compile(
+    r"(?:(?=[\p{Devanagari}\p{Bengali}\p{Gujarati}\p{Gurmukhi}\p{Kannada}\p{Malayalam}\p{Oriya}\p{Tamil}\p{Telugu}])\X){1,2}"
+)
+# Short words with full stops that are one abbreviation: z. B., и т. д.
+_JOINED = regex.compile(r"(?:(?<![\p{L}\p{M}])[\p{L}\p{M}]{1,3}\.[ \u00a0\u202f]?){1,3}[\p{L}\p{M}]{1,4}$")
 _CASED = regex.compile(r"[\p{Lu}\p{Ll}]")
+_LIKE_A_WORD = regex.compile(rf"[A-Za-z]*{LONG_WORD}")
+_ONE = regex.compile(r"\X")
+_LETTERS = 2
 _SHORT = 4
 _LONG = 5
 _UNITS = tuple("CFKVWANL")
@@ -62,6 +72,11 @@ class Stop:
         self.number: bool = end["next"].isdecimal() or end["next"] in tuple("§№#")
 
     @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """It, and what it is together with the short words before it."""
+        return frozenset((self.word, *_joined(self.before)))
+
+    @functools.cached_property
     def following(self) -> str:
         """The word behind it, in small letters."""
         return next_word(self.block, self.end)
@@ -79,6 +94,13 @@ class Stop:
     def behind(self, *marks: str) -> bool:
         """Whether the word before it has one of these marks before it."""
         return self.ahead.rstrip().endswith(marks)
+
+    def among(self, words: frozenset[str]) -> bool:
+        """Whether it is one of these, alone or with the short words before it, and no word of the answer's language."""
+        own = (
+            len(self.token) > _LETTERS and self.token.islower() and self.lexicon.is_function_word(self.token)
+        )
+        return not own and not words.isdisjoint(self.words)
 
 
 def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
@@ -113,6 +135,11 @@ def last_word(before: str, *, cased: bool = False) -> str:
     return last if cased else last.casefold()
 
 
+def _long_word(stop: Stop) -> bool | None:
+    """A word that is no abbreviation of any list before a capital; most are such, which saves to look for others."""
+    return False if stop.capital and _LIKE_A_WORD.fullmatch(stop.token) else None
+
+
 def _number(stop: Stop) -> bool | None:
     """An ordinal of German and other languages: am 3. Mai."""
     if not _NUMBER.fullmatch(stop.token) and not (_ROMAN.fullmatch(stop.token) and stop.small):
@@ -138,7 +165,7 @@ def _title(stop: Stop) -> bool | None:
     if stop.word in known.CAPITALISED and stop.token.istitle() and stop.capital:
         return True
     # Of 3 maj., 6 ft. and 300 m. the word is none.
-    if stop.word not in known.TITLES or (stop.token in ("maj", "ft", "m") and stop.after_number):
+    if not stop.among(known.TITLES) or (stop.token in ("maj", "ft", "m") and stop.after_number):
         return None
     # A street, or a foot, and no saint.
     return not (stop.word in ("st", "ft") and stop.starts)
@@ -162,7 +189,7 @@ def _before_number(stop: Stop) -> bool | None:
 
 
 def _often_last(stop: Stop) -> bool | None:
-    if stop.word not in known.OFTEN_LAST:
+    if known.OFTEN_LAST.isdisjoint(stop.words):
         return None
     return not stop.capital or stop.following in known.AFTER_TIMES or _goes_on_in_german(stop)
 
@@ -171,19 +198,22 @@ def _abbreviation(stop: Stop) -> bool | None:
     pair = f"{stop.earlier.strip('.,')} {stop.word}" in known.PAIRS
     compound = stop.word.rpartition("-")[2]
     joined = compound != stop.word and (compound in known.ANY or compound in known.BEFORE_NUMBERS)
-    if stop.word in known.INTRODUCING or (stop.word in known.AFTER_COMMAS and stop.behind(",", "(")):
+    if pair or stop.among(known.INTRODUCING) or (stop.word in known.AFTER_COMMAS and stop.behind(",", "(")):
         return True
     if stop.word in known.UNITS or (stop.after_number and stop.word in known.UNITS_AFTER_NUMBERS):
         return not stop.capital
-    listed = stop.word in known.ANY
     shaped = stop.word.endswith("str") or _DOTTED.fullmatch(stop.token) is not None
-    if listed or pair or joined or shaped or (len(stop.token) > 1 and stop.lexicon.abbreviates(stop.token)):
-        return not (stop.capital and stop.starts)
-    return None
+    listed = not known.ANY.isdisjoint(stop.words) or (
+        len(stop.token) > 1 and stop.lexicon.abbreviates(stop.token)
+    )
+    return not (stop.capital and stop.starts) if listed or joined or shaped else None
 
 
 def _initial(stop: Stop) -> bool | None:
     token, earlier = stop.token, stop.earlier
+    if _INDIC.fullmatch(token):
+        among = earlier.endswith(".") or _ABBREVIATED_TOO.search(stop.block, stop.end.end()) is not None
+        return True if among or (_ONE.fullmatch(token) and not stop.lexicon.is_word(token)) else None
     if len(token) != 1 or not (token.isupper() or token.islower() or _ABJAD.fullmatch(token)):
         return None
     if not stop.capital:
@@ -195,14 +225,25 @@ def _initial(stop: Stop) -> bool | None:
         opening = len(stop.before.split()) <= _OPENING and token in ("г", "р", "r")
         pair = _ABBREVIATED_TOO.search(stop.block, stop.end.end()) and stop.lexicon.lists(stop.following)
         return not (stop.after_number or stop.starts) or ((opening or bool(pair)) and not stop.starts)
+    if stop.following in known.PARTICLES and _OF_A_NAME.search(stop.block, stop.end.end()):
+        return True
     begun = stop.lexicon.is_function_word(stop.following) or stop.following in known.AFTER_LETTERS
     return earlier not in known.BEFORE_LETTERS and not (len(stop.following) > 1 and begun)
 
 
 def _in_address(stop: Stop) -> bool | None:
-    """A part of an address: ..., fl. 5."""
-    listed = stop.number and len(stop.token) <= _SHORT and stop.behind(",")
-    return True if listed and not stop.lexicon.is_word(stop.token) else None
+    """A part of an address: ..., fl. 5, or Zi. Nr. 5."""
+    if len(stop.token) > _SHORT or stop.lexicon.is_word(stop.token):
+        return None
+    numbered = stop.following in known.BEFORE_NUMBERS and _NUMBERED.search(stop.block, stop.end.end())
+    return True if (stop.number and stop.behind(",")) or (numbered and not stop.starts) else None
+
+
+def _ends_as_no_word(stop: Stop) -> bool | None:
+    """An abbreviation that no list has, such as zahlr., by letters that no word of its language ends with."""
+    if stop.token.islower() and not stop.starts and stop.lexicon.ends_as_no_word(stop.token):
+        return True
+    return None
 
 
 def _goes_on_in_small_letters(stop: Stop) -> bool | None:
@@ -228,6 +269,7 @@ def _without_vowels(stop: Stop) -> bool | None:
 
 
 RULES: tuple[Callable[[Stop], bool | None], ...] = (
+    _long_word,
     _number,
     _ruler,
     _title,
@@ -237,6 +279,7 @@ RULES: tuple[Callable[[Stop], bool | None], ...] = (
     _abbreviation,
     _initial,
     _in_address,
+    _ends_as_no_word,
     _goes_on_in_small_letters,
     _without_vowels,
 )
@@ -247,6 +290,13 @@ def _without_article(word: str) -> str:
     """L'avv. is avv. with an article."""
     _, apostrophe, last = word.replace("\u2019", "'").rpartition("'")
     return last if apostrophe and len(last) > 2 else word
+
+
+def _joined(before: str) -> list[str]:
+    """What the last short words with full stops are together: "i. S. d" is i.s.d and s.d."""
+    found = _JOINED.search(before)
+    parts = regex.split(r"\.[ \u00a0\u202f]?", found[0].casefold()) if found else []
+    return [".".join(parts[first:]) for first in range(len(parts) - 1)]
 
 
 def _goes_on_in_german(stop: Stop) -> bool:

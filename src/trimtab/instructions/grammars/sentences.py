@@ -6,6 +6,7 @@ import math
 
 from trimtab.constraint import Constraint
 from trimtab.instructions.grammars.pieces import answer
+from trimtab.instructions.lexicon import LONG_WORD
 
 # Marks that can end a sentence without white space behind them, and the line ends that are no line feed.
 _ALONE = r"。！？｡．।॥؟۔\u{589}\u{1362}\u{1367}\u{1368}\u{104b}\u{17d4}\u{17d5}\u{f0d}\u{f0e}\u{1803}\u{1c7e}\u{1c7f}"
@@ -27,12 +28,8 @@ _LAST = rf"([.!?]{{1,3}}|[{_ALONE}]){_CLOSING}"
 
 # Nothing that takes text out of the count: code, tables, headings and what underlines them, tags, images, formulas.
 _PROSE = r"([^`~|<#\n=!$\\]|![^\[`~|<#\n=$\\]|\n[^`~|<#\n=!$\\\-]|\n-[ ])"
-# A last word that is no abbreviation, since no long one ends like this, and a capital after it.
-_TWO_LAST = (
-    r"([A-Za-z][bcdeghijmopqstuwy]|[A-EG-Za-eg-z]a|[A-GI-Za-gi-z]n|[A-HJ-Za-hj-z][fkz]"
-    r"|[A-KM-Za-km-z]v|[A-GI-QSU-Za-gi-qsu-z]l|[A-OQ-SU-Za-oq-su-z]r)"
-)
-_ENDED = rf"([A-Za-z]{{3}}{_TWO_LAST}\.|[A-Za-z]{{2}}[!?])\s{{1,2}}"
+# A last word that is no abbreviation, and a capital after it.
+_ENDED = rf"({LONG_WORD}\.|[A-Za-z]{{2}}[!?])\s{{1,2}}"
 
 
 def sentences(low: float, high: float) -> Constraint:

@@ -30,8 +30,19 @@ _NEARLY = 0.75
 _SEVERAL = 3
 # What Punkt learned beyond some letters is rather a word that ends sentences often.
 _LEARNED = regex.compile(r"\p{L}{2,5}")
-_LIKE_A_WORD = regex.compile(r"[A-Za-z]{5}$")
-_WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*")
+_MANY = 10000
+_LETTERS = regex.compile(r"[\p{L}\p{M}]+(\p{L})(?!\1)\p{L}")
+# Letters at the end of a word, and of how many words in a language for them to be an ending.
+_ENDING, _ENDED_SO = 2, 3
+LONG_WORD = (
+    r"[A-Za-z]{3}([A-Za-z][bcdeghijmopqstuwy]|[A-EG-Za-eg-z]a|[A-GI-Za-gi-z]n|[A-HJ-Za-hj-z][fkz]"
+    r"|[A-KM-Za-km-z]v|[AEIOULaeioul]l|[AEIOUaeiou]r)"
+)
+"""How a long word of English letters ends that is no abbreviation of any list that counts before a capital."""
+
+_LIKE_A_WORD = regex.compile(rf"{LONG_WORD}$")
+# No letter of an abbreviation: p.m. is no word of a language in which m is one.
+_WORD = regex.compile(r"(?!\p{L}\.|(?<=\.)\p{L}\b)[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*")
 
 
 class _Language(NamedTuple):
@@ -55,11 +66,12 @@ class Lexicon:
 
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that the answer seems to be in, none where it has no function word."""
+        """Codes of the languages that the answer seems to be in, the likeliest first; none without function words."""
         index = _function_words()
         found = Counter(language for word in self._folded for language in index.get(word, ()))
         most = max(found.values(), default=0)
-        return tuple(sorted(language for language, count in found.items() if count >= _NEARLY * most))
+        likely = sorted((-count, language) for language, count in found.items() if count >= _NEARLY * most)
+        return tuple(language for _, language in likely)
 
     def lists(self, token: str) -> bool:
         """Whether a word with a full stop behind it is listed as an abbreviation, though it may be a word as well."""
@@ -71,7 +83,7 @@ class Lexicon:
     def abbreviates(self, token: str) -> bool:
         """Whether it is listed as an abbreviation, is no word of its own, and does not look like one.
 
-        Five letters of the English alphabet look like a word: what is held to a number of sentences ends them so.
+        What looks like a long word counts as one: what is held to a number of sentences ends them so.
         """
         if _LIKE_A_WORD.search(token):
             return False
@@ -91,6 +103,13 @@ class Lexicon:
         return self.is_function_word(word) or any(
             _case(language, word) & _SMALL for language in self.languages
         )
+
+    def ends_as_no_word(self, token: str) -> bool:
+        """Whether a word in small letters ends as none does in a language of the answer that is known well."""
+        if not _LETTERS.fullmatch(token) or self.is_word(token) or _LIKE_A_WORD.search(token):
+            return False
+        endings = [_endings(language) for language in self.languages]
+        return any(endings[:1]) and not any(token[-_ENDING:] in found for found in endings)
 
     def is_function_word(self, word: str) -> bool:
         """Whether a word in small letters is a function word of the answer's languages."""
@@ -112,7 +131,8 @@ class Lexicon:
 
     @functools.cached_property
     def _folded(self) -> frozenset[str]:
-        return frozenset(word.casefold() for word in self._words)
+        words = frozenset(word.casefold() for word in self._words)
+        return words | {word.partition("'")[0] for word in words}
 
     @functools.cached_property
     def _small(self) -> frozenset[str]:
@@ -186,3 +206,15 @@ def _cases(code: str) -> dict[str, int]:
 
 def _case(language: str, word: str) -> int:
     return int(_cases(language).get(word, 0))
+
+
+@functools.cache
+def _endings(language: str) -> frozenset[str]:
+    """The last letters of its words, none where few words are known."""
+    known = [word for word, case in _cases(language).items() if case & _SMALL and len(word) > _ENDING]
+    found = Counter(word[-_ENDING:] for word in known)
+    return (
+        frozenset(end for end, count in found.items() if count >= _ENDED_SO)
+        if len(known) > _MANY
+        else frozenset()
+    )
