@@ -35,7 +35,7 @@ INTRODUCING = _words(
 CAPITALISED = _words("av sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz gral hna hno sór")
 """No sentence ends here where it has a capital and a name follows."""
 
-UNITS = _words("km kg cm ml cl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт")
+UNITS = _words("km kg cm ml cl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт кг км мл")
 """A sentence may end here before any capital letter: what is measured in them stands last as often as not."""
 
 UNITS_AFTER_NUMBERS = _words("mm dl m min")
@@ -141,6 +141,12 @@ AFTER_LETTERS = _words("let option options answer choice please thank thanks peo
 
 PARTICLES = _words("de del della di da dos das du el la le los van von der den ten ter al ben bin ibn o' d'")
 """Words that names begin with, though they are function words."""
+
+SAID = tuple(
+    "said asked replied answered shouted yelled cried called whispered murmured muttered screamed exclaimed thought "
+    "told wondered added begged repeated sighed".split()
+)
+"""What follows speech and "I"."""
 
 NAMES_WITH_A_MARK = _words("yahoo jeopardy wham panic oklahoma ahoy")
 # What opens a German clause or phrase that is no sentence yet.

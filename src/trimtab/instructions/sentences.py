@@ -25,17 +25,17 @@ _ALWAYS = "。！？｡．।॥؟۔\u0589\u1362\u1367\u1368\u104b\u17d4\u17d5\u
 _SHAD = "\u0f0d"
 _LAST_VERBS = regex.compile(r"(?:^|[་།\s])(?:ཡིན|མིན|ཡོད|མེད|རེད|འདུག|སོང|བྱུང|ཐུབ|[གངདནབམརལསཏའ]ོ)་?$")
 _CLOSING = "\"'\u2019\u201d\u00bb\u203a)\\]}」』】〕）》〉*_~`$"
-_OPENING = "\"'\u2018\u201c\u201e\u201a\u00ab\u2039(\\[{「『【〔（《〈¿¡*_~`"
+_OPENING = "\"'\u2018\u201c\u201e\u201a\u00ab\u00bb\u2039\u203a(\\[{「『【〔（《〈¿¡*_~`"
 _BRACKETS = {")": "(", "]": "[", "）": "（", "】": "【", "〕": "〔"}
 _QUOTES = "\"'\u2019\u201d\u201c\u00bb\u203a」』"
-_OPENING_QUOTES = "\"'\u2018\u201c\u201e\u201a\u00ab\u2039「『"
+_OPENING_QUOTES = "\"'\u2018\u201c\u201e\u201a\u00ab\u00bb\u2039\u203a「『"
 _EMOJI = r"[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f--[\p{Nd}]]"
 _NOTE = r"\[(?:\p{Nd}{1,3}|\^[^\]\s]+)\]|[\u00b9\u00b2\u00b3\u2070\u2074-\u2079]{1,3}"
 _END = regex.compile(
     rf"(?P<mark>[{_ALWAYS}.!?\u2026\u203c\u2047-\u2049]+"
     r"|(?<=\p{Greek})[;\u037e]|(?<=[\p{Devanagari}\p{Bengali}])\|{1,2}"
     rf"|(?P<smile>:-?[)D(]|;-?\)|{_EMOJI}+))"
-    rf"(?P<close>(?:[ \u00a0\u202f](?=\u00bb))?(?:[{_CLOSING}]|\u201c(?![\p{{L}}\p{{N}}])|{_NOTE})*)"
+    rf"(?P<close>(?:[ \u00a0\u202f](?=\u00bb(?!\p{{L}})))?(?:[{_CLOSING}]|\u201c(?![\p{{L}}\p{{N}}])|{_NOTE})*)"
     r"(?P<blank>\s*)"
     rf"(?=(?P<opened>[{_OPENING}]*)(?:{_EMOJI}+[{_OPENING}\s]*)?(?P<dash>[\u2014\u2013-]?)\s*(?P<next>\S?))",
     regex.VERSION1,
@@ -61,6 +61,8 @@ _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
 # Speech that stands in a row as a part of one sentence: 「はい。」「いいえ。」の二つ.
 _QUOTED_ROW = regex.compile(r"(?:[「『][^「」『』]*[」』])+(?=[のがはをや]|など|から)")
 _SENTENCE_IN_BRACKETS = regex.compile(r"\G\([^()]*[.!?][\"'\u201d\u2019]?\)\s*(?:$|\p{Lu})")
+# I has its capital always.
+_I_SAID = regex.compile(rf"\GI (?:\p{{Ll}}+ly )?(?:{'|'.join(known.SAID)})\b")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 
 
@@ -109,6 +111,8 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     mark, close, follower = end["mark"], end["close"], end["next"]
     if not follower or not _HAS_WORD.search(before):
         return True
+    if follower == "&":
+        return False
     if end["smile"]:
         begun = stops.starts(block, end, lexicon) or (")" in end["smile"] and follower.isupper())
         return bool(end["blank"]) and begun
@@ -127,8 +131,9 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         if follower.islower() or follower.isdecimal():
             return False
     if close.strip("*_~`$") and not close.startswith("["):
-        return _ends_after_closing(before, end)
-    if end["dash"] and follower.islower():
+        return _ends_after_closing(before, end, block)
+    # Speech that a dash begins goes on with who said it: – Kommer du? frågade hon.
+    if follower.islower() and (end["dash"] or before.lstrip().startswith(("\u2013", "\u2014", "- "))):
         return False
     if mark == ".":
         return not stops.belongs(before, end, block, lexicon)
@@ -166,11 +171,11 @@ def _ends_unspaced(before: str, end: Any, block: str) -> bool:
     return bool(introduced) and (bool(end["blank"]) or introduced[-1] in ":：,，、")
 
 
-def _ends_after_closing(before: str, end: Any) -> bool:
+def _ends_after_closing(before: str, end: Any, block: str) -> bool:
     follower = end["next"]
     if end["opened"][:1] in tuple(_OPENING_QUOTES):
         return True
-    if follower.islower():
+    if follower.islower() or _I_SAID.search(block, end.end()):
         return False
     if follower.isupper():
         return True
