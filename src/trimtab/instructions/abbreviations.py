@@ -14,7 +14,7 @@ TITLES = _words(
     hr hrn frl dipl m mme mlle mgr sr sra srta sres sras dra dña d.ª ud uds vd vds
     sig.ra dott dott.ssa avv geom dhr mevr drs г-н г-жа проф акад доц св гр тов
     profa exma exmo eng sigg sig.na prof.ssa mgr inż ing dipl.-ing judr mudr phdr lic özv ifj
-    tp ths jl jln yth bpk sdr os nám вул ул бул просп гр-н ген
+    tp ths jl jln yth bpk sdr skt os nám вул ул бул просп гр-н ген
     δρ αγ κ κα καθ डॉ श्री प्रो श्रीमती डा पं स्व रा ড ডঃ ডা মো திரு திருமதி டாக்டர் பேரா డా శ్రీ ಡಾ ಶ್ರೀ ഡോ ડૉ શ્રી ਡਾ
     ดร นพ พญ ผศ รศ ศ
     """
@@ -38,7 +38,7 @@ CAPITALISED = _words("av sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz
 UNITS = _words("km kg cm ml cl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт кг км мл")
 """A sentence may end here before any capital letter: what is measured in them stands last as often as not."""
 
-UNITS_AFTER_NUMBERS = _words("mm dl m min")
+UNITS_AFTER_NUMBERS = _words("mm dl m min lb lbs oz ft yd mi")
 """As `UNITS`, where a number stands before them; abbreviations of something else where none does."""
 
 ANY = _words(
@@ -96,6 +96,7 @@ AFTER_COMMAS = _words("mis ex es ej np mj esp min")
 
 OFTEN_LAST = _words(
     """
+    a.d b.c c.e b.c.e ph.d m.sc b.sc m.b.a
     etc usw usf u.s.w ecc a.m p.m др пр ін т.д т.п и.т.д aso osv enz m.m itd itp atd apod atď stb vb jne dll dsb dst
     κ.λπ κ.ά κ.τ.λ κλπ v.v u.v.m u.dgl o.dgl
     """
@@ -105,14 +106,23 @@ OFTEN_LAST = _words(
 AFTER_TIMES = _words(
     "monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst pst pdt gmt utc cet eastern pacific"
 )
+BEFORE_TIMES = _words(
+    """
+    at on by in around about since until till before after from
+    um am im seit bis gegen ab à en vers dès depuis avant a hacia desde hasta em às alle nel dal
+    в к с до около после у о об від до біля през към w od do po przed o v ve od do kl om sinds rond
+    """
+)
+"""What a time at the beginning of a sentence begins with."""
+
 BEFORE_NUMBERS = _words(
     """
-    no nos nr num n fig figs eq eqs sec sect ch chap vol vols p pp pg art par op ed eds v
+    n° no nos nr num n fig figs eq eqs sec sect ch chap vol vols p pp pg art par op ed eds v
     abb tab kap bd s abs art aufl
     pág págs cap vol chap
     kl klo kb em dn tgl hlm blz hfst poz rys godz čl obr č čís sz yy
     रु कृ पृ क्र रू দফা পৃ
-    рис с стр гл т табл п ст д кв оф буд корп разд №
+    рис с стр гл т табл п ст д кв оф буд корп разд год хв №
     σελ αρ κεφ εικ
     """
 )

@@ -27,15 +27,16 @@ _LAST_VERBS = regex.compile(r"(?:^|[་།\s])(?:ཡིན|མིན|ཡོད|�
 _CLOSING = "\"'\u2019\u201d\u00bb\u203a)\\]}」』】〕）》〉*_~`$"
 _OPENING = "\"'\u2018\u201c\u201e\u201a\u00ab\u00bb\u2039\u203a(\\[{「『【〔（《〈¿¡*_~`"
 _BRACKETS = {")": "(", "]": "[", "）": "（", "】": "【", "〕": "〔"}
-_QUOTES = "\"'\u2019\u201d\u201c\u00bb\u203a」』"
+_QUOTES = "\"'\u2019\u201d\u201c\u00ab\u00bb\u2039\u203a」』"
 _OPENING_QUOTES = "\"'\u2018\u201c\u201e\u201a\u00ab\u00bb\u2039\u203a「『"
 _EMOJI = r"[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f--[\p{Nd}]]"
 _NOTE = r"\[(?:\p{Nd}{1,3}|\^[^\]\s]+)\]|[\u00b9\u00b2\u00b3\u2070\u2074-\u2079]{1,3}"
 _END = regex.compile(
     rf"(?P<mark>[{_ALWAYS}.!?\u2026\u203c\u2047-\u2049]+"
-    r"|(?<=\p{Greek})[;\u037e]|(?<=[\p{Devanagari}\p{Bengali}])\|{1,2}"
+    r"|(?<=\p{Greek})[;\u037e]|(?<=\p{Armenian}):(?=\s+\p{Lu})|(?<=[\p{Devanagari}\p{Bengali}])\|{1,2}"
     rf"|(?P<smile>:-?[)D(]|;-?\)|{_EMOJI}+))"
-    rf"(?P<close>(?:[ \u00a0\u202f](?=\u00bb(?!\p{{L}})))?(?:[{_CLOSING}]|\u201c(?![\p{{L}}\p{{N}}])|{_NOTE})*)"
+    rf"(?P<close>(?:[ \u00a0\u202f](?=\u00bb(?!\p{{L}})))?"
+    rf"(?:[{_CLOSING}]|[\u201c\u00ab\u2039](?![\p{{L}}\p{{N}}])|{_NOTE})*)"
     r"(?P<blank>\s*)"
     rf"(?=(?P<opened>[{_OPENING}]*)(?:{_EMOJI}+[{_OPENING}\s]*)?(?P<dash>[\u2014\u2013-]?)\s*(?P<next>\S?))",
     regex.VERSION1,
@@ -55,6 +56,7 @@ _SPACED_DOTS = regex.compile(r"\s?\.(?:[ \u00a0]\.){2,}")
 _EMBEDDED = regex.compile(
     r"(?<=[\p{L}\p{N}][ \u00a0])(?:«[^«»]{1,80}»|“[^“”]{1,80}”|„[^„“”]{1,80}[“”]|\"[^\"]{1,80}\"|'[^']{1,80}'"
     r"|(\*{1,2}|_)(?![\s*_])[^*_]{1,80}\1)(?=[,;]?\s*\p{Ll})"
+    r"|《[^《》]{1,80}》|〈[^〈〉]{1,80}〉"
 )
 _TAG = regex.compile(r"</?[A-Za-z][^<>]*>")
 _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
@@ -116,10 +118,12 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     if end["smile"]:
         begun = stops.starts(block, end, lexicon) or (")" in end["smile"] and follower.isupper())
         return bool(end["blank"]) and begun
-    if mark[0] in _ALWAYS or mark[0] in "|;\u037e":
+    if mark == "．" and before[-1].isdecimal() and follower.isdecimal():
+        return False
+    if mark[0] in _ALWAYS or mark[0] in "|;:\u037e":
         return _ends_unspaced(before, end, block) if mark[0] in _ALWAYS else bool(end["blank"])
-    if not mark.strip(".\u2026") and len(mark) + mark.count("\u2026") > 1:
-        return follower.isupper() and stops.next_word(block, end) != "i"
+    if mark.endswith(("...", "\u2026")):
+        return follower.isupper() and (stops.next_word(block, end) != "i" or "en" not in lexicon.languages)
     if not end["blank"]:
         # Chinese and Japanese with the marks of ASCII; speech that follows speech.
         direct = not close and bool(_UNSPACED.match(follower)) and bool(_UNSPACED.search(before[-1:]))

@@ -30,7 +30,7 @@ _BEGUN = regex.compile(r"\G[^\p{L}\p{N}]*\p{Lu}[\p{Ll}\p{M}'’-]*,?\s+(?!\p{Ll}
 _ABBREVIATED_TOO = regex.compile(r"\G[\p{L}\p{M}]+\.")
 _NUMBERED = regex.compile(r"\G\p{L}+\.\s*\p{Nd}")
 _OF_A_NAME = regex.compile(r"\G\p{L}+['’]?\s*\p{Lu}")
-_OPENING = 3
+_OPENING = 6
 # No article: A) or A. of a list or a name.
 _LETTER_ALONE = regex.compile(r"\G[^\p{L}\p{N}]*\p{L}[.),;:\]]")
 _ABJAD = regex.compile(r"[\p{Arabic}\p{Hebrew}]\u0640?")
@@ -74,7 +74,10 @@ class Stop:
     @functools.cached_property
     def words(self) -> frozenset[str]:
         """It, and what it is together with the short words before it."""
-        return frozenset((self.word, *_joined(self.before)))
+        joined = _joined(self.before)
+        # The m of "5 a. m." is no word, and A. M. are initials.
+        joined = joined if self.token.islower() or "." in self.token or len(self.token) > 1 else []
+        return frozenset(joined if joined and len(self.word) == 1 else (self.word, *joined))
 
     @functools.cached_property
     def following(self) -> str:
@@ -85,6 +88,12 @@ class Stop:
     def starts(self) -> bool:
         """Whether the word behind it has a capital that a sentence gave it."""
         return starts(self.block, self.end, self.lexicon)
+
+    @property
+    def opens(self) -> bool:
+        """Whether a time is all that the sentence has so far: At 6 a.m., В 2020 г."""
+        words = self.before.split()
+        return self.after_number and words[0].casefold() in known.BEFORE_TIMES and len(words) <= _OPENING
 
     @property
     def after_number(self) -> bool:
@@ -191,7 +200,8 @@ def _before_number(stop: Stop) -> bool | None:
 def _often_last(stop: Stop) -> bool | None:
     if known.OFTEN_LAST.isdisjoint(stop.words):
         return None
-    return not stop.capital or stop.following in known.AFTER_TIMES or _goes_on_in_german(stop)
+    goes_on = stop.following in known.AFTER_TIMES or stop.opens or _goes_on_in_german(stop)
+    return not stop.capital or (goes_on and not stop.starts)
 
 
 def _abbreviation(stop: Stop) -> bool | None:
@@ -221,10 +231,9 @@ def _initial(stop: Stop) -> bool | None:
     if earlier.endswith("°") or (token in _UNITS and earlier.isdecimal() and len(earlier) < 4):
         return False
     if token.islower():
-        # In 2020 a year begins a sentence with its noun, as in "В 2020 г."; v. Chr. is one abbreviation.
-        opening = len(stop.before.split()) <= _OPENING and token in ("г", "р", "r")
+        # What is v. in "v. Chr." is no unit.
         pair = _ABBREVIATED_TOO.search(stop.block, stop.end.end()) and stop.lexicon.lists(stop.following)
-        return not (stop.after_number or stop.starts) or ((opening or bool(pair)) and not stop.starts)
+        return not stop.starts and (not stop.after_number or stop.opens or bool(pair))
     if stop.following in known.PARTICLES and _OF_A_NAME.search(stop.block, stop.end.end()):
         return True
     begun = stop.lexicon.is_function_word(stop.following) or stop.following in known.AFTER_LETTERS
