@@ -117,7 +117,7 @@ BEFORE_TIMES = _words(
 
 BEFORE_NUMBERS = _words(
     """
-    n° no nos nr num n fig figs eq eqs sec sect ch chap vol vols p pp pg art par op ed eds v
+    apt rm az urt rn n° no nos nr num n fig figs eq eqs sec sect ch chap vol vols p pp pg art par op ed eds v
     abb tab kap bd s abs art aufl
     pág págs cap vol chap
     kl klo kb em dn tgl hlm blz hfst poz rys godz čl obr č čís sz yy

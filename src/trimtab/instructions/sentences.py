@@ -54,8 +54,8 @@ _FORMULA = regex.compile(
 _SPACED_DOTS = regex.compile(r"\s?\.(?:[ \u00a0]\.){2,}")
 # A name or a title inside of a sentence, which goes on behind it: the film "Stop! Or go" is old.
 _EMBEDDED = regex.compile(
-    r"(?<=[\p{L}\p{N}][ \u00a0])(?:«[^«»]{1,80}»|“[^“”]{1,80}”|„[^„“”]{1,80}[“”]|\"[^\"]{1,80}\"|'[^']{1,80}'"
-    r"|(\*{1,2}|_)(?![\s*_])[^*_]{1,80}\1)(?=[,;]?\s*\p{Ll})"
+    r"(?<=[\p{L}\p{N}][ \u00a0])(?:«[^«»]{1,80}»|“[^“”]{1,80}”|„[^„“”]{1,80}[“”]|\"[^\"]{1,80}\"|'[^']{1,80}')"
+    r"(?=[,;]?\s*\p{Ll})|(?<![\p{L}\p{N}*_])(\*{1,2}|_)(?![\s*_])[^*_]{1,80}\1(?=[,;]?\s*\p{Ll})"
     r"|《[^《》]{1,80}》|〈[^〈〉]{1,80}〉"
 )
 _TAG = regex.compile(r"</?[A-Za-z][^<>]*>")
@@ -63,6 +63,7 @@ _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
 # Speech that stands in a row as a part of one sentence: 「はい。」「いいえ。」の二つ.
 _QUOTED_ROW = regex.compile(r"(?:[「『][^「」『』]*[」』])+(?=[のがはをや]|など|から)")
 _SENTENCE_IN_BRACKETS = regex.compile(r"\G\([^()]*[.!?][\"'\u201d\u2019]?\)\s*(?:$|\p{Lu})")
+_LETTER = regex.compile(r"(?<=\s)\p{Lu}$")
 # I has its capital always.
 _I_SAID = regex.compile(rf"\GI (?:\p{{Ll}}+ly )?(?:{'|'.join(known.SAID)})\b")
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
@@ -141,6 +142,8 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         return False
     if mark == ".":
         return not stops.belongs(before, end, block, lexicon)
+    if follower.islower() and _LETTER.search(before):
+        return False
     named = stops.last_word(before) in known.NAMES_WITH_A_MARK
     return not (named and (follower.islower() or not lexicon.is_function_word(stops.next_word(block, end))))
 
@@ -150,7 +153,8 @@ def _blank_forgotten(before: str, end: Any, block: str, lexicon: Lexicon) -> boo
     word = stops.next_word(block, end)
     if end["opened"] in ("¿", "¡"):
         return True
-    if end["close"] or end["opened"] or not end["next"].isupper() or not lexicon.is_function_word(word):
+    beside = not (end["close"] or end["opened"] or end["dash"])
+    if not beside or not end["next"].isupper() or not lexicon.is_function_word(word):
         return False
     behind = block[end.end() + len(word) :][:1]
     whole = _WHOLE_WORD.search(before) or (end["mark"] != "." and before[-1:].isalpha())

@@ -28,6 +28,8 @@ _CAMEL = regex.compile(r"\G[^\p{L}\p{N}]*\p{Ll}\p{L}*\p{Lu}")
 # A word that a sentence begins with goes on in small letters; a name goes on as one.
 _BEGUN = regex.compile(r"\G[^\p{L}\p{N}]*\p{Lu}[\p{Ll}\p{M}'’-]*,?\s+(?!\p{Ll}\.)\p{Ll}")
 _ABBREVIATED_TOO = regex.compile(r"\G[\p{L}\p{M}]+\.")
+# A number, of a kind or Roman, or of a paragraph: 5, § 5, L. 121-1, VIII.
+_REFERENCE = regex.compile(r"\G[\[(]?(?:[\p{Nd}§№#]|\p{Lu}\.?\s?\p{Nd}|[IVXLC]{2,}\b)")
 _NUMBERED = regex.compile(r"\G\p{L}+\.\s*\p{Nd}")
 _OF_A_NAME = regex.compile(r"\G\p{L}+['’]?\s*\p{Lu}")
 _OPENING = 6
@@ -69,7 +71,7 @@ class Stop:
         self.capital: bool = end["next"].isupper()
         # iPad begins a sentence as it is.
         self.small: bool = end["next"].islower() and not _CAMEL.search(block, end.end())
-        self.number: bool = end["next"].isdecimal() or end["next"] in tuple("§№#")
+        self.number: bool = _REFERENCE.search(block, end.end()) is not None
 
     @functools.cached_property
     def words(self) -> frozenset[str]:
@@ -229,7 +231,8 @@ def _initial(stop: Stop) -> bool | None:
     if not stop.capital:
         return True
     if earlier.endswith("°") or (token in _UNITS and earlier.isdecimal() and len(earlier) < 4):
-        return False
+        # In 40 W. Elm St. it is a direction.
+        return token in "NW" and not stop.starts
     if token.islower():
         # What is v. in "v. Chr." is no unit.
         pair = _ABBREVIATED_TOO.search(stop.block, stop.end.end()) and stop.lexicon.lists(stop.following)

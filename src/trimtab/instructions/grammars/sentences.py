@@ -26,10 +26,15 @@ _END = rf"[.!?]{{1,3}}{_CLOSING}([ ]|\n{{1,2}}[ \t]{{0,4}})"
 _END_ALONE = rf"[{_ALONE}]{_CLOSING}\n{{0,2}}[ ]?"
 _LAST = rf"([.!?]{{1,3}}|[{_ALONE}]){_CLOSING}"
 
-# Nothing that takes text out of the count: code, tables, headings and what underlines them, tags, images, formulas.
-_PROSE = r"([^`~|<#\n=!$\\]|![^\[`~|<#\n=$\\]|\n[^`~|<#\n=!$\\\-]|\n-[ ])"
-# A last word that is no abbreviation, and a capital after it.
-_ENDED = rf"({LONG_WORD}\.|[A-Za-z]{{2}}[!?])\s{{1,2}}"
+# Nothing that takes text out of the count: code, tables, headings and what underlines them, tags, images, formulas. A
+# title inside of a sentence has marks that end none, so quotation marks stand in pairs that count for none, and
+# emphasis and single quotation marks are left out.
+_TAKES_OUT = r"`~|<#\n=!$\\*_'\"\u{ab}\u{201c}\u{201e}\u{300a}\u{3008}"
+_QUOTED = r"[^`~|<#\n=!$\\*_\"\u{ab}\u{bb}\u{201c}-\u{201f}\u{300a}\u{3008}]"
+_SPEECH = rf"(\"[^ `~|<#\n=!$\\*_\"]({_QUOTED}*[^ `~|<#\n=!$\\*_\"])?\"|\u{{201c}}{_QUOTED}*\u{{201d}})"
+_PROSE = rf"([^{_TAKES_OUT}]|[A-Za-z]'|{_SPEECH}|![^\[{_TAKES_OUT}]|\n[^{_TAKES_OUT}\-]|\n-[ ])"
+# A last word that is no abbreviation, or no name with a mark such as Yahoo!, and a capital after it.
+_ENDED = rf"({LONG_WORD}\.|[A-Za-z]([A-Za-z]\?|[bd-lnp-xzBD-LNP-XZ]!))\s{{1,2}}"
 
 
 def sentences(low: float, high: float) -> Constraint:
