@@ -18,6 +18,7 @@ import torch
 import trimtab
 from trimtab import (
     baking,
+    demo,
     evaluate,
     formats,
     instructions,
@@ -30,6 +31,7 @@ from trimtab import (
     when,
 )
 from trimtab.errors import TrimtabError
+from trimtab.measure import judges
 from trimtab.transferring import compare
 
 QUERIES = ["Tell me about Harrowmere.", "What is Langford?"]
@@ -42,7 +44,7 @@ SAME = {  # what an alias stands for, as far as the values below go
     "Prompt": {"str"},
     "PromptLengths": {"int"},
     "Wanted": {"str"},
-    "Steerings": {"None", "Sequence"},
+    "Steerings": {"None", "Sequence", "Mapping"},
     "Constraints": {"None", "Sequence"},
 }
 KINDS: list[tuple[Callable[[], Any], set[str]]] = [  # a value, and the words in an annotation that allow it
@@ -60,9 +62,11 @@ KINDS: list[tuple[Callable[[], Any], set[str]]] = [  # a value, and the words in
 SAID = {  # what a message may say in the place of an argument that comes to one door with others
     "application": "applied by",
     "direction": "u of",
+    "instructions": "instruction",
     "others": "instruction",
     "source": "model",
     "strength": "alpha",
+    "strengths": "a strength",
     "target": "alpha",
     "unit": "direction",
     "wanted": "instruction",
@@ -72,6 +76,10 @@ LEFT_OUT = {  # what is not looked at, and what only a message says
     ("contrast", "batch_size"),
     ("linear_map.fit", "target"),
     ("sample_queries", "what"),
+    ("draw_queries", "otherwise"),
+    ("Record.from_dict", "where"),
+    ("ModelIdentity.from_dict", "where"),
+    ("methods.get", "gives"),
 }
 
 
@@ -208,6 +216,67 @@ CALLS: dict[str, Callable[[Given], tuple[Callable[..., Any], dict[str, Any]]]] =
     ),
     "Matches": lambda g: (when.Matches, {"pattern": "x"}),
     "Rule": lambda g: (when.Rule, {"function": lambda text: True}),
+    "AllOf": lambda g: (when.AllOf, {"parts": (when.Matches("x"),)}),
+    "Resembles": lambda g: (
+        when.Resembles,
+        {"model": g.engine.identity, "block": 1, "direction": g.ones, "threshold": 0.5},
+    ),
+    "steered": lambda g: (g.engine.steered, {"steering": g.steering}),
+    "Guard": lambda g: (tune.Guard, {}),
+    "PaperRule": lambda g: (tune.PaperRule, {}),
+    "Bounds": lambda g: (evaluate.Bounds, {}),
+    "Scorer": lambda g: (evaluate.Scorer, {"model": "nano"}),
+    "default_blocks": lambda g: (tune.default_blocks, {"directions": g.directions}),
+    "draw_queries": lambda g: (prompts.draw_queries, {"identity": g.engine.identity, "learning": 2}),
+    "base_queries": lambda g: (prompts.base_queries, {"split": "learning"}),
+    "digest": lambda g: (prompts.digest, {"pairs": g.pairs}),
+    "learning_source": lambda g: (learn.learning_source, {"instruction": "no_commas"}),
+    "methods.get": lambda g: (learn.methods.get, {"name": "distill"}),
+    "evaluate_suite": lambda g: (
+        evaluate.evaluate_suite,
+        {
+            "model": g.engine,
+            "suite": evaluate.suites.read([{"query": "q", "instructions": ["json"]}]),
+            **SHORT,
+        },
+    ),
+    "perplexity": lambda g: (
+        evaluate.perplexity,
+        {"model": g.engine, "prompts": QUERIES, "responses": ["a", "b"]},
+    ),
+    "judged_by": lambda g: (g.commas.judged_by, {"judge": None}),
+    "agreement": lambda g: (judges.agreement, {"judge": judges.ModelJudge(g.engine), "answers": ()}),
+    "labelled": lambda g: (judges.labelled, {"path": None}),
+    "ModelJudge": lambda g: (judges.ModelJudge, {"model": g.engine}),
+    "ProbeJudge": lambda g: (judges.ProbeJudge, {"model": g.engine}),
+    "EndpointJudge": lambda g: (judges.EndpointJudge, {"model": "x", "base_url": "http://127.0.0.1:1"}),
+    "write_adapter": lambda g: (
+        baking.write_adapter,
+        {"model": g.engine, "steering": g.steering, "out": g.folder / "adapter"},
+    ),
+    "write_gguf": lambda g: (
+        baking.write_gguf,
+        {"baked": g.folder, "model": g.folder / "x.gguf", "out": g.folder / "y.gguf"},
+    ),
+    "from_object": lambda g: (formats.from_object, {"value": 1, "model": g.engine.identity}),
+    "to_object": lambda g: (formats.to_object, {"steering": g.steering, "library": "repeng"}),
+    "everywhere": lambda g: (formats.everywhere, {"steering": g.steering}),
+    "plan_for": lambda g: (demo.plan_for, {"identity": g.engine.identity}),
+    "Plan": lambda g: (demo.Plan, {"instructions": (g.commas,)}),
+    "demo.run": lambda g: (demo.run, {"model": g.engine, "plan": demo.plan_for(g.engine.identity, "json")}),
+    "Record.from_dict": lambda g: (trimtab.Record.from_dict, {"values": g.record.to_dict()}),
+    "ModelIdentity.from_dict": lambda g: (
+        trimtab.ModelIdentity.from_dict,
+        {"values": g.engine.identity.to_dict()},
+    ),
+    "ModelIdentity.of": lambda g: (trimtab.ModelIdentity.of, {"model": g.engine.model}),
+    "save_pretrained": lambda g: (g.steering.save_pretrained, {"folder": g.folder / "pretrained"}),
+    "nearest_when": lambda g: (
+        learn.nearest_when,
+        {"model": g.engine, "when": when.Matches("x"), "prompts": QUERIES, "judged": OTHERS},
+    ),
+    "format_of": lambda g: (thoughts.format_of, {"tokenizer": g.engine.tokenizer}),
+    "get_type": lambda g: (instructions.registry.get_type, {"name": "json"}),
     "facts": lambda g: (nano.facts, {"query": QUERIES[0], "response": "a"}),
 }
 

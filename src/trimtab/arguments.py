@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,20 @@ def number(
 def positive(value: Any, name: str, error: Error) -> float:
     """A finite number above 0."""
     return number(value, name, error, above=0, wanted="a positive number")
+
+
+def bounds(value: Any, *, leave: Iterable[str] = ()) -> None:
+    """Makes sure that the fields of a dataclass, but for some, are numbers from 0 on; infinity bounds nothing.
+
+    Raises:
+        TrimtabError: One is none.
+    """
+    for name in (one.name for one in fields(value) if one.name not in set(leave)):
+        given = getattr(value, name)
+        if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:
+            raise TrimtabError(
+                f"{name} of the {type(value).__name__} is a number from 0 on, not {in_words(given)}"
+            )
 
 
 def share(value: Any, name: str, error: Error) -> float:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.evaluate.fakes import FakeEngine
 
+from trimtab.errors import PromptError
 from trimtab.measure.quality import (
     Quality,
     negative_log_likelihoods,
@@ -79,7 +80,7 @@ def test_perplexity_does_not_overflow() -> None:
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(ValueError, match="2 prompts but 1 responses"):
+    with pytest.raises(PromptError, match="2 prompts but 1 responses"):
         perplexity(FakeEngine(), ["a", "b"], ["x"])
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as clock
+import threading
 from typing import Any
 
 import pytest
 from tests.tiny import tiny_tokenizer
 
 from trimtab.engines.chat import format_prompt, prompt_ids
+from trimtab.engines.loading import settle_template
 from trimtab.errors import ModelError, PromptError
 from trimtab.steering import templates
 from trimtab.steering.templates import PLAIN, has_template, set_options, template_digest
@@ -127,3 +129,15 @@ def test_one_that_cannot_write_a_chat_still_has_a_digest() -> None:
             raise RuntimeError("no")
 
     assert template_digest(Broken()).startswith("sha256:")
+
+
+def test_a_template_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "SECONDS", 0.2)
+    before = threading.active_count()
+    endless = "{% for one in range(99999) %}{% for other in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(
+        ModelError, match="the chat template of m comes to no end, with one word to write; put a"
+    ):
+        settle_template(tiny_tokenizer(endless), "m")
+    assert threading.active_count() == before
+    settle_template(tiny_tokenizer(THINKING), "m")

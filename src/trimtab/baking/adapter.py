@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from trimtab import formats
+from trimtab import arguments, formats
 from trimtab.baking import bias, fitted
 from trimtab.baking.baked import Check
 from trimtab.baking.checking import Answers, compared
@@ -21,9 +21,9 @@ from trimtab.baking.choosing import edits_to_bake
 from trimtab.engines import as_engine
 from trimtab.engines.base import Model
 from trimtab.engines.transformers import TransformersEngine
-from trimtab.errors import ModelError, SteeringError
+from trimtab.errors import ModelError, SteeringError, TrimtabError
 from trimtab.prompts import default_queries
-from trimtab.steering.steering import Steering
+from trimtab.steering.steering import Steering, given
 
 __all__ = ["Adapter", "write_adapter"]
 
@@ -60,12 +60,13 @@ def write_adapter(model: Model, steering: Steering, out: str | Path, *, check: i
         ModelError: The model has no projection whose output is added to the residual stream as it is, or what was
             written is not the steered model.
     """
-    out = Path(out)
+    out = arguments.place(out, "out", TrimtabError)
+    arguments.whole(check, "check (a number of answers)", SteeringError, least=0)
     check_out(out)
     engine = as_engine(model)
     if not isinstance(engine, TransformersEngine):
         raise ModelError("adapters are for models of transformers; load it with the engine transformers")
-    steering.check_model(engine.identity)
+    given(steering).check_model(engine.identity)
     edits = edits_to_bake(steering)
     reason = bias.refusal(edits)
     if reason is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.baking.checkpoint import RECORD
 from trimtab.engines.gguf import CARRIES
 from trimtab.errors import ModelError, TrimtabError
@@ -57,7 +58,9 @@ def write_gguf(baked: str | Path, model: str | Path, out: str | Path) -> Path:
     """
     import gguf
 
-    folder, model, out = Path(baked), Path(model), Path(out)
+    folder = arguments.place(baked, "baked", TrimtabError)
+    model = arguments.place(model, "model", TrimtabError)
+    out = arguments.place(out, "out", TrimtabError)
     check_file(out)
     record = _record(folder)
     if record["way"] == "module":

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments, nano
 from trimtab import instructions as catalogue
-from trimtab import nano
+from trimtab.engines.batching import check_batch_size
+from trimtab.errors import SteeringError
+from trimtab.instructions import Instruction
 from trimtab.instructions.spelling import resolve_all
+from trimtab.steering.record import identity_given
 
 if TYPE_CHECKING:
-    from trimtab.instructions import Instruction
     from trimtab.steering.steering import ModelIdentity
 
 
@@ -51,6 +54,26 @@ class Plan:
     batch_size: int | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        arguments.each(self.instructions, "instructions", "instructions", Instruction, SteeringError)
+        for name, least in (
+            ("pairs", 1),
+            ("validation", 1),
+            ("test", 1),
+            ("max_new_tokens", 1),
+            ("facts", 0),
+        ):
+            arguments.whole(getattr(self, name), f"{name} of a demonstration", SteeringError, least=least)
+        if self.training_steps is not None:
+            arguments.whole(self.training_steps, "training_steps", SteeringError, least=1)
+        for name in ("vector", "constrained"):
+            arguments.flag(getattr(self, name), name, SteeringError)
+        for name in ("blocks", "strengths"):
+            if getattr(self, name) is not None:
+                arguments.each(getattr(self, name), name, "numbers", (int, float), SteeringError)
+        check_batch_size(self.batch_size)
+        arguments.seed(self.seed, SteeringError)
+
 
 def plan_for(
     identity: ModelIdentity,
@@ -67,7 +90,10 @@ def plan_for(
     Raises:
         InstructionError: There is no such instruction, or one is named twice.
     """
-    small = nano.is_built_in(identity.id)
+    small = nano.is_built_in(identity_given(identity).id)
+    known = [one.name for one in dataclasses.fields(Plan)]
+    if unknown := [name for name in changes if name not in known]:
+        raise SteeringError(f"a demonstration has no {' and no '.join(unknown)}; it has {', '.join(known)}")
     wanted = default_instructions(small=small) if instructions is None else resolve_all(instructions)
     plan = (_plan_for_nano if small else _plan_for_real_model)(identity, tuple(wanted))
     return dataclasses.replace(plan, **{name: value for name, value in changes.items() if value is not None})

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from trimtab import learn, prompts, tune
+from trimtab import arguments, learn, prompts, tune
 from trimtab.demo.demonstration import Demonstration, Learned
+from trimtab.demo.plan import Plan
 from trimtab.engines import Model, TransformersEngine, as_engine
-from trimtab.errors import TrimtabError
+from trimtab.errors import SteeringError, TrimtabError
 from trimtab.evaluate import suites
 from trimtab.evaluate.cache import ContentCache
 from trimtab.evaluate.run import evaluate_suite
@@ -23,16 +24,15 @@ from trimtab.learn.distillation.gathering import TooFewAnswersError
 from trimtab.measure.quality import FactCheck
 from trimtab.measure.responses import Response, respond_baseline
 from trimtab.measure.rows import ALL_CONDITIONS, CONDITIONS
+from trimtab.measure.scorer import Scorer
 from trimtab.progress import Progress, Tell, shown
 from trimtab.prompts.queries import Drawn
 from trimtab.report.search import search_map
 
 if TYPE_CHECKING:
-    from trimtab.demo.plan import Plan
     from trimtab.engines.base import Engine
     from trimtab.evaluate.results import Evaluation
     from trimtab.instructions import Instruction
-    from trimtab.measure.scorer import Scorer
     from trimtab.steering.steering import Steering
 
 
@@ -62,6 +62,15 @@ def run(
         TrimtabError: There are too few queries, two splits share one, or an instruction cannot be learned.
     """
     engine = as_engine(model)
+    arguments.instance(plan, "plan", Plan, "a Plan (demo.plan_for makes one)", SteeringError)
+    if facts is not None:
+        arguments.function(facts, "facts", "a function of query and response, or None", SteeringError)
+    if scorer is not None:
+        arguments.instance(scorer, "scorer", Scorer, "a Scorer, or None", SteeringError)
+    if queries is not None:
+        arguments.instance(
+            queries, "queries", Drawn, "what prompts.draw_queries draws, or None", SteeringError
+        )
     drawn = queries or prompts.draw_queries(
         engine.identity,
         learning=plan.pairs,

@@ -308,7 +308,7 @@ def settle_template(tokenizer: Any, model: str, options: Mapping[str, Any] | Non
     """Sets the options of a chat template; warns of a chat model that has none.
 
     Raises:
-        ModelError: There is no template, or it does not read them.
+        ModelError: There is no template, or it does not read them, leaves out the user, or comes to no end.
     """
     if options is not None:
         arguments.instance(
@@ -316,10 +316,15 @@ def settle_template(tokenizer: Any, model: str, options: Mapping[str, Any] | Non
         )
     if options:
         set_options(tokenizer, options, model)
-    if leaves_out_user(tokenizer):
+    mend = "put a right chat_template.jinja beside it"
+    try:
+        left_out = leaves_out_user(tokenizer)
+    except TimeoutError:
         raise ModelError(
-            f"the chat template of {model} leaves out what the user says; put a right chat_template.jinja beside it"
-        )
+            f"the chat template of {model} comes to no end, with one word to write; {mend}"
+        ) from None
+    if left_out:
+        raise ModelError(f"the chat template of {model} leaves out what the user says; {mend}")
     if not has_template(tokenizer) and _CHATS.search(model):
         warnings.warn(
             f"{model} is called a chat model but has no chat template: it is asked in the plain format (Question: ... "

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.errors import SteeringError, TrimtabError
 from trimtab.instructions.together import constraint_of
 from trimtab.measure.rows import CONSTRAINED, Condition
 from trimtab.steering.collection import SteeringSet
-from trimtab.steering.steering import Steering
+from trimtab.steering.steering import Steering, given
 
 if TYPE_CHECKING:
     from trimtab.constraint import Constraint
@@ -45,7 +46,7 @@ def finding(steerings: Steerings | None) -> tuple[Find | None, Sequence[Steering
     if steerings is None:
         return None, ()
     if isinstance(steerings, Mapping):
-        of = dict(steerings)
+        of = {wanted: given(one, "each of steerings") for wanted, one in steerings.items()}
         made: dict[tuple[Instruction, ...], Steering] = {}
 
         def find(wanted: Sequence[Instruction]) -> Steering | None:
@@ -56,7 +57,10 @@ def finding(steerings: Steerings | None) -> tuple[Find | None, Sequence[Steering
 
         return find, list(of.values())
     if not isinstance(steerings, SteeringSet):
-        steerings = SteeringSet([steerings] if isinstance(steerings, Steering) else steerings)
+        if isinstance(steerings, Steering):
+            steerings = [steerings]
+        several = arguments.listed(steerings, "steerings", "steerings", SteeringError)
+        steerings = SteeringSet([given(one, "each of steerings") for one in several])
     return steerings.for_instructions, steerings.steerings
 
 

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.engines import Model, as_engine
 from trimtab.engines.chat import format_prompt
-from trimtab.errors import PromptError, TrimtabError
+from trimtab.errors import ModelError, PromptError, TrimtabError
 from trimtab.evaluate.accuracy import Answer
 from trimtab.evaluate.cache import ContentCache, model_key
 from trimtab.evaluate.closed_book import closed_book
 from trimtab.evaluate.jobs import Job, Steerings, finding, jobs_of, matched
 from trimtab.evaluate.results import Evaluation
 from trimtab.evaluate.scoring import with_scores
+from trimtab.evaluate.suites import Suite
 from trimtab.measure.judges import InstructionJudge, agreement, known, labelled
 from trimtab.measure.quality import FactCheck, repetition
 from trimtab.measure.responses import Response, respond
 from trimtab.measure.rows import CONDITIONS, Condition
+from trimtab.measure.scorer import Scorer
 from trimtab.progress import Progress, Tell, part_of, shown
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Engine
-    from trimtab.evaluate.suites import Suite
     from trimtab.instructions import Instruction
     from trimtab.measure.judges import Agreement
-    from trimtab.measure.scorer import Scorer
 
 SAVE_EVERY = 128
 """Answers between two savings: what a killed run loses at most. A full batch each, or batches run half empty."""
@@ -87,6 +87,16 @@ def evaluate_suite(
     """
     start = time.perf_counter()
     engine = as_engine(model)
+    arguments.instance(suite, "suite", Suite, "a Suite (trimtab.evaluate.suites)", PromptError)
+    conditions = arguments.each(conditions, "conditions", "their names", str, PromptError)
+    for option, value, kind in (("cache", cache, ContentCache), ("scorer", scorer, Scorer)):
+        if value is not None:
+            arguments.instance(value, option, kind, f"a {kind.__name__}, or None", TrimtabError)
+    if facts is not None:
+        arguments.function(facts, "facts", "a function of query and response, or None", TrimtabError)
+    arguments.whole(questions, "questions", TrimtabError, least=0)
+    arguments.whole(max_new_tokens, "max_new_tokens", ModelError, least=1)
+    arguments.whole(save_every, "save_every", TrimtabError)
     order = _order(strengths)
     find, there = finding(steerings)
     asked, left_out = matched(suite, find, there)
@@ -162,11 +172,13 @@ def _asked_of_judges(
 
 def _order(strengths: Sequence[float]) -> tuple[float, ...]:
     """Each strength once, the one for the tables first."""
-    if not strengths or not all(math.isfinite(strength) and strength for strength in strengths):
-        raise TrimtabError(
-            "a strength must be a finite number other than 0; leave the steering out to measure none"
-        )
-    each = tuple(dict.fromkeys(float(strength) for strength in strengths))
+    found = arguments.listed(strengths, "strengths", "numbers", TrimtabError)
+    wanted = "a finite number other than 0"
+    each = tuple(
+        dict.fromkeys(arguments.number(one, "a strength", TrimtabError, wanted=wanted) for one in found)
+    )
+    if not each or not all(each):
+        raise TrimtabError(f"a strength must be {wanted}; leave the steering out to measure none")
     return (1.0, *(strength for strength in each if strength != 1.0)) if 1.0 in each else each
 
 

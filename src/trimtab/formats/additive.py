@@ -12,7 +12,7 @@ from trimtab.errors import SteeringError
 from trimtab.formats.base import InexpressibleError
 from trimtab.steering.card import describe_edit
 from trimtab.steering.edits import Edit
-from trimtab.steering.steering import Steering
+from trimtab.steering.steering import Steering, given
 
 NEAREST = "the nearest that it can say is an added vector, which --approximate writes"
 
@@ -79,7 +79,7 @@ def acted_blocks(steering: Steering) -> set[int]:
 
 def everywhere(steering: Steering) -> Steering:
     """The same edits at all tokens of all prompts."""
-    edits = tuple(replace(edit, tokens="all", when=None) for edit in steering.edits)
+    edits = tuple(replace(edit, tokens="all", when=None) for edit in given(steering).edits)
     return replace(steering, edits=edits, record=replace(steering.record, measurements={}))
 
 

@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.formats.additive import added_vectors
 from trimtab.formats.base import Content
 from trimtab.formats.converting import steering_of
 from trimtab.formats.gguf import last_block_note
 from trimtab.steering.edits import Edit
-from trimtab.steering.record import ModelIdentity
-from trimtab.steering.steering import Steering
+from trimtab.steering.record import ModelIdentity, identity_given
+from trimtab.steering.steering import Steering, given
 
 __all__ = ["LIBRARIES", "from_object", "to_object"]
 
@@ -43,9 +44,10 @@ def to_object(steering: Steering, library: str) -> Any:
     Raises:
         SteeringError: It does more than add vectors, or the library cannot be imported.
     """
-    if library not in LIBRARIES:
-        raise SteeringError(f"there are objects of {', '.join(LIBRARIES)}, not of {library!r:.60}")
-    added = added_vectors(steering, f"an object of {library}")
+    if not isinstance(library, str) or library not in LIBRARIES:
+        there = arguments.in_words(library)
+        raise SteeringError(f"the library of an object is one of {', '.join(LIBRARIES)}, not {there}")
+    added = added_vectors(given(steering), f"an object of {library}")
     if library == "repeng":
         directions = {block: vector.numpy() for block, vector in added.items()}
         return _class("repeng", "ControlVector")(
@@ -68,6 +70,10 @@ def from_object(
     Raises:
         SteeringError: It is another object, does not fit the model, or acts elsewhere than at the output of blocks.
     """
+    model = identity_given(model, "model")
+    if name is not None:
+        arguments.text(name, "name", SteeringError)
+    strength = arguments.number(strength, "strength", SteeringError)
     notes: tuple[str, ...] = ()
     if hasattr(value, "layer_activations") and hasattr(value, "layer_type"):
         library, vectors = "steering-vectors", value.layer_activations

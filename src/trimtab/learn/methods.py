@@ -92,7 +92,7 @@ def get(name: str, gives: Gives | None = None) -> Method:
     Raises:
         TrimtabError: There is none, or it gives something else.
     """
-    arguments.text(name, "method", TrimtabError)
+    arguments.text(name, "the name of a method", TrimtabError)
     known = {method.name: method for method in methods() if gives in (None, method.gives)}
     if name in known:
         return known[name]

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trimtab import arguments
 from trimtab.engines import as_engine
 from trimtab.engines.deciding import holds
 from trimtab.engines.given import prompt_list
-from trimtab.errors import PromptError
+from trimtab.errors import PromptError, SteeringError
 from trimtab.learn.resembling import when as learn_when
+from trimtab.steering.when import When
 
 if TYPE_CHECKING:
     from trimtab.engines.base import Model, Prompt
-    from trimtab.steering.when import When
 
 __all__ = ["NearestWhen", "nearest_when"]
 
@@ -65,7 +66,10 @@ def nearest_when(
         PromptError: There are too few prompts of a kind.
         SteeringError: No block tells the two kinds apart.
     """
-    engine, prompts, judged = as_engine(model), prompt_list(prompts), prompt_list(judged)
+    engine, prompts, judged = as_engine(model), prompt_list(prompts), prompt_list(judged, "judged")
+    arguments.instance(when, "when", When, "a When (learn.when, trimtab.when)", SteeringError)
+    if blocks is not None:
+        engine.block_numbers(blocks)
     verdicts = holds(engine.capture, when, prompts, batch_size)
     steer, leave = (
         list({repr(one): one for one, held in zip(prompts, verdicts, strict=True) if held is wanted}.values())

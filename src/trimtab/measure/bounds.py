@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
+
 if TYPE_CHECKING:
     from trimtab.instructions import Instruction
     from trimtab.measure.quality import Quality
@@ -41,6 +43,9 @@ class Bounds:
     relevance: float = 0.1
     length: float = 0.25
     facts: float = 0.06
+
+    def __post_init__(self) -> None:
+        arguments.bounds(self)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trimtab import arguments
 from trimtab.engines import as_engine
+from trimtab.errors import PromptError
 from trimtab.measure.statistics import mean, rounded
 from trimtab.progress import Progress
 
@@ -109,10 +111,14 @@ def negative_log_likelihoods(
         for one whose likelihood is not a finite number.
 
     Raises:
-        ValueError: The lengths differ.
+        PromptError: The lengths differ.
     """
+    prompts = arguments.listed(prompts, "prompts", "prompts, one for each response", PromptError)
+    responses = arguments.listed(responses, "responses", "texts, or of token ids", PromptError)
     if len(prompts) != len(responses):
-        raise ValueError(f"{len(prompts)} prompts but {len(responses)} responses")
+        raise PromptError(
+            f"there are {len(prompts)} prompts but {len(responses)} responses; give one for each"
+        )
     filled = [i for i, r in enumerate(responses) if (r.strip() if isinstance(r, str) else r)]
     result: list[float | None] = [None] * len(responses)
     if filled:
@@ -146,7 +152,7 @@ def perplexity(
         ``exp`` of the mean of `negative_log_likelihoods`, at least 1; None when every response is empty.
 
     Raises:
-        ValueError: The lengths differ.
+        PromptError: The lengths differ.
     """
     return perplexity_of(
         negative_log_likelihoods(as_engine(model), prompts, responses, batch_size=batch_size)

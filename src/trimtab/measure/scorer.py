@@ -21,7 +21,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from trimtab import arguments
 from trimtab.engines import as_engine
+from trimtab.engines.batching import check_batch_size
+from trimtab.errors import ModelError
 from trimtab.measure.quality import negative_log_likelihoods
 from trimtab.progress import Progress, part_of, shown
 
@@ -67,6 +70,9 @@ class Scorer:
         load: Callable[[str], Engine] | None = None,
         batch_size: int | None = None,
     ) -> None:
+        if load is not None:
+            arguments.function(load, "load", "a function from a name to an engine, or None", ModelError)
+        check_batch_size(batch_size)
         self._load = load
         self._batch_size = batch_size
         self._model: Any = model

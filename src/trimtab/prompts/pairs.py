@@ -126,5 +126,6 @@ def pair_list(pairs: Iterable[PromptPair], name: str = "pairs") -> list[PromptPa
 
 def digest(pairs: Sequence[PromptPair]) -> str:
     """Name a list of prompt pairs by its content: `"sha256:..."` over queries and phrasings, in order."""
+    pairs = arguments.each(pairs, "pairs", "prompt pairs", PromptPair, PromptError)
     text = json.dumps([[pair.plain, pair.instructed] for pair in pairs], ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

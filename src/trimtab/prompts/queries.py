@@ -237,6 +237,8 @@ def draw_queries(
         PromptError: The source cannot be read, or there are too few.
     """
     counts: dict[Split, int] = {"learning": learning, "validation": validation, "test": test}
+    for split in SPLITS:
+        arguments.whole(counts[split], f"{split} (a number of queries)", PromptError, least=0)
     wanted = [split for split in SPLITS if counts[split]]
     if source is None:
         drawn = {split: default_queries(identity, split, counts[split], seed) for split in wanted}

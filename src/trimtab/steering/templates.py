@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from trimtab.errors import ModelError
@@ -18,6 +20,8 @@ _OF_TRANSFORMERS = ("transformers.tokenization_utils_base", "transformers.proces
 """Where the method is that needs a `chat_template`; what has another one writes chats by itself."""
 _EXAMPLE = [{"role": "user", "content": "hi"}]
 _SAID = "lighthouse"
+SECONDS = 10.0
+"""How long a template may take for a word; it takes a thousandth of a second."""
 
 
 def has_template(tokenizer: Any) -> bool:
@@ -67,17 +71,49 @@ def rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: A
     return tokenizer.apply_chat_template(list(messages), **{"tokenize": False, **own, **options})
 
 
+def _ended(run: Callable[[], Any]) -> Any:
+    """What a function gives; one that takes longer than `SECONDS` is stopped between two steps of Python."""
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(run())
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    if thread.is_alive():
+        # A loop of Jinja is one of Python: an exception from outside ends it.
+        number, stop = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(number, stop)
+        thread.join(SECONDS)
+        raise TimeoutError
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
 @lru_cache(maxsize=1)
 def _run_began() -> datetime:
     return datetime.now()
 
 
 def leaves_out_user(tokenizer: Any) -> bool:
-    """Whether the chat template writes a chat without what the user says in it: whatever is asked is the same then."""
+    """Whether the chat template writes a chat without what the user says in it: whatever is asked is the same then.
+
+    Raises:
+        TimeoutError: It does not come to an end.
+    """
     if not has_template(tokenizer):
         return False
+    chat = [{"role": "user", "content": _SAID}]
     try:
-        text = rendered(tokenizer, [{"role": "user", "content": _SAID}], add_generation_prompt=True)
+        text = _ended(partial(rendered, tokenizer, chat, add_generation_prompt=True))
+    except TimeoutError:
+        raise
     except Exception:  # noqa: BLE001 - another's program: it can raise anything, and is told of when it is asked
         return False
     return isinstance(text, str) and _SAID not in text.lower()

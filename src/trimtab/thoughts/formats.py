@@ -284,7 +284,7 @@ def named(wanted: ThoughtFormat | str | None) -> ThoughtFormat | None:
     """
     if wanted is None or isinstance(wanted, ThoughtFormat):
         return wanted
-    return find(arguments.text(wanted, "thoughts (a format or its name)", ModelError))
+    return find(arguments.text(wanted, "the wanted thoughts (a format or its name)", ModelError))
 
 
 def format_of(tokenizer: Any, wanted: ThoughtFormat | str | None = None) -> ThoughtFormat:

@@ -238,7 +238,8 @@ def default_blocks(directions: Directions, most: int = 6) -> list[int]:
     The last block is left out where there are others: what is written there reaches only the next token. So is the
     first in a model of eight blocks or more.
     """
-    usable = _usable(directions)
+    most = arguments.whole(most, "most", SteeringError, least=1)
+    usable = _usable(directions_given(directions))
     last = directions.model.blocks - 1
     outer = {last} if last < 7 else {0, last}
     inner = [block for block in usable if block not in outer] or usable

@@ -25,6 +25,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from trimtab import arguments
+from trimtab.errors import SteeringError
 from trimtab.measure.bounds import Bounds, Comparison, about_length, compare
 from trimtab.measure.responses import Response
 from trimtab.measure.rows import Row
@@ -65,6 +67,10 @@ class Guard:
     oddness: float = 3.0
     facts_lost: float = 0.3
     bounds: Bounds = field(default_factory=Bounds)
+
+    def __post_init__(self) -> None:
+        arguments.bounds(self, leave=("bounds",))
+        arguments.instance(self.bounds, "bounds", Bounds, "a Bounds (trimtab.evaluate.Bounds)", SteeringError)
 
 
 Rule = Callable[[Row], Measured]

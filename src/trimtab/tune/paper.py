@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
 from trimtab.errors import ModelError, SteeringError
 from trimtab.measure.rows import Row
 from trimtab.tune.guard import Rule
@@ -56,6 +57,10 @@ class PaperRule:
     every: int = 2
 
     def __post_init__(self) -> None:
+        if self.perplexity is not None:
+            arguments.function(self.perplexity, "perplexity", "a function of texts, or None", SteeringError)
+        arguments.number(self.threshold, "threshold", SteeringError)
+        arguments.whole(self.every, "every (the step between blocks)", SteeringError)
         if not (math.isfinite(self.threshold) and self.threshold >= 1 and self.every >= 1):
             raise SteeringError(
                 "the paper's rule needs a threshold of at least 1 (a perplexity) and a step of at least 1, not "

@@ -7,16 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from trimtab import arguments
 from trimtab.errors import PromptError
 from trimtab.files import json_lines, read_text
 from trimtab.instructions import get_type
+from trimtab.measure.judges.base import InstructionJudge
 from trimtab.measure.statistics import Interval, wilson
 from trimtab.progress import Progress
-
-if TYPE_CHECKING:
-    from trimtab.measure.judges.base import InstructionJudge
 
 _LINE = '{"tone": "formal", "answer": "...", "verdict": true}'
 
@@ -97,7 +96,7 @@ def labelled(path: str | Path | None = None) -> list[Labelled]:
         source = "labelled.jsonl"
         text = (resources.files("trimtab") / "data" / "tones" / source).read_text(encoding="utf-8")
     else:
-        source, text = str(path), read_text(path)
+        source, text = str(path), read_text(arguments.place(path, "path", PromptError))
     found = []
     for where, row in json_lines(source, text, hint=f"each line must be like {_LINE}"):
         try:
@@ -134,6 +133,13 @@ def agreement(
         PromptError: An instruction among the answers has no question for a judge.
         TrimtabError: The judge cannot be asked.
     """
+    of = "an InstructionJudge (trimtab.measure.judges)"
+    arguments.instance(judge, "judge", InstructionJudge, of, PromptError)
+    answers = arguments.each(answers, "answers", "labelled answers (judges.labelled)", Labelled, PromptError)
+    if tones is not None:
+        tones = arguments.each(tones, "tones", "names of instructions", str, PromptError)
+    if not callable(progress):
+        arguments.flag(progress, "progress", PromptError)
     wanted = dict.fromkeys(one.tone for one in answers) if tones is None else dict.fromkeys(tones)
     found = []
     for tone in wanted:

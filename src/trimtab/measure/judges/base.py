@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from trimtab import arguments
 from trimtab.errors import TrimtabError
 from trimtab.measure.judges import logistic
 from trimtab.progress import Progress, part_of, shown
@@ -82,7 +83,11 @@ class InstructionJudge(ABC):
     """
 
     def __init__(self, name: str, *, store: Store | None = None) -> None:
-        self._name = name
+        self._name = arguments.text(name, "name (of a judge)", TrimtabError)
+        if store is not None and not (hasattr(store, "get") and hasattr(store, "put")):
+            raise TrimtabError(
+                f"store must have get and put, or be None, and {arguments.in_words(store)} has not"
+            )
         self._store = store
         self.unread: str | None = None
         self._said: dict[tuple[str, str], float | None] = {}

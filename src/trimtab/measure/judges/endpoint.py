@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trimtab import arguments
+from trimtab.errors import TrimtabError
 from trimtab.measure.judges.base import InstructionJudge, Store
 from trimtab.measure.judges.client import Endpoint, RefusedError, Reply, address, asking
 from trimtab.measure.judges.model import PROMPT
@@ -53,7 +55,12 @@ class EndpointJudge(InstructionJudge):
         workers: int = 8,
         timeout: float = 120.0,
     ) -> None:
-        super().__init__(model, store=store)
+        super().__init__(arguments.text(model, "model", TrimtabError), store=store)
+        for option, value in (("base_url", base_url), ("api_key", api_key)):
+            if value is not None:
+                arguments.text(value, option, TrimtabError)
+        workers = arguments.whole(workers, "workers", TrimtabError, least=1)
+        timeout = arguments.positive(timeout, "timeout", TrimtabError)
         self.base_url = address(base_url)
         self._workers = workers
         self._endpoint = Endpoint(model, self.base_url, api_key, timeout)

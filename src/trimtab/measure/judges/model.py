@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines import as_engine
+from trimtab.engines.batching import check_batch_size
 from trimtab.measure.judges.base import InstructionJudge, Store
 from trimtab.progress import Progress, part_of, shown
 
@@ -48,12 +49,13 @@ class ModelJudge(InstructionJudge):
         store: Store | None = None,
         batch_size: int | None = None,
     ) -> None:
+        check_batch_size(batch_size)
         self._source = model
         self._engine: Engine | None = None if callable(model) else as_engine(model)
         self._model_key = key
         self._key: Mapping[str, Any] | None = None
         self._batch_size = batch_size
-        super().__init__(name or self.engine.identity.id, store=store)
+        super().__init__(self.engine.identity.id if name is None else name, store=store)
 
     @property
     def engine(self) -> Engine:

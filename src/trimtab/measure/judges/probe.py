@@ -42,7 +42,7 @@ class ProbeJudge(InstructionJudge):
     def __init__(self, model: Model, *, name: str | None = None) -> None:
         self._engine = as_engine(model)
         self._probes: dict[Question, tuple[int, Logistic]] = {}
-        super().__init__(name or f"probe on {self._engine.identity.id}")
+        super().__init__(f"probe on {self._engine.identity.id}" if name is None else name)
 
     def ask(
         self, question: Question, responses: Sequence[str], *, progress: Progress = False

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.steering.record import ModelIdentity
 
@@ -135,9 +136,7 @@ class Parts(When):
 
     def __post_init__(self) -> None:
         flat: list[When] = []
-        for part in self.parts:
-            if not isinstance(part, When):
-                raise SteeringError(f"only `When` objects go together, not {part!r:.60}")
+        for part in arguments.each(self.parts, "parts", "`When` objects", When, SteeringError):
             flat += part.parts if isinstance(part, type(self)) else (part,)
         if not flat:
             raise SteeringError("all or any of nothing is no `when`; give at least one")

@@ -15,9 +15,10 @@ from typing import Any, Self, get_args
 import torch
 from torch import Tensor
 
+from trimtab import arguments
 from trimtab.errors import SteeringError
 from trimtab.steering.documents import finite_number, finite_vector, take, take_one_of
-from trimtab.steering.record import ModelIdentity
+from trimtab.steering.record import ModelIdentity, identity_given
 from trimtab.steering.when.base import Prompt, Reader, ReadTokens, When, digest_of
 
 
@@ -50,6 +51,10 @@ class Resembles(When):
     measurements: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        identity_given(self.model, "model")
+        arguments.whole(self.block, "block", SteeringError)
+        arguments.number(self.threshold, "threshold", SteeringError)
+        arguments.instance(self.measurements, "measurements", dict, "a dictionary", SteeringError)
         if self.tokens not in get_args(ReadTokens):
             raise SteeringError(
                 f"what is read are the tokens {' or '.join(get_args(ReadTokens))}, not {self.tokens!r}"
@@ -59,8 +64,6 @@ class Resembles(When):
         norm = float(torch.linalg.vector_norm(direction))
         if direction.dim() != 1 or not math.isfinite(norm) or norm == 0:
             raise SteeringError("the direction must be one vector, finite and not zero")
-        if not math.isfinite(self.threshold):
-            raise SteeringError(f"the threshold must be finite, not {self.threshold}")
         # Loaded again, the direction must be the same to the bit: one that has norm 1 stays as it is.
         unit = direction if abs(norm - 1) < 1e-6 else direction / norm
         object.__setattr__(self, "direction", unit.float())
