@@ -34,7 +34,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     alone = learned()
     assert len(alone.edits) == len(first.edits) == len(second.edits)
     for one, other, single in zip(first.edits, second.edits, alone.edits, strict=True):
-        assert one._content() == other._content()
+        assert one.content() == other.content()
         torch.testing.assert_close(one.u, single.u, atol=1e-5, rtol=1e-4)
         assert one.p is not None
         assert single.p is not None

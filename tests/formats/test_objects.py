@@ -148,7 +148,7 @@ def test_what_they_cannot_say_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     for library in ("repeng", "steering-vectors"):
         with pytest.raises(SteeringError, match=f"an object of {library} only adds vectors"):
             formats.to_object(gated, library)
-    with pytest.raises(SteeringError, match="objects of repeng, steering-vectors, not of 'nnsight'"):
+    with pytest.raises(SteeringError, match="is one of repeng, steering-vectors, not 'nnsight'"):
         formats.to_object(gated, "nnsight")
     monkeypatch.setitem(sys.modules, "steering_vectors", None)
     added = Steering("added", (Edit.add(1, D),), Record(model()))

@@ -45,7 +45,7 @@ def test_a_union_that_follows_is_left_as_it_is() -> None:
     engine = Scripted()
     found = composed(engine, NO_COMMAS, NO_WELL)
     union = steering(engine, NO_COMMAS) + steering(engine, NO_WELL, 1)
-    assert [edit._content() for edit in found.steering.edits] == [edit._content() for edit in union.edits]
+    assert [edit.content() for edit in found.steering.edits] == [edit.content() for edit in union.edits]
     assert (found.union_followed, found.fitted_followed, found.instructed_followed) == (1.0, None, None)
     assert not found.fitted
     assert found.steering.record.settings["fit"] == "none needed"
@@ -89,7 +89,7 @@ def test_a_joint_distillation_that_does_not_help_is_not_taken() -> None:
     engine = Scripted(deaf)
     found = composed(engine, NO_COMMAS, NO_WELL)
     union = steering(engine, NO_COMMAS) + steering(engine, NO_WELL, 1)
-    assert [edit._content() for edit in found.steering.edits] == [edit._content() for edit in union.edits]
+    assert [edit.content() for edit in found.steering.edits] == [edit.content() for edit in union.edits]
     assert not found.fitted
     assert found.steering.record.settings["fit"] == "tried, no better"
     assert found.distilled is not None

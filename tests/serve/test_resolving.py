@@ -263,7 +263,7 @@ def test_edits_come_along_in_an_order_of_their_own(library: SteeringLibrary) -> 
     assert one.composition == other.composition
     ((digest, edits),) = one.inline.items()
     assert {part for part, _ in one.composition} == {digest, library.get("json").digest}
-    assert [edit._content() for edit in edits] == [edit._content() for edit in other.inline[digest]]
+    assert [edit.content() for edit in edits] == [edit.content() for edit in other.inline[digest]]
     assert sorted(edit.block for edit in edits) == [0, 2, 2]
 
 

@@ -169,7 +169,7 @@ def test_a_row_knows_which_dtypes_hold_it() -> None:
 
 
 def content(some: Sequence[Edit]) -> list[Any]:
-    return [one._content() for one in some]
+    return [one.content() for one in some]
 
 
 @given(st.lists(edits, max_size=4), st.lists(edits, max_size=4), st.randoms(use_true_random=False))

@@ -228,12 +228,12 @@ def test_what_is_no_condition_is_refused() -> None:
         "a rule is a function": lambda: Rule("x"),  # type: ignore[arg-type]
         "finite and not zero": lambda: Resembles(IDENTITY, 0, torch.zeros(WIDTH), 0.0),
         "must be one vector": lambda: Resembles(IDENTITY, 0, [1.0], 0.0),  # type: ignore[arg-type]
-        "must be finite": lambda: Resembles(IDENTITY, 0, AXIS, float("nan")),
+        "must be a finite number": lambda: Resembles(IDENTITY, 0, AXIS, float("nan")),
         "last or mean": lambda: Resembles(IDENTITY, 0, AXIS, 0.0, "first"),  # type: ignore[arg-type]
         "reads block 4; the model has blocks 0 to 3": lambda: Resembles(IDENTITY, 4, AXIS, 0.0),
         "direction of width 9": lambda: Resembles(IDENTITY, 0, torch.ones(9), 0.0),
         "at least one": lambda: AllOf(()),
-        "only `When` objects go together": lambda: AnyOf(("x",)),  # type: ignore[arg-type]
+        "a list of `When` objects, and number 0 of it is 'x'": lambda: AnyOf(("x",)),  # type: ignore[arg-type]
         "only a `When` can be turned round": lambda: Not("x"),  # type: ignore[arg-type]
     }
     for words, make in mistakes.items():

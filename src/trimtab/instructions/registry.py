@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from trimtab import arguments
 from trimtab.errors import InstructionError
 from trimtab.instructions.base import Instruction
 from trimtab.instructions.demands import Demands
@@ -188,7 +187,6 @@ def get_type(name: str) -> InstructionType:
     Raises:
         InstructionError: If there is none; the message suggests the nearest names.
     """
-    arguments.text(name, "name (of an instruction)", InstructionError)
     _load_plugins()
     return REGISTER.find(name)
 

@@ -59,13 +59,10 @@ class PaperRule:
     def __post_init__(self) -> None:
         if self.perplexity is not None:
             arguments.function(self.perplexity, "perplexity", "a function of texts, or None", SteeringError)
-        arguments.number(self.threshold, "threshold", SteeringError)
-        arguments.whole(self.every, "every (the step between blocks)", SteeringError)
-        if not (math.isfinite(self.threshold) and self.threshold >= 1 and self.every >= 1):
-            raise SteeringError(
-                "the paper's rule needs a threshold of at least 1 (a perplexity) and a step of at least 1, not "
-                f"{self.threshold} and {self.every}"
-            )
+        arguments.number(
+            self.threshold, "threshold (a perplexity)", SteeringError, least=1, wanted="a number from 1 on"
+        )
+        arguments.whole(self.every, "every (the step between blocks)", SteeringError, least=1)
 
     def blocks(self, total: int) -> list[int]:
         """The blocks of a model of `total` blocks that are tried."""

@@ -130,7 +130,7 @@ def test_a_killed_run_asks_nothing_twice_and_ends_the_same(tmp_path: Path) -> No
     assert steps == [3, 4]  # the third was saved before it was told
     assert all(one.is_bare for one in engine.asked)  # the teacher was not asked again
     for one, other in zip(again.steering.edits, whole.steering.edits, strict=True):
-        assert one._content() == other._content()
+        assert one.content() == other.content()
     assert again.trials == whole.trials
 
 
