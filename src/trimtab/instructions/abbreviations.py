@@ -1,4 +1,8 @@
-"""Abbreviations of all languages together, folded to small letters and without the last full stop."""
+"""What a reader knows of abbreviations beyond that they are some, in small letters and without the last full stop.
+
+Whether a name follows, or a number, or the end of the sentence. They are those of all languages together; an
+abbreviation of which no more is known than that it is one is here only where the lists of `lexicon` lack it.
+"""
 
 from __future__ import annotations
 
@@ -43,47 +47,12 @@ UNITS_AFTER_NUMBERS = _words("mm dl m min lb lbs oz ft yd mi")
 
 ANY = _words(
     """
-    rep pres
-    etc et.al al inc ltd co corp llc plc bros jr esq dept est ave blvd rd tbsp tsp oz lb lbs sq
-    z.t u.a s.o s.u i.d.r o.ä m.e sog min tel gest
-    ე.ი dr.med dr.phil dr.jur dr.rer rer.nat med.dent med.vet
-    gmbh mio mrd std jh jhd hl kgl fa ing
-    mm env ex av avda lic ee uu arq núm sig pag pagg
-    i.v.m
-    см т.к т.н т.о пер пл руб коп тыс млн млрд гг вв соч
-    вкл обл р-н пос дер англ нем лат греч рус букв экз изд ред сост зам грн див смт
-    hosp univ calif conn fla tenn mich minn wis ariz colo okla neb govt asst assn hwy pkwy avg misc natl
-    ehem allg bes jmd etw gegr gez verh kath städt tgl monatl sen dgl hrsg str pfd
-    cía dpto apdo aprox máx mín gral hnos ppal tfno teléf pza
-    éd boul bld tél réf c.-à-d cie arr qqch qqn
-    dott.ri v.le c.so p.zza
-    ltda pça séc obs
-    afd evt mln m.n
-    jfr dvs mht hhv tlf fr.o.m t.o.m s.k
-    ul ds godz zł tys pkt śr św św.p płk mjr płd
-    napr nám tř sv č čp
-    ún ker yy mah
-    klo ym ks vrt puh
-    sl
-    ş.a jud dl
-    σελ αρ λεωφ τηλ
-    hlm kec kab prov
-    მაგ იხ
-    anh abt anl ausg bsp durchschn ebd entspr konv lfd niederl norw russ
-    schweiz spez stellv techn übers urspr verf vllt vorm wiss zit südl nördl östl westl frz amerik
-    ziff gl hbf bhf vors tsd
-    dép dir hôp hab loc masc niv préf suiv trad vx qté
-    admón afmo bco cód cta cte dcha dcho izq izda lám ntra párr pral pte ptas rte sgto stgo tít urb vto
-    artt capp cit cpv figg lett naz prec sez segg
-    cx lda trav
-    sec exa org hod bs gs ts
-    aant afb afz bijl eerw gebr gem inl inz onz opm plm plv secr vnl
-    bp dł dyr egz fot gł jęz kard kpt lp mec rtm tłum uw woj wyd zał zob im
-    čes něm odb okr plk poř pozn přel přibl roč rtn vyd zejm zkr
-    apr
-    абз архит б-ка бульв внутр вост гос губ деп ж-д жит зав илл инж ин-т иностр искл исп итал канд комм крест лаб
-    макс мин-во наб назв наст нац нач неск орг осн отв отд офиц посв прибл прил прим разг рег русск сб сев собр спец
-    сут уп ун-т упр усл утв уч ф-т физ франц хим худ чел экон юж юр яз янв февр
+    rep et.al al inc ltd co corp bros jr est tbsp tsp lbs tel ე.ი dr.med dr.phil dr.jur dr.rer rer.nat med.dent
+    med.vet gmbh mio mrd fa sig pagg т.о изд смт govt pkwy bes jmd etw gez städt tgl monatl str teléf qqch qqn
+    dott.ri v.le c.so p.zza pça mln ul zł pkt św.p płd nám č klo kec kab მაგ იხ anh durchschn niederl spez übers
+    vorm zit südl nördl östl westl amerik ziff vors dép hôp préf vx qté izda lám pral pte sgto stgo tít urb capp cpv
+    figg naz prec trav exa bs ts afz eerw inl inz plm secr gł jęz rtm uw im poř přibl абз б-ка ж-д ин-т искл мин-во
+    русск сут уп ун-т утв ф-т
     """
 )
 """A sentence ends here only before a capital letter of a word that starts sentences."""
