@@ -96,7 +96,7 @@ BEFORE_NUMBERS = _words(
     """
 )
 DATES = _words(
-    "lun mar mer gio ven sab dom mån tis ons tors fre lör sön mon tue tues wed thu thur fri "
+    "lun mar mer gio ven sab dom mån tis ons tors fre lör sön mon tue tues wed weds thu thur fri "
     "jan feb mar apr jun jul aug sep sept oct okt nov dec dez janv févr avr juil déc ene abr ago dic"
 )
 BEFORE_ORDINALS = _words("am im vom zum der die das den dem des seit beim zur ins")

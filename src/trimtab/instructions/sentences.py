@@ -65,8 +65,12 @@ _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
 _QUOTED_ROW = regex.compile(r"(?:[「『][^「」『』]*[」』])+(?=[のがはをや]|など|から)")
 _SENTENCE_IN_BRACKETS = regex.compile(r"\G\([^()]*[.!?][\"'\u201d\u2019]?\)\s*(?:$|\p{Lu})")
 _LETTER = regex.compile(r"(?<=\s)\p{Lu}$")
-# I has its capital always.
-_I_SAID = regex.compile(rf"\GI (?:\p{{Ll}}+ly )?(?:{'|'.join(known.SAID)})\b")
+# What goes on with speech in spite of its capital: I, and the name of who asked or cried.
+_SAID = rf"(?:\p{{Ll}}+ly )?(?:{'|'.join(known.SAID)})\b"
+_I_SAID = regex.compile(rf"\GI {_SAID}")
+_NAME_SAID = regex.compile(
+    rf"\G(?P<name>\p{{Lu}}[\p{{L}}\p{{M}}'’-]+)(?: \p{{Lu}}[\p{{L}}\p{{M}}'’-]+)? {_SAID}"
+)
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 
 
@@ -85,6 +89,8 @@ def split(block: str, lexicon: Lexicon | None = None) -> list[str]:
         lexicon: What is known of the words of the answer that it is from; by default, of the block alone.
     """
     lexicon = lexicon or Lexicon(block)
+    if _FORMULA.fullmatch(block.strip()):
+        return []
     if _LETTERS.fullmatch(block):
         # Nothing but letters: the points of a list, no initials of a name.
         return block.split()
@@ -137,7 +143,7 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         if follower.islower() or follower.isdecimal():
             return False
     if close.strip("*_~`$") and not close.startswith("["):
-        return _ends_after_closing(before, end, block)
+        return _ends_after_closing(before, end, block, lexicon)
     # Speech that a dash begins goes on with who said it: – Kommer du? frågade hon.
     if follower.islower() and (end["dash"] or before.lstrip().startswith(("\u2013", "\u2014", "- "))):
         return False
@@ -155,7 +161,7 @@ def _blank_forgotten(before: str, end: Any, block: str, lexicon: Lexicon) -> boo
     if end["opened"] in ("¿", "¡"):
         return True
     beside = not (end["close"] or end["opened"] or end["dash"])
-    if not beside or not end["next"].isupper() or not lexicon.is_function_word(word):
+    if not beside or not end["next"].isupper() or not lexicon.has_function_word(word):
         return False
     behind = block[end.end() + len(word) :][:1]
     whole = _WHOLE_WORD.search(before) or (end["mark"] != "." and before[-1:].isalpha())
@@ -180,11 +186,14 @@ def _ends_unspaced(before: str, end: Any, block: str) -> bool:
     return bool(introduced) and (bool(end["blank"]) or introduced[-1] in ":：,，、")
 
 
-def _ends_after_closing(before: str, end: Any, block: str) -> bool:
+def _ends_after_closing(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     follower = end["next"]
     if end["opened"][:1] in tuple(_OPENING_QUOTES):
         return True
     if follower.islower() or _I_SAID.search(block, end.end()):
+        return False
+    asked = _NAME_SAID.search(block, end.end()) if end["mark"][-1] in "?!" else None
+    if asked and not lexicon.has_function_word(asked["name"].casefold()):
         return False
     if follower.isupper():
         return True

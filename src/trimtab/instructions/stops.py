@@ -23,11 +23,15 @@ _ROMAN = regex.compile(r"[IVX]{1,5}")
 # The numeral of a ruler where it is an ordinal: III. Selim. After a name it is not.
 _ORDINAL_ROMAN = regex.compile(r"[IVX]{2,5}")
 _DATE = regex.compile(r"\p{Nd}{1,2}\.\s*[\p{Nd}\p{Ll},\u2013-]")
+# A date in numbers that begins with the year: 2024. 3. 15. (일)
+_FULL_DATE = regex.compile(r"(?<!\p{Nd})\p{Nd}{4}\.\s+\p{Nd}{1,2}\.\s+\p{Nd}{1,2}$")
+_REST_OF_DATE = regex.compile(r"\s*\p{Nd}{1,2}\.(?:\s+\p{Nd}{1,2}\.)?(?!\p{Nd})")
 _NUMBER = regex.compile(r"[\p{Nd}.\u2013-]+")
 _CAMEL = regex.compile(r"\G[^\p{L}\p{N}]*\p{Ll}\p{L}*\p{Lu}")
 # A word that a sentence begins with goes on in small letters; a name goes on as one.
 _BEGUN = regex.compile(r"\G[^\p{L}\p{N}]*\p{Lu}[\p{Ll}\p{M}'’-]*,?\s+(?!\p{Ll}\.)\p{Ll}")
 _ABBREVIATED_TOO = regex.compile(r"\G[\p{L}\p{M}]+\.")
+_CAPITALS_TOO = regex.compile(r"\G\p{Lu}{2,4}\.")
 # A number, of a kind or Roman, or of a paragraph: 5, § 5, L. 121-1, VIII.
 _REFERENCE = regex.compile(r"\G[\[(]?(?:[\p{Nd}§№#]|\p{Lu}\.?\s?\p{Nd}|[IVXLC]{2,}\b)")
 _NUMBERED = regex.compile(r"\G\p{L}+\.\s*\p{Nd}")
@@ -127,8 +131,7 @@ def starts(block: str, end: Any, lexicon: Lexicon) -> bool:
     word = next_word(block, end)
     if not end["next"].isupper() or (len(word) == 1 and _LETTER_ALONE.search(block, end.end())):
         return False
-    # "He's" starts one as "He" does.
-    if any(lexicon.is_function_word(form) for form in (word, word.partition("'")[0])):
+    if lexicon.has_function_word(word):
         return True
     return _BEGUN.search(block, end.end()) is not None and lexicon.is_written_small(word)
 
@@ -157,6 +160,8 @@ def _number(stop: Stop) -> bool | None:
         return None
     if stop.small or stop.following in known.AFTER_ORDINALS:
         return True
+    if _FULL_DATE.search(stop.before) or _REST_OF_DATE.match(stop.block, stop.end.end()):
+        return not stop.capital
     if len(stop.token) > 2 and not _ROMAN.fullmatch(stop.token):
         return False
     if _DATE.match(stop.block, stop.end.end()):
@@ -193,7 +198,9 @@ def _glossed(stop: Stop) -> bool | None:
 
 def _before_number(stop: Stop) -> bool | None:
     if not stop.number:
-        return True if stop.word in known.DATES and stop.small else None
+        # A day of the week before a month too: Mon. Sept. 4.
+        dated = stop.following in known.DATES and _NUMBERED.search(stop.block, stop.end.end())
+        return True if stop.word in known.DATES and (stop.small or dated) else None
     if stop.word in known.BEFORE_NUMBERS or stop.word in known.DATES:
         return True
     return True if stop.lexicon.abbreviates_before_number(stop.token) else None
@@ -248,7 +255,15 @@ def _in_address(stop: Stop) -> bool | None:
     if len(stop.token) > _SHORT or stop.lexicon.is_word(stop.token):
         return None
     numbered = stop.following in known.BEFORE_NUMBERS and _NUMBERED.search(stop.block, stop.end.end())
-    return True if (stop.number and stop.behind(",")) or (numbered and not stop.starts) else None
+    listed = not stop.starts or stop.lexicon.lists(stop.token)
+    return True if (stop.number and stop.behind(",")) or (numbered and listed) else None
+
+
+def _first_of_titles(stop: Stop) -> bool | None:
+    """Capitals alone, before others with a full stop: GS. TS. Trần Văn Khê."""
+    if stop.ahead.strip() or not stop.token.isupper() or stop.lexicon.is_word(stop.token):
+        return None
+    return True if _CAPITALS_TOO.search(stop.block, stop.end.end()) else None
 
 
 def _ends_as_no_word(stop: Stop) -> bool | None:
@@ -291,6 +306,7 @@ RULES: tuple[Callable[[Stop], bool | None], ...] = (
     _abbreviation,
     _initial,
     _in_address,
+    _first_of_titles,
     _ends_as_no_word,
     _goes_on_in_small_letters,
     _without_vowels,

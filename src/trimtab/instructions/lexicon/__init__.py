@@ -121,6 +121,12 @@ class Lexicon:
         known = _function_words().get(word, ())
         return any(language in known for language in self.languages) if self.languages else bool(known)
 
+    def has_function_word(self, word: str) -> bool:
+        """The same of a word and of what an apostrophe has made a part of it: he's, don't."""
+        return any(
+            self.is_function_word(form) for form in (word, word.partition("'")[0], word.removesuffix("n't"))
+        )
+
     def is_written_small(self, word: str) -> bool:
         """Whether a word, given in small letters, is written in small letters where no sentence begins with it.
 
