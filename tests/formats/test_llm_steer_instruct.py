@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,16 @@ def test_tables_that_lead_elsewhere_or_state_too_much_are_refused(tmp_path: Path
     path.write_bytes(b"text")
     with pytest.raises(SteeringError, match="no HDF5 file"):
         formats.read(path, model(), "llm-steer-instruct", allow_pickle=True)
+
+
+def test_a_heap_that_leads_in_a_circle_is_refused(tmp_path: Path) -> None:
+    # The library of HDF5 adds the size to the place, comes out before it, and never ends.
+    path = table(tmp_path / "x.h5", row())
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<HHIQ", content, content.index(b"GCOL") + 16, 7, 1, 0, 2**64 - 16)
+    path.write_bytes(content)
+    with pytest.raises(SteeringError, match="a block of its table is not where it says"):
+        formats.read(path, model(), allow_pickle=True)
 
 
 def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 _COLUMNS = ("instruction", "selected_layer", "instr_dir", "avg_proj")
 _MOST_BLOCKS = 16
 _MOST_ROWS = 4096
+_ADDRESS = 8
+_CELL = struct.Struct("<IQI")  # of bytes that lie in a heap: how many, the heap's address, their number there
+_HEAP = struct.Struct("<4s4sQ")  # its signature, version and size
+_OBJECT = struct.Struct("<H6xQ")  # number and size of what follows
 _METHODS = ("adjust_rs", "add_vector")
 _OLD_MAGIC = (
     0x1950A86A20F9469CFC6C  # of torch.save before it wrote zip files, as tensors in pickles still are
@@ -115,7 +120,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         raise SteeringError(f"{path} is no HDF5 file, as those of llm-steer-instruct are")
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            columns = _columns(h5py, file, len(content))
+            columns = _columns(h5py, file, content)
     except (*DAMAGED, MemoryError) as error:
         told = str(error)[:300] if type(error) is ValueError else "it is damaged"
         raise SteeringError(f"{path} cannot be read: {told}") from error
@@ -130,16 +135,18 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _columns(h5py: Any, file: Any, size: int) -> dict[str, list[Any]]:
+def _columns(h5py: Any, file: Any, content: bytes) -> dict[str, list[Any]]:
     """The columns that are wanted, of one length; pandas keeps those of one type together, in blocks."""
     group = _member(h5py, file, "df", h5py.Group)
     columns: dict[str, list[Any]] = {}
     for number in range(_MOST_BLOCKS):
         if f"block{number}_items" not in group:
             break
-        names = _array(h5py, _member(h5py, group, f"block{number}_items", h5py.Dataset), size).tolist()
+        names = _array(
+            h5py, _member(h5py, group, f"block{number}_items", h5py.Dataset), len(content)
+        ).tolist()
         values = _member(h5py, group, f"block{number}_values", h5py.Dataset)
-        cells = _block(h5py, values, size)
+        cells = _block(h5py, values, content)
         if not names or len(cells) % len(names):
             raise ValueError("a block of its table has not a cell for each column and row")
         for place, name in enumerate(names):
@@ -153,17 +160,43 @@ def _columns(h5py: Any, file: Any, size: int) -> dict[str, list[Any]]:
     return found
 
 
-def _block(h5py: Any, values: Any, size: int) -> list[Any]:
+def _block(h5py: Any, values: Any, content: bytes) -> list[Any]:
     """The cells of a block, row by row."""
     if h5py.check_vlen_dtype(values.dtype) is None:
-        cells: list[Any] = _array(h5py, values, size).ravel().tolist()
+        cells: list[Any] = _array(h5py, values, len(content)).ravel().tolist()
         return cells
     if values.shape != (1,) or h5py.check_vlen_dtype(values.dtype) != "u1":
         raise ValueError("a block of its table is no pickle")
-    found = _Cells(values[0].tobytes(), {}, size).run()
+    found = _Cells(_heaped(values, content), {}, len(content)).run()
     if not isinstance(found, list):
         raise ValueError("a block of its table is no array")
     return found
+
+
+def _heaped(values: Any, content: bytes) -> bytes:
+    """The bytes of the only cell of a dataset whose cells have lengths of their own, from the heap that they lie in.
+
+    The library of HDF5 would look for them without end in a heap that is damaged. Source: HDF5 File Format
+    Specification Version 3.0, sections III.E (global heap) and VIII.C (variable-length data).
+    """
+    if values.file.id.get_create_plist().get_sizes() != (_ADDRESS, _ADDRESS):
+        raise ValueError("its addresses are not of eight bytes")
+    if values.chunks:
+        _, cell = values.id.read_direct_chunk((0,))
+    else:
+        start = values.id.get_offset()
+        cell = b"" if start is None else content[start : start + _CELL.size]
+    length, place, wanted = _CELL.unpack(cell[: _CELL.size])
+    magic, _, end = _HEAP.unpack_from(content, place)
+    end = min(place + end, len(content))
+    place += _HEAP.size
+    while magic == b"GCOL" and place + _OBJECT.size <= end:
+        number, size = _OBJECT.unpack_from(content, place)
+        place += _OBJECT.size
+        if number == wanted and length <= size <= end - place:
+            return content[place : place + length]
+        place += size + -size % _ADDRESS
+    raise ValueError("a block of its table is not where it says")
 
 
 def _array(h5py: Any, values: Any, size: int) -> Any:
