@@ -17,14 +17,15 @@ from trimtab.errors import TrimtabError
 
 Error = type[TrimtabError]
 
+_LONG = 4096  # bits; of a number with thousands of digits Python writes none
+
 
 def in_words(value: Any) -> str:
     """What somebody gave, short enough for a message: a plain value as it is written, of anything else its type."""
+    if isinstance(value, int) and value.bit_length() > _LONG:
+        return f"a number of {value.bit_length()} bits"
     if value is None or isinstance(value, bool | int | float | str):
-        try:
-            return f"{value!r:.60}"
-        except ValueError:  # Python writes no number of thousands of digits
-            return f"a number of {value.bit_length()} bits"  # type: ignore[union-attr]
+        return f"{value!r:.60}"
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
