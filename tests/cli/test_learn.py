@@ -477,9 +477,9 @@ def test_the_defaults_that_help_shows_are_those_of_a_distillation(run: Callable[
     def default(name: str) -> str:
         return str(shown[name].__metadata__[0].show_default)
 
-    open_ones = {"edits": 5, "tokens": 40.0}
-    far, near = (Schedule().fitted(**open_ones, near=near) for near in (False, True))
-    assert default("steps") == f"{far.steps}, or {near.steps}"
+    far = Schedule().fitted(edits=5, tokens=40.0, near=False)
+    least, most = (Schedule().fitted(edits=5, tokens=tokens, near=True).steps for tokens in (1e6, 1.0))
+    assert default("steps") == f"{far.steps}, or {least} to {most}"
     function = inspect.signature(distill).parameters
     assert default("form") == function["form"].default
     assert int(default("phrasings")) == function["phrasings"].default

@@ -72,7 +72,7 @@ def test_paths_of_the_api_are_left_to_the_server(path: str) -> None:
 
 
 def test_nothing_that_the_page_is_made_of_names_another_machine() -> None:
-    for name in ("style.css", "page.js", "picker.js"):
+    for name in ("style.css", "page.js", "picker.js", "stream.js"):
         assert not re.search(r"(https?:)?//[a-z]", re.sub(r"/\*.*?\*/", "", style.source(name)))
     theme = style.theme()
     assert set(re.findall(r"https?://[^\s'\"]+", theme._get_theme_css())) <= {"http://www.w3.org/2000/svg"}

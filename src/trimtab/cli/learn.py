@@ -108,7 +108,7 @@ def command(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="distill: steps of training, at most.", show_default="100, or 80"),
+        typer.Option(min=1, help="distill: steps of training, at most.", show_default="100, or 40 to 80"),
     ] = None,
     rate: Annotated[
         float | None,

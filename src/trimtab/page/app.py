@@ -55,6 +55,8 @@ def build(workplace: Workplace, *, key: bool = False) -> Blocks:
             TeachTab(workplace, asking).add(blocks, tabs)
             LookTab(workplace, asking).add()
             CombineTab(workplace, asking).add(blocks)
+        stream = gr.Button(visible="hidden", elem_id="tt-stream")  # pressed by stream.js
+        stream.click(lambda: None, show_progress="hidden", trigger_mode="multiple", api_visibility="private")
     return blocks
 
 

@@ -61,8 +61,8 @@ def theme() -> Base:
 
 
 def head() -> str:
-    """What stands in the head of the page: its script."""
-    return f"<script>{source('page.js')}</script>"
+    """What stands in the head of the page: its scripts."""
+    return "".join(f"<script>{source(name)}</script>" for name in ("stream.js", "page.js"))
 
 
 def style() -> str:
