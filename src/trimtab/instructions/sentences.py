@@ -13,7 +13,7 @@ from typing import Any
 import regex
 
 from trimtab.instructions import abbreviations as known
-from trimtab.instructions import stops
+from trimtab.instructions import onecase, stops
 from trimtab.instructions.lexicon import Lexicon
 from trimtab.instructions.prose import blocks
 from trimtab.instructions.text import ADDRESS, GERSHAYIM, plain, unescaped
@@ -97,15 +97,25 @@ def split(block: str, lexicon: Lexicon | None = None) -> list[str]:
     block = _without_code(block)
     pieces: list[str] = []
     start = 0
-    embedded = [] if _MARKED.isdisjoint(block) else [found.span() for found in _EMBEDDED.finditer(block)]
-    for end in _END.finditer(block):
-        if any(first < end.start() < last for first, last in embedded):
+    judged = block
+    if onecase.in_capitals(block):
+        judged, lexicon = onecase.lowered(block), lexicon.lowered
+    embedded = [] if _MARKED.isdisjoint(judged) else list(_EMBEDDED.finditer(judged))
+    for end in _END.finditer(judged):
+        if any(_inside(end, found, one_case=lexicon.one_case) for found in embedded):
             continue
-        if _ends(block[start : end.start()], end, block, lexicon):
+        if _ends(judged[start : end.start()], end, judged, lexicon):
             pieces.append(block[start : end.end()].strip())
             start = end.end()
     pieces.append(block[start:].strip())
     return [piece for piece in pieces if _HAS_WORD.search(piece)]
+
+
+def _inside(end: Any, embedded: Any, *, one_case: bool) -> bool:
+    """Whether a mark stands inside of a name or a title; in one case the last one may end what is said before."""
+    first, last = embedded.span()
+    closes = one_case and end.end("close") >= last and embedded[0][0] in _OPENING_QUOTES
+    return first < end.start() < last and not closes
 
 
 def _without_code(block: str) -> str:
@@ -125,13 +135,16 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         return False
     if end["smile"]:
         begun = stops.starts(block, end, lexicon) or (")" in end["smile"] and follower.isupper())
+        begun = begun or (lexicon.one_case and onecase.opens(stops.next_word(block, end), lexicon))
         return bool(end["blank"]) and begun
     if mark == "．" and before[-1].isdecimal() and follower.isdecimal():
         return False
     if mark[0] in _ALWAYS or mark[0] in "|;:\u037e":
         return _ends_unspaced(before, end, block) if mark[0] in _ALWAYS else bool(end["blank"])
     if mark.endswith(("...", "\u2026")):
-        return follower.isupper() and (stops.next_word(block, end) != "i" or "en" not in lexicon.languages)
+        word = stops.next_word(block, end)
+        begun = follower.isupper() or (lexicon.one_case and onecase.opens(word, lexicon))
+        return begun and (word != "i" or "en" not in lexicon.languages)
     if not end["blank"]:
         # Chinese and Japanese with the marks of ASCII; speech that follows speech.
         direct = not close and bool(_UNSPACED.match(follower)) and bool(_UNSPACED.search(before[-1:]))
@@ -140,15 +153,16 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     if end["opened"].startswith("("):
         if _SENTENCE_IN_BRACKETS.search(block, end.end()):
             return True
-        if follower.islower() or follower.isdecimal():
+        if (follower.islower() and not lexicon.one_case) or follower.isdecimal():
             return False
     if close.strip("*_~`$") and not close.startswith("["):
         return _ends_after_closing(before, end, block, lexicon)
     # Speech that a dash begins goes on with who said it: – Kommer du? frågade hon.
-    if follower.islower() and (end["dash"] or before.lstrip().startswith(("\u2013", "\u2014", "- "))):
+    dash = end["dash"] or (not lexicon.one_case and before.lstrip().startswith(("\u2013", "\u2014", "- ")))
+    if follower.islower() and dash:
         return False
     if mark == ".":
-        return not stops.belongs(before, end, block, lexicon)
+        return not (onecase if lexicon.one_case else stops).belongs(before, end, block, lexicon)
     if follower.islower() and _LETTER.search(before):
         return False
     named = stops.last_word(before) in known.NAMES_WITH_A_MARK
@@ -190,6 +204,8 @@ def _ends_after_closing(before: str, end: Any, block: str, lexicon: Lexicon) -> 
     follower = end["next"]
     if end["opened"][:1] in tuple(_OPENING_QUOTES):
         return True
+    if lexicon.one_case and end["close"].strip("*_~`$")[-1] not in _BRACKETS:
+        return onecase.ends_after_speech(before, end, block, lexicon)
     if follower.islower() or _I_SAID.search(block, end.end()):
         return False
     asked = _NAME_SAID.search(block, end.end()) if end["mark"][-1] in "?!" else None

@@ -1,6 +1,6 @@
 """Whether a full stop belongs to the word before it, as in "Dr. Lee" and "am 3. Mai", and ends no sentence.
 
-`RULES` are asked in their order, and the first that can tell does: `_title` knows that no sentence ends in "Dr.", and
+`RULES` are asked in their order, and the first that can tell does: `title` knows that no sentence ends in "Dr.", and
 says nothing of other words. What is known of the words comes from the lists of `abbreviations`, where a reader says
 more of them than that they are some, and from the `lexicon` of the answer's languages.
 """
@@ -126,6 +126,21 @@ def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     return next((told for rule in RULES if (told := rule(stop)) is not None), False)
 
 
+def like_a_word(token: str) -> bool:
+    """Whether a word is long and ends as no abbreviation does that is in any list."""
+    return _LIKE_A_WORD.fullmatch(token) is not None
+
+
+def is_number(token: str) -> bool:
+    """Whether it is a number in digits, or several with full stops or dashes between them."""
+    return _NUMBER.fullmatch(token) is not None
+
+
+def is_date(stop: Stop) -> bool:
+    """Whether it is a part of a date in numbers that begins with the year."""
+    return bool(_FULL_DATE.search(stop.before) or _REST_OF_DATE.match(stop.block, stop.end.end()))
+
+
 def starts(block: str, end: Any, lexicon: Lexicon) -> bool:
     """Whether the word after a mark has a capital and is one that starts sentences."""
     word = next_word(block, end)
@@ -151,16 +166,16 @@ def last_word(before: str, *, cased: bool = False) -> str:
 
 def _long_word(stop: Stop) -> bool | None:
     """A word that is no abbreviation of any list before a capital; most are such, which saves to look for others."""
-    return False if stop.capital and _LIKE_A_WORD.fullmatch(stop.token) else None
+    return False if stop.capital and like_a_word(stop.token) else None
 
 
 def _number(stop: Stop) -> bool | None:
     """An ordinal of German and other languages: am 3. Mai."""
-    if not _NUMBER.fullmatch(stop.token) and not (_ROMAN.fullmatch(stop.token) and stop.small):
+    if not is_number(stop.token) and not (_ROMAN.fullmatch(stop.token) and stop.small):
         return None
     if stop.small or stop.following in known.AFTER_ORDINALS:
         return True
-    if _FULL_DATE.search(stop.before) or _REST_OF_DATE.match(stop.block, stop.end.end()):
+    if is_date(stop):
         return not stop.capital
     if len(stop.token) > 2 and not _ROMAN.fullmatch(stop.token):
         return False
@@ -177,7 +192,8 @@ def _ruler(stop: Stop) -> bool | None:
     return last_word(stop.ahead, cased=True).islower() and stop.earlier not in known.BEFORE_LETTERS
 
 
-def _title(stop: Stop) -> bool | None:
+def title(stop: Stop) -> bool | None:
+    """A word that a name belongs to: Dr. Lee."""
     if stop.word in known.CAPITALISED and stop.token.istitle() and stop.capital:
         return True
     # Of 3 maj., 6 ft. and 300 m. the word is none.
@@ -196,7 +212,8 @@ def _glossed(stop: Stop) -> bool | None:
     return True if unknown or stop.behind("(", "[") else None
 
 
-def _before_number(stop: Stop) -> bool | None:
+def before_number(stop: Stop) -> bool | None:
+    """A word that a number belongs to: fig. 3."""
     if not stop.number:
         # A day of the week before a month too: Mon. Sept. 4.
         dated = stop.following in known.DATES and _NUMBERED.search(stop.block, stop.end.end())
@@ -213,11 +230,19 @@ def _often_last(stop: Stop) -> bool | None:
     return not stop.capital or (goes_on and not stop.starts)
 
 
-def _abbreviation(stop: Stop) -> bool | None:
+def introduces(stop: Stop) -> bool:
+    """Whether it is an abbreviation that introduces what follows: e.g."""
     pair = f"{stop.earlier.strip('.,')} {stop.word}" in known.PAIRS
+    return (
+        pair or stop.among(known.INTRODUCING) or (stop.word in known.AFTER_COMMAS and stop.behind(",", "("))
+    )
+
+
+def abbreviation(stop: Stop) -> bool | None:
+    """A word that is listed or shaped as an abbreviation."""
     compound = stop.word.rpartition("-")[2]
     joined = compound != stop.word and (compound in known.ANY or compound in known.BEFORE_NUMBERS)
-    if pair or stop.among(known.INTRODUCING) or (stop.word in known.AFTER_COMMAS and stop.behind(",", "(")):
+    if introduces(stop):
         return True
     if stop.word in known.UNITS or (stop.after_number and stop.word in known.UNITS_AFTER_NUMBERS):
         return not stop.capital
@@ -250,7 +275,7 @@ def _initial(stop: Stop) -> bool | None:
     return earlier not in known.BEFORE_LETTERS and not (len(stop.following) > 1 and begun)
 
 
-def _in_address(stop: Stop) -> bool | None:
+def in_address(stop: Stop) -> bool | None:
     """A part of an address: ..., fl. 5, or Zi. Nr. 5."""
     if len(stop.token) > _SHORT or stop.lexicon.is_word(stop.token):
         return None
@@ -299,13 +324,13 @@ RULES: tuple[Callable[[Stop], bool | None], ...] = (
     _long_word,
     _number,
     _ruler,
-    _title,
+    title,
     _glossed,
-    _before_number,
+    before_number,
     _often_last,
-    _abbreviation,
+    abbreviation,
     _initial,
-    _in_address,
+    in_address,
     _first_of_titles,
     _ends_as_no_word,
     _goes_on_in_small_letters,

@@ -46,6 +46,10 @@ LONG_WORD = (
 """How a long word of English letters ends that is no abbreviation of any list that counts before a capital."""
 
 _LIKE_A_WORD = regex.compile(rf"{LONG_WORD}$")
+_BEGUN = regex.compile(r"(?<!\p{L})\p{Lu}\p{M}*\p{Ll}|\A[^\p{L}\p{N}]*(?!I\b)\p{Lu}(?!\p{Lu})")
+_I = regex.compile(r"[^\p{L}\p{N}]*I\b")
+_SMALL_BEHIND_MARK = regex.compile(r"[.!?]\s+\p{Ll}")
+_CASED = regex.compile(r"(?=\p{Ll})[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}]")
 # No letter of an abbreviation: p.m. is no word of a language in which m is one.
 _WORD = regex.compile(r"(?!\p{L}\.|(?<=\.)\p{L}\b)[\p{L}\p{M}]+(?:['’][\p{L}\p{M}]+)*")
 
@@ -68,6 +72,19 @@ class Lexicon:
 
     def __init__(self, text: str) -> None:
         self._text = text
+
+    @functools.cached_property
+    def one_case(self) -> bool:
+        """Whether the answer has small letters alone, of a script that has capitals; acronyms and "I" are let be."""
+        if _BEGUN.search(self._text) or not _CASED.search(self._text):
+            return False
+        # Of "I like it" nothing is known before a sentence goes by without a capital.
+        return not _I.match(self._text) or _SMALL_BEHIND_MARK.search(self._text) is not None
+
+    @functools.cached_property
+    def lowered(self) -> Lexicon:
+        """The same of the answer in small letters."""
+        return Lexicon(self._text.lower())
 
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:

@@ -1,0 +1,172 @@
+"""The full stops of a text in one case, wholly in small letters or wholly in capitals.
+
+Where no sentence begins with a capital, what goes on in a small letter tells nothing, and an unknown word is rather a
+name ("oslo.") than an abbreviation. So a full stop belongs to its word only where that is listed, and whether a
+sentence ends in such a word ("at 9 p.m.", "3 kg.", "in the u.s.") is told by the word behind it: `OPENERS` begin
+sentences, other function words go on with one. A text in capitals is judged by its copy in small letters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import regex
+
+from trimtab.instructions import abbreviations as known
+from trimtab.instructions import stops
+from trimtab.instructions.lexicon import Lexicon
+
+# Words in small letters that a block in capitals may have: what stands for code and the like, and units.
+_SMALL = regex.compile(r"(?<!\p{Nd}[ \u00a0]?)\p{Ll}{2}")
+_STAND_INS = regex.compile(r"\b(?:Code|address|formula)\b")
+_CAPITALS = regex.compile(r"\p{Lu}\p{M}*\p{Lu}")
+_DATE_GOES_ON = regex.compile(r"\G\s*\p{Nd}{1,2}\.")
+_MARKS = "\"\u2019\u201d\u201c\u00bb\u203a\u00ab\u2039'"
+# What is said in quotation marks at the end of a text; an apostrophe is none.
+_OPENED = regex.compile(
+    r"(?<![\p{L}\p{N}])[\"'\u2018\u201c\u201e\u201a\u00ab\u00bb\u2039\u203a][^\"\u201c\u201e\u00ab\u00bb]*$"
+)
+_SAID_BY = regex.compile(rf"\G(?:[\p{{L}}\p{{M}}'’-]+ ){{0,3}}?(?:{'|'.join(known.SAID)})\b")
+_ORDINALS = frozenset("cs da de et fi hr hu is lb lv no pl sk sl sr tr".split())
+
+
+def _by_language(lists: dict[str, str]) -> dict[str, frozenset[str]]:
+    return {language: frozenset(words.split()) for language, words in lists.items()}
+
+
+OPENERS = _by_language(
+    {
+        "ca": "el els la les un una ell ella ells elles jo nosaltres aquest aquesta això després també hi",
+        "cs": "on ona ono oni já ty my vy to ten ta tento tato tito tam tady zde potom pak také můj jeho její jejich",
+        "da": "den det de en et han hun vi jeg du i man dette denne disse min mit mine der her derefter mange også",
+        "de": "der die das ein eine er sie es wir ich ihr du man mein meine dein deine sein seine ihre unser unsere "
+        "dies diese dieser dieses dann danach dort hier viele manche außerdem jedoch bitte was warum",
+        "el": "ο η το οι τα αυτός αυτή αυτό αυτοί εγώ εσύ εμείς εκεί εδώ μετά ένας μια ένα",
+        "en": "the a an this these those that it its he she they we you i my your his her their our there here then "
+        "what why how also many most some both please let however yes next afterwards don't",
+        "es": "el la los las un una unos unas él ella ellos ellas yo tú nosotros usted ustedes este esta estos estas "
+        "esto ese esa eso mi mis tu tus su sus nuestro nuestra luego después también hay allí aquí",
+        "fi": "hän he minä sinä me te se ne tämä nämä siellä täällä sitten myös monet",
+        "fr": "le la les l un une des il elle ils elles on nous vous je j tu ce cet cette ces c cela ça mon ma mes ton "
+        "son sa ses notre nos leur leurs puis ensuite alors voici voilà",
+        "hu": "ő ők én te mi ti ez az a egy ott itt aztán majd sok",
+        "id": "dia ia mereka saya aku kami kita anda ini itu ada lalu kemudian banyak",
+        "it": "il lo la i gli le l un uno una io tu lui lei noi voi loro questo questa questi queste quello quella mio "
+        "mia suo sua poi c ci",
+        "nl": "de het een hij zij ze we wij ik jij je u dit deze dat die mijn zijn haar er daar hier dan daarna ook",
+        "no": "den det de en et han hun vi jeg du man dette denne disse min mitt mine der her deretter mange også",
+        "pl": "on ona ono oni one ja ty my wy to ten ta te ci tam tu potem następnie mój moja jego jej ich wiele",
+        "pt": "o a os as um uma eu ele ela eles elas nós você vocês este esta isso isto esse essa meu minha seu sua "
+        "depois também há",
+        "ro": "el ea ei ele eu tu noi voi acesta aceasta acest această aici acolo apoi mulți",
+        "ru": "он она оно они я ты мы вы это этот эта эти там здесь тут потом затем также мой моя его её их наш наша",
+        "sv": "den det de en ett han hon vi jag du ni man detta denna dessa min mitt mina där här sedan då många",
+        "tr": "o bu şu ben sen biz siz onlar bunlar sonra ayrıca burada orada benim onun",
+        "uk": "він вона воно вони я ти ми ви це цей ця ці там тут потім мій його її їх наш",
+    }
+)
+"""By language, words that begin a sentence after an abbreviation rather than go on with one."""
+
+
+def in_capitals(block: str) -> bool:
+    """Whether a block has capitals alone, but for a letter here and there and units behind numbers."""
+    found = _SMALL.search(block)
+    if found and _STAND_INS.search(block):
+        found = _SMALL.search(_STAND_INS.sub("", block))
+    return found is None and _CAPITALS.search(block) is not None
+
+
+def lowered(text: str) -> str:
+    """A text in small letters, each of its characters where it was."""
+    small = text.lower()
+    # İ has two in small letters.
+    return small if len(small) == len(text) else "".join(letter.lower()[:1] for letter in text)
+
+
+def opens(word: str, lexicon: Lexicon) -> bool:
+    """Whether a word in small letters begins a sentence rather than goes on with one."""
+    parts = {word, word.partition("'")[0]}
+    return any(not parts.isdisjoint(OPENERS.get(one, ())) for one in lexicon.languages)
+
+
+def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
+    """Whether a full stop belongs to the word before it; for the arguments see `stops.Stop`."""
+    stop = stops.Stop(before, end, block, lexicon)
+    # A grammar that holds an answer to some sentences counts on long words, in capitals too.
+    if not stop.token or stops.like_a_word(stop.token):
+        return False
+    begins = opens(stop.following, lexicon)
+    return next((told for rule in RULES if (told := rule(stop, begins)) is not None), False)
+
+
+def ends_after_speech(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
+    """Whether a sentence ends with the speech that a mark closes, as in: he said "stop." then he left."""
+    word = stops.next_word(block, end)
+    begins = opens(word, lexicon)
+    introduced = _OPENED.split(before, 1)[0].rstrip() if end["close"][0] in _MARKS else before
+    if not introduced:
+        return begins and _SAID_BY.search(block, end.end()) is None
+    if introduced[-1] in ",:" or stops.last_word(introduced) in known.SAID:
+        return begins or not lexicon.has_function_word(word)
+    return begins
+
+
+def _goes_on(stop: stops.Stop, begins: bool) -> bool:
+    return not begins and stop.lexicon.has_function_word(stop.following)
+
+
+def _number(stop: stops.Stop, begins: bool) -> bool | None:
+    """An ordinal, in the languages that write it with a full stop."""
+    if not stops.is_number(stop.token):
+        return None
+    if stop.following in known.AFTER_ORDINALS or stops.is_date(stop):
+        return True
+    if len(stop.token) > 2 or begins:
+        return False
+    if _DATE_GOES_ON.match(stop.block, stop.end.end()):
+        return True
+    return not _ORDINALS.isdisjoint(stop.lexicon.languages) and not stop.number
+
+
+def _title(stop: stops.Stop, begins: bool) -> bool | None:
+    told = stops.title(stop)
+    # A street, a foot, what is no title at all: no name is a pronoun. M. le maire is one.
+    return told and (not begins or stop.word in ("m", "mme", "mlle"))
+
+
+def _before_number(stop: stops.Stop, begins: bool) -> bool | None:
+    if stop.word in known.DATES and not stop.number:
+        return None if begins or stop.lexicon.is_word(stop.token) else True
+    return stops.before_number(stop)
+
+
+def _often_last(stop: stops.Stop, begins: bool) -> bool | None:
+    if known.OFTEN_LAST.isdisjoint(stop.words):
+        return None
+    return stop.opens or stop.following in known.AFTER_TIMES or _goes_on(stop, begins)
+
+
+def _abbreviation(stop: stops.Stop, begins: bool) -> bool | None:
+    told = stops.abbreviation(stop)
+    if not told or stops.introduces(stop):
+        return told
+    return _goes_on(stop, begins) if stop.word in known.UNITS or stop.word == "m" else not begins
+
+
+def _initial(stop: stops.Stop, begins: bool) -> bool | None:
+    if len(stop.token) != 1 or not stop.token.isalpha():
+        return None
+    if begins or stop.earlier in known.BEFORE_LETTERS or stop.earlier.endswith("°"):
+        return False
+    if stop.after_number:
+        return _goes_on(stop, begins)
+    # So do i. is no initial.
+    return not stop.lexicon.is_function_word(stop.token)
+
+
+def _in_address(stop: stops.Stop, begins: bool) -> bool | None:
+    return stops.in_address(stop) if stop.lexicon.lists(stop.token) else None
+
+
+RULES = (_number, _title, _before_number, _often_last, _abbreviation, _initial, _in_address)
+"""What tells whether a full stop belongs to its word, in order; None where a rule cannot."""
