@@ -216,6 +216,7 @@ def test_plans_suit_the_model() -> None:
     assert all(0 <= block < IDENTITY.blocks for block in real.blocks)
     assert len(real.instructions) == 3
     assert not real.vector
+    assert real.rank is not None  # one course of learning each
     with pytest.raises(InstructionError, match="lowercase is named twice"):
         plan_for(IDENTITY, [*CHOSEN, CHOSEN[0]])
     assert plan_for(IDENTITY, 'lowercase,exclude(word="river"),json').instructions == CHOSEN
@@ -243,6 +244,7 @@ def test_a_plan_without_the_vector_takes_it_only_where_nothing_could_be_distille
 
     def distill(engine: object, queries: object, instruction: object, **settings: object) -> SimpleNamespace:
         assert settings["schedule"] is None
+        assert settings["rank"] == 3
         if instruction == quotes:
             raise TooFewAnswersError("too few answers")
         record = Record(model.identity, instructions=(lowercase.to_dict(),), method="distilled")
@@ -250,7 +252,16 @@ def test_a_plan_without_the_vector_takes_it_only_where_nothing_could_be_distille
 
     monkeypatch.setattr(learn, "distill", distill)
     plan = Plan(
-        (lowercase, quotes), 4, None, 2, 2, max_new_tokens=8, vector=False, blocks=(2,), strengths=(1.0,)
+        (lowercase, quotes),
+        4,
+        None,
+        2,
+        2,
+        max_new_tokens=8,
+        vector=False,
+        blocks=(2,),
+        strengths=(1.0,),
+        rank=3,
     )
     result = demo.run(model, plan)
     first, second = result.learned

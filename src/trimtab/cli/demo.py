@@ -44,6 +44,12 @@ def command(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each distillation.", show_default="by model")
     ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Edits in each block, all in one course of learning.", show_default="by model"
+        ),
+    ] = None,
     validation: Annotated[
         int | None,
         typer.Option(min=1, help="Questions to choose on, never learned on.", show_default="by model"),
@@ -107,6 +113,7 @@ def command(
         chosen,
         pairs=pairs,
         training_steps=steps,
+        rank=rank,
         validation=validation,
         test=test,
         max_new_tokens=max_new_tokens,

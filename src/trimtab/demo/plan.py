@@ -13,6 +13,7 @@ from trimtab.engines.batching import check_batch_size
 from trimtab.errors import SteeringError
 from trimtab.instructions import Instruction
 from trimtab.instructions.spelling import resolve_all
+from trimtab.learn.distillation.sizes import default_sizes
 from trimtab.steering.record import identity_given
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Plan:
             an instruction that could not be distilled.
         blocks: Decoder blocks the vector's search tries; None leaves them to it.
         strengths: Strengths the vector's search tries, 1 for the instruction's own effect; None leaves them to it.
+        rank: Edits in each block; None leaves them to the distillation, which tries more where few do not do.
         facts: Closed-book questions asked plain and under each steering; a built-in model is asked none.
         constrained: Whether the constrained conditions are measured too.
         batch_size: Rows per batch; None lets the engine choose.
@@ -49,6 +51,7 @@ class Plan:
     vector: bool = True
     blocks: tuple[int, ...] | None = None
     strengths: tuple[float, ...] | None = None
+    rank: int | None = None
     facts: int = 0
     constrained: bool = False
     batch_size: int | None = None
@@ -64,8 +67,9 @@ class Plan:
             ("facts", 0),
         ):
             arguments.whole(getattr(self, name), f"{name} of a demonstration", SteeringError, least=least)
-        if self.training_steps is not None:
-            arguments.whole(self.training_steps, "training_steps", SteeringError, least=1)
+        for name in ("training_steps", "rank"):
+            if getattr(self, name) is not None:
+                arguments.whole(getattr(self, name), name, SteeringError, least=1)
         for name in ("vector", "constrained"):
             arguments.flag(getattr(self, name), name, SteeringError)
         for name in ("blocks", "strengths"):
@@ -132,14 +136,16 @@ def _plan_for_nano(identity: ModelIdentity, instructions: tuple[Instruction, ...
 
 
 def _plan_for_real_model(identity: ModelIdentity, instructions: tuple[Instruction, ...]) -> Plan:
-    # As much learning as `trimtab learn` spends, since that is what is shown. Its minutes leave none for the search of
-    # a vector. Where one is asked for, four blocks from the first third on show where an instruction acts.
+    # As much learning as `trimtab learn` spends, since that is what is shown, but for its second course: some four
+    # instructions in ten get one, of three more minutes or four. Nor is there time for the search of a vector; where
+    # one is asked for, four blocks from the first third on show where an instruction acts.
     depths = (0.35, 0.5, 0.65, 0.8)
     blocks = {min(round(identity.blocks * depth), identity.blocks - 1) for depth in depths}
     return Plan(
         instructions,
         pairs=64,
         training_steps=None,
+        rank=default_sizes(identity.blocks)[0].rank,
         validation=24,
         test=24,
         max_new_tokens=160,

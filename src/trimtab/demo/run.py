@@ -129,6 +129,7 @@ def _learn(
                     schedule=None
                     if plan.training_steps is None
                     else learn.Schedule(steps=plan.training_steps),
+                    rank=plan.rank,
                     max_new_tokens=plan.max_new_tokens,
                     facts=facts,
                     progress=tell,
