@@ -17,6 +17,11 @@ ShareOption = Annotated[
 ]
 
 
+def precision(dtype: str | None) -> tuple[str, ...]:
+    """The options of `trimtab learn` for the dtype that a benchmark was given."""
+    return () if dtype is None else ("--dtype", dtype)
+
+
 def run(command: Callable[..., Any], name: str, arguments: list[str] | None = None) -> int:
     """Runs a command.
 

@@ -19,8 +19,8 @@ from benchmarks.real.answering import Bench
 from benchmarks.real.figures import figures_of, pair_of, summary_of
 from benchmarks.real.settings import SCORER, Settings, instructions_for
 from benchmarks.real.table import markdown, pairs_table
-from benchmarks.running import ModelOption, QueriesOption, ShareOption, TokensOption, run
-from trimtab.cli.models import Loading
+from benchmarks.running import ModelOption, QueriesOption, ShareOption, TokensOption, precision, run
+from trimtab.cli.models import DtypeOption, Loading
 from trimtab.cli.output import Output
 from trimtab.progress import Tell, shown
 
@@ -50,7 +50,7 @@ def command(
         str | None,
         typer.Option(help="Also put pairs together by trimtab compose, with these options ('' for none)."),
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of the models that answer and score.")] = None,
+    dtype: DtypeOption = None,
     share: ShareOption = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Chooses queries, phrasings and pairs.")] = 0,
     out: Annotated[
@@ -68,7 +68,7 @@ def command(
         pairs=pairs,
         scorer=None if scorer == "none" else scorer,
         scored=scored,
-        learn=tuple(shlex.split(learn)),
+        learn=(*shlex.split(learn), *precision(dtype)),
         compose=None if compose is None else tuple(shlex.split(compose)),
         seed=seed,
     ).shared(share)

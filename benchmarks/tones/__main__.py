@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.pages import TABLE, keep
-from benchmarks.running import ModelOption, QueriesOption, ShareOption, TokensOption, run
+from benchmarks.running import ModelOption, QueriesOption, ShareOption, TokensOption, precision, run
 from benchmarks.tones.measuring import Bench
 from benchmarks.tones.settings import CHECKED, COMPOSED, JUDGE, METHODS, TONES, Settings
 from benchmarks.tones.table import markdown
 from trimtab.cli.judging import judge_of
-from trimtab.cli.models import Loading
+from trimtab.cli.models import DtypeOption, Loading
 from trimtab.cli.output import Output
 from trimtab.errors import PromptError
 from trimtab.instructions.spelling import resolve_all
@@ -35,6 +35,7 @@ def command(
     tokens: TokensOption = 80,
     methods: Annotated[str, typer.Option(help="By which methods tones are learned.")] = ",".join(METHODS),
     learn: Annotated[str, typer.Option(help="More options of trimtab learn, for all.")] = "",
+    dtype: DtypeOption = None,
     share: ShareOption = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Chooses queries and phrasings.")] = 0,
     out: Annotated[
@@ -45,7 +46,7 @@ def command(
     wanted = methods.split(",")
     if unknown := [name for name in wanted if name not in METHODS]:
         raise typer.BadParameter(f"--methods are {', '.join(METHODS)}, not {unknown[0]}")
-    more = tuple(learn.split())
+    more = (*learn.split(), *precision(dtype))
     settings = Settings(
         model=model,
         tones=tuple(resolve_all(tones)),
@@ -60,7 +61,7 @@ def command(
     if checked := [one.label for one in settings.tones if one.question is None]:
         raise PromptError(f"{checked[0]} has a check and no question for a judge; name tones")
     folder = out or Path("build/tones") / Path(model).name
-    output, loading = Output(), Loading()
+    output, loading = Output(), Loading(dtype=dtype)
     typer.echo(f"the judge reads up to {settings.judgements} answers", err=True)
     with shown(True) as tell:
         engine = loading.open(output, model)
