@@ -30,8 +30,8 @@ def rule(prompt: str, body: dict[str, Any]) -> str:
 
 
 def kept(folder: Path, name: str, options: str, told: dict[str, Any]) -> Path:
-    """Marks a steering as learned by these options."""
-    asked = {"model": "tiny", "learn": options.split(), "seed": 0}
+    """Marks a steering as learned by these options, in float32."""
+    asked = {"model": "tiny", "learn": [*options.split(), "--dtype", "float32"], "seed": 0}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.learned.json").write_text(json.dumps({"asked": asked, "told": told}))
     return folder / name
@@ -44,6 +44,9 @@ def out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     engine = tiny_engine("llama", max_position_embeddings=512)
 
     class Loading:
+        def __init__(self, dtype: str | None) -> None:
+            assert dtype == "float32"
+
         def open(self, output: Any, name: str) -> Any:
             return engine
 
@@ -69,6 +72,8 @@ def measure(out: Path, endpoint: Endpoint, *more: str) -> int:
         "3",
         "--tokens",
         "24",
+        "--dtype",
+        "float32",
     ]
     judge = ["--judged-by", f"wise@{endpoint.url}"]
     return run(tones.command, "tones", [*arguments, *judge, "--out", str(out), *more])
