@@ -13,12 +13,11 @@ from typing import Any
 import regex
 
 from trimtab.instructions import abbreviations as known
-from trimtab.instructions import stops
+from trimtab.instructions import fullstop, stops
 from trimtab.instructions.lexicon import Lexicon
 
-# Words in small letters that a block in capitals may have: what stands for code and the like, and units.
-_SMALL = regex.compile(r"(?<!\p{Nd}[ \u00a0]?)\p{Ll}{2}")
-_STAND_INS = regex.compile(r"\b(?:Code|address|formula)\b")
+# Small letters in a row; a block in capitals may have those that stand for code and the like, and units.
+_SMALL = regex.compile(r"\b(?:Code|address|formula)\b(*SKIP)(*FAIL)|(?<!\p{Nd}[ \u00a0]?)\p{Ll}{2}")
 _CAPITALS = regex.compile(r"\p{Lu}\p{M}*\p{Lu}")
 _DATE_GOES_ON = regex.compile(r"\G\s*\p{Nd}{1,2}\.")
 _MARKS = "\"\u2019\u201d\u201c\u00bb\u203a\u00ab\u2039'"
@@ -34,6 +33,13 @@ def _by_language(lists: dict[str, str]) -> dict[str, frozenset[str]]:
     return {language: frozenset(words.split()) for language, words in lists.items()}
 
 
+# What stands behind a time, or behind a unit, and goes on with the sentence.
+_AFTER_TIMES = frozenset("sharp today tomorrow tonight yesterday daily".split())
+_AFTER_UNITS = frozenset(
+    "deep high tall long wide thick away apart hoch lang breit tief hög hoog wysokości".split()
+)
+# And the like, which stands before what it is like: elma vb. meyveler.
+_AND_SUCH = frozenset(("vb", "v.b"))
 OPENERS = _by_language(
     {
         "ca": "el els la les un una ell ella ells elles jo nosaltres aquest aquesta això després també hi",
@@ -43,7 +49,7 @@ OPENERS = _by_language(
         "dies diese dieser dieses dann danach dort hier viele manche außerdem jedoch bitte was warum",
         "el": "ο η το οι τα αυτός αυτή αυτό αυτοί εγώ εσύ εμείς εκεί εδώ μετά ένας μια ένα",
         "en": "the a an this these those that it its he she they we you i my your his her their our there here then "
-        "what why how also many most some both please let however yes next afterwards don't",
+        "what why how so also all many most some both please be see let however yes next afterwards don't",
         "es": "el la los las un una unos unas él ella ellos ellas yo tú nosotros usted ustedes este esta estos estas "
         "esto ese esa eso mi mis tu tus su sus nuestro nuestra luego después también hay allí aquí",
         "fi": "hän he minä sinä me te se ne tämä nämä siellä täällä sitten myös monet",
@@ -70,10 +76,7 @@ OPENERS = _by_language(
 
 def in_capitals(block: str) -> bool:
     """Whether a block has capitals alone, but for a letter here and there and units behind numbers."""
-    found = _SMALL.search(block)
-    if found and _STAND_INS.search(block):
-        found = _SMALL.search(_STAND_INS.sub("", block))
-    return found is None and _CAPITALS.search(block) is not None
+    return _SMALL.search(block) is None and _CAPITALS.search(block) is not None
 
 
 def lowered(text: str) -> str:
@@ -84,16 +87,21 @@ def lowered(text: str) -> str:
 
 
 def opens(word: str, lexicon: Lexicon) -> bool:
-    """Whether a word in small letters begins a sentence rather than goes on with one."""
+    """Whether a word in small letters begins a sentence rather than goes on with one.
+
+    Where an answer may be in several languages, in more of them than not.
+    """
     parts = {word, word.partition("'")[0]}
-    return any(not parts.isdisjoint(OPENERS.get(one, ())) for one in lexicon.languages)
+    told = {one for one in lexicon.languages if not parts.isdisjoint(OPENERS.get(one, ()))}
+    others = {one for one in lexicon.have_function_word(word) if one in OPENERS} - told
+    return len(told) > len(others)
 
 
 def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
-    """Whether a full stop belongs to the word before it; for the arguments see `stops.Stop`."""
-    stop = stops.Stop(before, end, block, lexicon)
+    """Whether a full stop belongs to the word before it; for the arguments see `fullstop.Stop`."""
+    stop = fullstop.Stop(before, end, block, lexicon)
     # A grammar that holds an answer to some sentences counts on long words, in capitals too.
-    if not stop.token or stops.like_a_word(stop.token):
+    if not stop.token or fullstop.like_a_word(stop.token):
         return False
     begins = opens(stop.following, lexicon)
     return next((told for rule in RULES if (told := rule(stop, begins)) is not None), False)
@@ -101,25 +109,25 @@ def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
 
 def ends_after_speech(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     """Whether a sentence ends with the speech that a mark closes, as in: he said "stop." then he left."""
-    word = stops.next_word(block, end)
+    word = fullstop.next_word(block, end)
     begins = opens(word, lexicon)
     introduced = _OPENED.split(before, 1)[0].rstrip() if end["close"][0] in _MARKS else before
     if not introduced:
         return begins and _SAID_BY.search(block, end.end()) is None
-    if introduced[-1] in ",:" or stops.last_word(introduced) in known.SAID:
+    if introduced[-1] in ",:" or fullstop.last_word(introduced) in known.SAID:
         return begins or not lexicon.has_function_word(word)
     return begins
 
 
-def _goes_on(stop: stops.Stop, begins: bool) -> bool:
+def _goes_on(stop: fullstop.Stop, begins: bool) -> bool:
     return not begins and stop.lexicon.has_function_word(stop.following)
 
 
-def _number(stop: stops.Stop, begins: bool) -> bool | None:
+def _number(stop: fullstop.Stop, begins: bool) -> bool | None:
     """An ordinal, in the languages that write it with a full stop."""
-    if not stops.is_number(stop.token):
+    if not fullstop.is_number(stop.token):
         return None
-    if stop.following in known.AFTER_ORDINALS or stops.is_date(stop):
+    if stop.following in known.AFTER_ORDINALS or fullstop.is_date(stop):
         return True
     if len(stop.token) > 2 or begins:
         return False
@@ -128,45 +136,58 @@ def _number(stop: stops.Stop, begins: bool) -> bool | None:
     return not _ORDINALS.isdisjoint(stop.lexicon.languages) and not stop.number
 
 
-def _title(stop: stops.Stop, begins: bool) -> bool | None:
+def _title(stop: fullstop.Stop, begins: bool) -> bool | None:
     told = stops.title(stop)
     # A street, a foot, what is no title at all: no name is a pronoun. M. le maire is one.
     return told and (not begins or stop.word in ("m", "mme", "mlle"))
 
 
-def _before_number(stop: stops.Stop, begins: bool) -> bool | None:
+def _before_number(stop: fullstop.Stop, begins: bool) -> bool | None:
     if stop.word in known.DATES and not stop.number:
         return None if begins or stop.lexicon.is_word(stop.token) else True
     return stops.before_number(stop)
 
 
-def _often_last(stop: stops.Stop, begins: bool) -> bool | None:
+def _often_last(stop: fullstop.Stop, begins: bool) -> bool | None:
     if known.OFTEN_LAST.isdisjoint(stop.words):
         return None
-    return stop.opens or stop.following in known.AFTER_TIMES or _goes_on(stop, begins)
+    if stop.opens or stop.following in known.AFTER_TIMES or stop.following in _AFTER_TIMES:
+        return True
+    return _goes_on(stop, begins) or (stop.word in _AND_SUCH and not begins)
 
 
-def _abbreviation(stop: stops.Stop, begins: bool) -> bool | None:
+def _abbreviation(stop: fullstop.Stop, begins: bool) -> bool | None:
     told = stops.abbreviation(stop)
     if not told or stops.introduces(stop):
         return told
-    return _goes_on(stop, begins) if stop.word in known.UNITS or stop.word == "m" else not begins
+    if stop.opens:
+        return True
+    return _goes_on(stop, begins) if stop.word in known.UNITS else not begins
 
 
-def _initial(stop: stops.Stop, begins: bool) -> bool | None:
+def _initial(stop: fullstop.Stop, begins: bool) -> bool | None:
     if len(stop.token) != 1 or not stop.token.isalpha():
         return None
+    if stop.opens:
+        return True
     if begins or stop.earlier in known.BEFORE_LETTERS or stop.earlier.endswith("°"):
         return False
     if stop.after_number:
-        return _goes_on(stop, begins)
+        return _goes_on(stop, begins) or stop.following in _AFTER_UNITS
     # So do i. is no initial.
-    return not stop.lexicon.is_function_word(stop.token)
+    return stop.token != "i" or "en" not in stop.lexicon.languages
 
 
-def _in_address(stop: stops.Stop, begins: bool) -> bool | None:
+def _unit(stop: fullstop.Stop, begins: bool) -> bool | None:
+    """A unit that is a word elsewhere: 2 in. wide."""
+    if stop.token not in ("in", "sec") or not stop.after_number:
+        return None
+    return _goes_on(stop, begins) or stop.following in _AFTER_UNITS or stop.number
+
+
+def _in_address(stop: fullstop.Stop, begins: bool) -> bool | None:
     return stops.in_address(stop) if stop.lexicon.lists(stop.token) else None
 
 
-RULES = (_number, _title, _before_number, _often_last, _abbreviation, _initial, _in_address)
+RULES = (_number, _title, _before_number, _often_last, _abbreviation, _unit, _initial, _in_address)
 """What tells whether a full stop belongs to its word, in order; None where a rule cannot."""

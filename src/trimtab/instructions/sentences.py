@@ -13,7 +13,7 @@ from typing import Any
 import regex
 
 from trimtab.instructions import abbreviations as known
-from trimtab.instructions import onecase, stops
+from trimtab.instructions import fullstop, onecase, stops
 from trimtab.instructions.lexicon import Lexicon
 from trimtab.instructions.prose import blocks
 from trimtab.instructions.text import ADDRESS, GERSHAYIM, plain, unescaped
@@ -63,7 +63,7 @@ _TAG = regex.compile(r"</?[A-Za-z][^<>]*>")
 _WHOLE_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}.'\u2019_@/\\-])\p{Ll}{2,}$")
 # Speech that stands in a row as a part of one sentence: 「はい。」「いいえ。」の二つ.
 _QUOTED_ROW = regex.compile(r"(?:[「『][^「」『』]*[」』])+(?=[のがはをや]|など|から)")
-_SENTENCE_IN_BRACKETS = regex.compile(r"\G\([^()]*[.!?][\"'\u201d\u2019]?\)\s*(?:$|\p{Lu})")
+_SENTENCE_IN_BRACKETS = regex.compile(r"\G\([^()]*[.!?][\"'\u201d\u2019]?\)\s*(?:$|(?P<next>\p{L}))")
 _LETTER = regex.compile(r"(?<=\s)\p{Lu}$")
 # What goes on with speech in spite of its capital: I, and the name of who asked or cried.
 _SAID = rf"(?:\p{{Ll}}+ly )?(?:{'|'.join(known.SAID)})\b"
@@ -134,15 +134,18 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     if follower == "&":
         return False
     if end["smile"]:
-        begun = stops.starts(block, end, lexicon) or (")" in end["smile"] and follower.isupper())
-        begun = begun or (lexicon.one_case and onecase.opens(stops.next_word(block, end), lexicon))
+        begun = fullstop.starts(block, end, lexicon) or (")" in end["smile"] and follower.isupper())
+        if lexicon.one_case:
+            word = fullstop.next_word(block, end)
+            plain_word = ")" in end["smile"] and not lexicon.has_function_word(word)
+            begun = plain_word or onecase.opens(word, lexicon)
         return bool(end["blank"]) and begun
     if mark == "．" and before[-1].isdecimal() and follower.isdecimal():
         return False
     if mark[0] in _ALWAYS or mark[0] in "|;:\u037e":
         return _ends_unspaced(before, end, block) if mark[0] in _ALWAYS else bool(end["blank"])
     if mark.endswith(("...", "\u2026")):
-        word = stops.next_word(block, end)
+        word = fullstop.next_word(block, end)
         begun = follower.isupper() or (lexicon.one_case and onecase.opens(word, lexicon))
         return begun and (word != "i" or "en" not in lexicon.languages)
     if not end["blank"]:
@@ -151,7 +154,8 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         speech = close[-1:] in tuple(_QUOTES) and end["opened"][:1] in tuple(_OPENING_QUOTES)
         return direct or speech or _blank_forgotten(before, end, block, lexicon)
     if end["opened"].startswith("("):
-        if _SENTENCE_IN_BRACKETS.search(block, end.end()):
+        inside = _SENTENCE_IN_BRACKETS.search(block, end.end())
+        if inside and (not inside["next"] or inside["next"].isupper() or lexicon.one_case):
             return True
         if (follower.islower() and not lexicon.one_case) or follower.isdecimal():
             return False
@@ -165,13 +169,15 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         return not (onecase if lexicon.one_case else stops).belongs(before, end, block, lexicon)
     if follower.islower() and _LETTER.search(before):
         return False
-    named = stops.last_word(before) in known.NAMES_WITH_A_MARK
-    return not (named and (follower.islower() or not lexicon.is_function_word(stops.next_word(block, end))))
+    named = fullstop.last_word(before) in known.NAMES_WITH_A_MARK
+    return not (
+        named and (follower.islower() or not lexicon.is_function_word(fullstop.next_word(block, end)))
+    )
 
 
 def _blank_forgotten(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     """Whether a sentence begins directly behind a mark, as in "It rained.We stayed." and not in "numpy.Array"."""
-    word = stops.next_word(block, end)
+    word = fullstop.next_word(block, end)
     if end["opened"] in ("¿", "¡"):
         return True
     beside = not (end["close"] or end["opened"] or end["dash"])
@@ -204,7 +210,9 @@ def _ends_after_closing(before: str, end: Any, block: str, lexicon: Lexicon) -> 
     follower = end["next"]
     if end["opened"][:1] in tuple(_OPENING_QUOTES):
         return True
-    if lexicon.one_case and end["close"].strip("*_~`$")[-1] not in _BRACKETS:
+    if lexicon.one_case:
+        if end["close"].strip("*_~`$")[-1] in _BRACKETS:
+            return before.strip()[:1] in tuple(_BRACKETS.values())
         return onecase.ends_after_speech(before, end, block, lexicon)
     if follower.islower() or _I_SAID.search(block, end.end()):
         return False

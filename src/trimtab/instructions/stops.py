@@ -7,115 +7,34 @@ more of them than that they are some, and from the `lexicon` of the answer's lan
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import regex
 
 from trimtab.instructions import abbreviations as known
-from trimtab.instructions.lexicon import LONG_WORD, Lexicon
+from trimtab.instructions.fullstop import Stop, is_date, is_number, last_word, like_a_word
+from trimtab.instructions.lexicon import Lexicon
 
-_TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}\u05f4.\u00ba\u00aa№'\u2019-]+$")
-_WORD = regex.compile(r"[\p{L}\p{M}'\u2019]+")
 _DOTTED = regex.compile(r"(?:[\p{L}\p{M}]{1,2}\.-?)+(?:[\p{L}\p{M}]{1,2}|\p{Ll}{3})")
 _ROMAN = regex.compile(r"[IVX]{1,5}")
 # The numeral of a ruler where it is an ordinal: III. Selim. After a name it is not.
 _ORDINAL_ROMAN = regex.compile(r"[IVX]{2,5}")
 _DATE = regex.compile(r"\p{Nd}{1,2}\.\s*[\p{Nd}\p{Ll},\u2013-]")
-# A date in numbers that begins with the year: 2024. 3. 15. (일)
-_FULL_DATE = regex.compile(r"(?<!\p{Nd})\p{Nd}{4}\.\s+\p{Nd}{1,2}\.\s+\p{Nd}{1,2}$")
-_REST_OF_DATE = regex.compile(r"\s*\p{Nd}{1,2}\.(?:\s+\p{Nd}{1,2}\.)?(?!\p{Nd})")
-_NUMBER = regex.compile(r"[\p{Nd}.\u2013-]+")
-_CAMEL = regex.compile(r"\G[^\p{L}\p{N}]*\p{Ll}\p{L}*\p{Lu}")
-# A word that a sentence begins with goes on in small letters; a name goes on as one.
-_BEGUN = regex.compile(r"\G[^\p{L}\p{N}]*\p{Lu}[\p{Ll}\p{M}'’-]*,?\s+(?!\p{Ll}\.)\p{Ll}")
 _ABBREVIATED_TOO = regex.compile(r"\G[\p{L}\p{M}]+\.")
 _CAPITALS_TOO = regex.compile(r"\G\p{Lu}{2,4}\.")
-# A number, of a kind or Roman, or of a paragraph: 5, § 5, L. 121-1, VIII.
-_REFERENCE = regex.compile(r"\G[\[(]?(?:[\p{Nd}§№#]|\p{Lu}\.?\s?\p{Nd}|[IVXLC]{2,}\b)")
 _NUMBERED = regex.compile(r"\G\p{L}+\.\s*\p{Nd}")
 _OF_A_NAME = regex.compile(r"\G\p{L}+['’]?\s*\p{Lu}")
-_OPENING = 6
-# No article: A) or A. of a list or a name.
-_LETTER_ALONE = regex.compile(r"\G[^\p{L}\p{N}]*\p{L}[.),;:\]]")
 _ABJAD = regex.compile(r"[\p{Arabic}\p{Hebrew}]\u0640?")
 _INDIC = regex.compile(
     r"(?:(?=[\p{Devanagari}\p{Bengali}\p{Gujarati}\p{Gurmukhi}\p{Kannada}\p{Malayalam}\p{Oriya}\p{Tamil}\p{Telugu}])\X){1,2}"
 )
-# Short words with full stops that are one abbreviation: z. B., и т. д.
-_JOINED = regex.compile(r"(?:(?<![\p{L}\p{M}])[\p{L}\p{M}]{1,3}\.[ \u00a0\u202f]?){1,3}[\p{L}\p{M}]{1,4}$")
 _CASED = regex.compile(r"[\p{Lu}\p{Ll}]")
-_LIKE_A_WORD = regex.compile(rf"[A-Za-z]*{LONG_WORD}")
 _ONE = regex.compile(r"\X")
-_LETTERS = 2
 _SHORT = 4
 _LONG = 5
 _UNITS = tuple("CFKVWANL")
 _CONSONANTS = regex.compile(r"[b-df-hj-np-tv-xzßçčďłńňřśšťźżž]{2,5}|[бвгджзйклмнпрстфхцчшщ]{2,4}")
-
-
-class Stop:
-    """A full stop with white space behind it, and what stands around it.
-
-    Args:
-        before: The sentence up to the full stop.
-        end: The match of the mark, with the groups `next` and `blank`.
-        block: The block that it stands in.
-        lexicon: What is known of the words of the answer.
-    """
-
-    def __init__(self, before: str, end: Any, block: str, lexicon: Lexicon) -> None:
-        self.before, self.end, self.block, self.lexicon = before, end, block, lexicon
-        found = _TOKEN.search(before)
-        self.token: str = found[0].strip("'\u2019-") if found else ""
-        self.ahead: str = before[: found.start()] if found else before
-        self.word = _without_article(self.token.casefold())
-        self.earlier = last_word(self.ahead)
-        self.capital: bool = end["next"].isupper()
-        # iPad begins a sentence as it is.
-        self.small: bool = end["next"].islower() and not _CAMEL.search(block, end.end())
-        self.number: bool = _REFERENCE.search(block, end.end()) is not None
-
-    @functools.cached_property
-    def words(self) -> frozenset[str]:
-        """It, and what it is together with the short words before it."""
-        joined = _joined(self.before)
-        # The m of "5 a. m." is no word, and A. M. are initials.
-        joined = joined if self.token.islower() or "." in self.token or len(self.token) > 1 else []
-        return frozenset(joined if joined and len(self.word) == 1 else (self.word, *joined))
-
-    @functools.cached_property
-    def following(self) -> str:
-        """The word behind it, in small letters."""
-        return next_word(self.block, self.end)
-
-    @functools.cached_property
-    def starts(self) -> bool:
-        """Whether the word behind it has a capital that a sentence gave it."""
-        return starts(self.block, self.end, self.lexicon)
-
-    @property
-    def opens(self) -> bool:
-        """Whether a time is all that the sentence has so far: At 6 a.m., В 2020 г."""
-        words = self.before.split()
-        return self.after_number and words[0].casefold() in known.BEFORE_TIMES and len(words) <= _OPENING
-
-    @property
-    def after_number(self) -> bool:
-        """Whether what it stands behind is measured by a number: 300 m."""
-        return self.earlier[-1:].isdecimal()
-
-    def behind(self, *marks: str) -> bool:
-        """Whether the word before it has one of these marks before it."""
-        return self.ahead.rstrip().endswith(marks)
-
-    def among(self, words: frozenset[str]) -> bool:
-        """Whether it is one of these, alone or with the short words before it, and no word of the answer's language."""
-        own = (
-            len(self.token) > _LETTERS and self.token.islower() and self.lexicon.is_function_word(self.token)
-        )
-        return not own and not words.isdisjoint(self.words)
 
 
 def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
@@ -124,44 +43,6 @@ def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     if not stop.token:
         return False
     return next((told for rule in RULES if (told := rule(stop)) is not None), False)
-
-
-def like_a_word(token: str) -> bool:
-    """Whether a word is long and ends as no abbreviation does that is in any list."""
-    return _LIKE_A_WORD.fullmatch(token) is not None
-
-
-def is_number(token: str) -> bool:
-    """Whether it is a number in digits, or several with full stops or dashes between them."""
-    return _NUMBER.fullmatch(token) is not None
-
-
-def is_date(stop: Stop) -> bool:
-    """Whether it is a part of a date in numbers that begins with the year."""
-    return bool(_FULL_DATE.search(stop.before) or _REST_OF_DATE.match(stop.block, stop.end.end()))
-
-
-def starts(block: str, end: Any, lexicon: Lexicon) -> bool:
-    """Whether the word after a mark has a capital and is one that starts sentences."""
-    word = next_word(block, end)
-    if not end["next"].isupper() or (len(word) == 1 and _LETTER_ALONE.search(block, end.end())):
-        return False
-    if lexicon.has_function_word(word):
-        return True
-    return _BEGUN.search(block, end.end()) is not None and lexicon.is_written_small(word)
-
-
-def next_word(block: str, end: Any) -> str:
-    """The word after a mark, in small letters."""
-    found = _WORD.search(block, end.end())
-    return found[0].casefold().replace("\u2019", "'") if found else ""
-
-
-def last_word(before: str, *, cased: bool = False) -> str:
-    """What stands last in a text, up to white space; in small letters unless `cased`."""
-    words = before.split()
-    last = words[-1].strip("\"'(«„“*_") if words else ""
-    return last if cased else last.casefold()
 
 
 def _long_word(stop: Stop) -> bool | None:
@@ -337,19 +218,6 @@ RULES: tuple[Callable[[Stop], bool | None], ...] = (
     _without_vowels,
 )
 """What tells whether a full stop belongs to its word, in order; None where a rule cannot."""
-
-
-def _without_article(word: str) -> str:
-    """L'avv. is avv. with an article."""
-    _, apostrophe, last = word.replace("\u2019", "'").rpartition("'")
-    return last if apostrophe and len(last) > 2 else word
-
-
-def _joined(before: str) -> list[str]:
-    """What the last short words with full stops are together: "i. S. d" is i.s.d and s.d."""
-    found = _JOINED.search(before)
-    parts = regex.split(r"\.[ \u00a0\u202f]?", found[0].casefold()) if found else []
-    return [".".join(parts[first:]) for first in range(len(parts) - 1)]
 
 
 def _goes_on_in_german(stop: Stop) -> bool:

@@ -138,6 +138,11 @@ class Lexicon:
         known = _function_words().get(word, ())
         return any(language in known for language in self.languages) if self.languages else bool(known)
 
+    def have_function_word(self, word: str) -> tuple[str, ...]:
+        """The languages of the answer in which a word in small letters is a function word."""
+        known = _function_words().get(word, ())
+        return tuple(language for language in self.languages if language in known)
+
     def has_function_word(self, word: str) -> bool:
         """The same of a word and of what an apostrophe has made a part of it: he's, don't."""
         return any(

@@ -33,6 +33,8 @@ _FORM = regex.compile(r"\p{L}[\p{L}\p{M}]*(?:[.'’-]+[\p{L}\p{M}]+)*")
 _LEFT_OUT = ("ja", "ko", "th", "zh-cn", "zh-tw")
 # What has no vowel is rather an abbreviation that was taken for a word, such as nr.
 _NO_VOWEL = regex.compile(r"[b-df-hj-np-tv-xzßçčďđłńňřśšťźżžб-джзй-нп-тф-ш]{2,}")
+# Abbreviations that are among the function words of Dutch.
+_NO_WORDS = frozenset(("prof", "publ"))
 _WIDTH = 100
 
 
@@ -63,7 +65,9 @@ def gather(sentencex: Path, cldr: Path) -> dict[str, dict[str, list[str]]]:
     gathered = {}
     for language in sorted({*NAMES, *_MORE}.difference(_LEFT_OUT)):
         common = {word.casefold().replace("’", "'") for word in words.get(language, ())}
-        common = {word for word in common if _FORM.fullmatch(word) and not _NO_VOWEL.fullmatch(word)}
+        common = {
+            word for word in common if _FORM.fullmatch(word) and not _NO_VOWEL.fullmatch(word)
+        } - _NO_WORDS
         kept = {word.rstrip(".") for word in short.get(language, ())}
         kept = {word for word in kept if len(word) > 1 and _FORM.fullmatch(word)}
         # Of Abb, ABB and abb the one in small letters stands for all.
