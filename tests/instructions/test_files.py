@@ -55,6 +55,12 @@ def test_a_regex_minds_case_by_default(load: Load) -> None:
     load("[ends]\nphrasings = ['End with END.']\nregex = 'END$'")
     assert instructions.get("ends").check("THE END")
     assert not instructions.get("ends").check("the end")
+    assert not instructions.get("ends").prefix_closed
+
+
+def test_what_may_be_cut_off(load: Load) -> None:
+    load("[calm]\nphrasings = ['No marks.']\nregex = '\\A[^!]*\\Z'\nprefix_closed = true")
+    assert instructions.get("calm").prefix_closed
 
 
 def test_a_json_schema_in_the_file(load: Load) -> None:
@@ -147,6 +153,7 @@ def test_all_or_nothing(load: Load) -> None:
         ("[a]\nphrasings = ['x']\nregex = '('", "the regex '\\(' is not valid"),
         ("[a]\nphrasings = ['x']\nregex = 3", "regex must be a text, not 3"),
         ("[a]\nphrasings = ['x']\nregex = 'x'\nignore_case = 1", "ignore_case must be true or false, not 1"),
+        ("[a]\nphrasings = ['x']\nprefix_closed = 'yes'", "prefix_closed must be true or false, not 'yes'"),
         ("[a]\nphrasings = ['x']\nconflicts = 'json'", "conflicts must be a list of texts"),
         ("[a]\nphrasings = ['x']\njson_schema = { type = 'objekt' }", "json_schema is not a valid schema"),
         ("[a]\nphrasings = ['x']\njson_schema = 'none.json'", "cannot read .*none.json"),

@@ -178,7 +178,8 @@ class Instruction:
         """Whether an answer that was cut off can be judged by what there is of it.
 
         So it is where every beginning of an answer that passes passes too, once it is long enough to be judged: not
-        blank, and, where letters or the language matter, a few words long.
+        blank, and, where letters or the language matter, a few words long. Of a tone it is as good as true: a judge
+        reads what there is.
         """
         declared = self.type._prefix_closed
         return declared(dict(self.params)) if callable(declared) else declared

@@ -24,7 +24,7 @@ from trimtab.instructions.text import plain
 from trimtab.patterns import UserPattern
 
 _KEYS = tuple(
-    "summary family phrasings regex ignore_case json_schema judge follows fails constraint conflicts".split()
+    "summary family phrasings regex ignore_case json_schema judge follows fails constraint prefix_closed conflicts".split()
 )
 # What says the same in a schema to jsonschema and to llguidance.
 _SAME = frozenset(
@@ -46,7 +46,7 @@ def load_file(path: str | Path, *, replace: bool = False) -> tuple[InstructionTy
 
     Its constraint follows from a ``regex`` (where that looks neither ahead nor behind) or a ``json_schema``, if there
     is one of the two; ``constraint``, a regular expression in Rust's syntax that whole responses match, takes its
-    place.
+    place. ``prefix_closed`` says that an answer that was cut off can be judged by what there is of it.
 
     Args:
         path: The file.
@@ -89,7 +89,7 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
     constraints: list[Constraint | None] = []
     written = dict(table)
     if "regex" in table:
-        compiled, own = _compiled(where, table["regex"], table.get("ignore_case", False))
+        compiled, own = _compiled(where, table["regex"], _flag(where, table, "ignore_case"))
         checks.append(_regex_check(own))
         constraints.append(found(compiled))
     if "json_schema" in table:
@@ -110,6 +110,7 @@ def _read_table(file: Path, name: str, table: Any) -> InstructionType:
         family=_text(where, "family", table.get("family", "custom")),
         conflicts={other: f"{name} says that it cannot go with {other}" for other in conflicts},
         constraint=lambda params: constraint,
+        prefix_closed=_flag(where, table, "prefix_closed"),
         source=str(file.resolve()),
         question=_question(where, table, has_check=bool(checks)),
         written=written,
@@ -164,10 +165,15 @@ def _texts(where: str, key: str, value: Any) -> list[str]:
     return value
 
 
-def _compiled(where: str, pattern: Any, ignore_case: Any) -> tuple[re.Pattern[str], UserPattern]:
+def _flag(where: str, table: Mapping[str, Any], key: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise InstructionError(f"{where}: {key} must be true or false, not {value!r}")
+    return value
+
+
+def _compiled(where: str, pattern: Any, ignore_case: bool) -> tuple[re.Pattern[str], UserPattern]:
     """The pattern as Python reads it, from which its constraint follows, and what searches for it."""
-    if not isinstance(ignore_case, bool):
-        raise InstructionError(f"{where}: ignore_case must be true or false, not {ignore_case!r}")
     text = _text(where, "regex", pattern)
     try:
         compiled = re.compile(text, re.IGNORECASE if ignore_case else 0)

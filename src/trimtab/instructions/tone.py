@@ -31,6 +31,7 @@ def _question(tone: str, text: str) -> Question:
 
 @instruction(
     family="tone",
+    prefix_closed=True,
     judge=_question("formal", "Is the text written in a formal tone, as an official letter would be?"),
     conflicts={
         "pirate": "a formal answer is not pirate talk",
@@ -67,6 +68,7 @@ def formal() -> None:
 
 @instruction(
     family="tone",
+    prefix_closed=True,
     judge=_question(
         "friendly", "Is the text written in a warm and friendly tone, as one would talk to a friend?"
     ),
@@ -102,6 +104,7 @@ def friendly() -> None:
 
 @instruction(
     family="tone",
+    prefix_closed=True,
     judge=_question(
         "simple",
         "Is the text written in simple words and short sentences that a young child would understand?",
@@ -138,6 +141,7 @@ def simple() -> None:
 
 @instruction(
     family="tone",
+    prefix_closed=True,
     judge=_question(
         "persuasive", "Is the text persuasive, arguing for something so as to win the reader over?"
     ),
@@ -173,6 +177,7 @@ def persuasive() -> None:
 
 @instruction(
     family="tone",
+    prefix_closed=True,
     judge=_question(
         "pirate", "Is the text written the way a pirate talks, with words such as arr, matey or ye?"
     ),
@@ -208,6 +213,7 @@ def pirate() -> None:
 
 @instruction(
     family="tone",
+    prefix_closed=True,
     judge=_question("enthusiastic", "Is the text enthusiastic, written with excitement and energy?"),
     phrasings=Phrasings.lines(
         learning="""
@@ -241,6 +247,7 @@ def enthusiastic() -> None:
 
 @instruction(
     family="tone",
+    prefix_closed=True,
     judge=_question("humorous", "Is the text funny, with jokes meant to make the reader laugh?"),
     phrasings=Phrasings.lines(
         learning="""
@@ -274,6 +281,7 @@ def humorous() -> None:
 
 @instruction(
     family="tone",
+    prefix_closed=True,
     judge=_question("poetic", "Is the text poetic, full of images and rhythm as a poem is?"),
     phrasings=Phrasings.lines(
         learning="""

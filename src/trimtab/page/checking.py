@@ -86,7 +86,7 @@ def failing(one: Instruction, text: str, engine: Any = None) -> tuple[tuple[Span
     found = () if finder is None else finder(text, one.params)
     if found:
         return found, "What breaks it is marked."
-    if one.prefix_closed:
+    if one.prefix_closed and one.question is None:  # a judge is asked once, and reads the whole
         return (_first_break(one.check, text),), "It holds up to the mark."
     return _left(one, text, engine)
 

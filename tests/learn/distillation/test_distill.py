@@ -21,6 +21,7 @@ from trimtab import instructions, learn, prompts
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.instructions import Question
 from trimtab.instructions.registry import REGISTER
+from trimtab.learn.distillation.gathering import gather
 from trimtab.learn.distillation.sizes import Size, default_sizes, sizes_to_try
 from trimtab.measure.judges import Calibration, InstructionJudge
 from trimtab.prompts import PromptPair
@@ -321,6 +322,26 @@ def test_all_told_answers_are_accepted_where_that_is_wanted() -> None:
     assert seen.steering.record.measurements["validation"]["baseline_followed"] == 0.0
     with pytest.raises(PromptError, match="follows formal in 1 of 8 questions"):
         distilled(Scripted(answer), formal.judged_by(judge))
+
+
+def test_what_a_judge_passes_of_a_tone_that_was_cut_off_is_learned_without_an_end() -> None:
+    formal, asked = instructions.get("formal"), []
+
+    class Remembers(CountsWords):
+        def ask(self, question: Question, responses: Sequence[str], **options: Any) -> list[float | None]:
+            asked.append(list(responses))
+            return super().ask(question, responses, **options)
+
+    judge = Remembers("counts words")
+    assert formal.question is not None
+    judge._calibrations[formal.question] = Calibration()
+    engine = Scripted(lambda asked: None if "river" in asked.prompt or "sea" in asked.prompt else "quite so")
+    engine.unfinished = "quite"
+    wanted = [formal.judged_by(judge)]
+    found = gather(engine, QUERIES, wanted, "learning", least=1)
+    assert (found.passed, len(found.lessons)) == (2, 2)
+    assert not any(one.ended for one in found.lessons)
+    assert asked[0] == ["quite", "quite so"]  # of a round all are read at once, and none twice
 
 
 def test_all_answers_are_accepted_of_one_that_comes_to_an_end_and_is_told() -> None:

@@ -178,9 +178,9 @@ class _Gathering:
         self.cut += sum(not one.finished for one in given)
         if any(one.judge_in_place is not None for one in teaching.instructions):
             # Judges read them at once, and know them when they are asked for one after the other.
-            ended = [row for row, one in enumerate(given) if one.finished]
-            texts, queries = [given[row].text for row in ended], [tasks[row].query for row in ended]
-            all_follow(texts, queries, teaching.instructions)
+            read = [teaching.read(one, teaching.instructions) for one in given]
+            there = [(one[0], task.query) for one, task in zip(read, tasks, strict=True) if one and one[0]]
+            all_follow([text for text, _ in there], [query for _, query in there], teaching.instructions)
         passed = [
             self._passed(task, prompt, one) for task, prompt, one in zip(tasks, asked, given, strict=True)
         ]

@@ -104,16 +104,11 @@ class Teaching:
         the prompt has to be followed by a teacher that nothing but its prompt tells what to do; any other gives what
         the model makes of it.
         """
-        text, tokens, ended = given.text, given.answer_ids, given.finished
         wanted = [*self.instructions, *([other] if other and self.teacher in ("told", "steered") else [])]
-        if not ended:
-            beginning_will_do = all(one.prefix_closed for one in wanted) and bool(wanted)
-            if not (beginning_will_do or self.is_held or self.teacher == "rewritten"):
-                return None
-            tokens = before_loop(tokens)
-            text = self._text(tokens)
-            if self.teacher == "rewritten" and not beginning_will_do:
-                text, ended = _whole_sentences(text), True
+        read = self.read(given, wanted)
+        if read is None:
+            return None
+        text, tokens, ended = read
         original: tuple[int, ...] = ()
         if self.teacher == "rewritten":
             before = tokens
@@ -133,6 +128,22 @@ class Teaching:
             return None
         whole = (*tokens, end_token(self.engine)) if ended else tuple(tokens)
         return Answer(whole, ended, text, original, given.token_ids[: given.begins])
+
+    def read(
+        self, given: Generation, wanted: Sequence[Instruction]
+    ) -> tuple[str, tuple[int, ...], bool] | None:
+        """What there is of an answer to be judged: its text, its tokens, and whether it counts as ended; None of one
+        that was cut off before anything can be said."""
+        if given.finished:
+            return given.text, given.answer_ids, True
+        beginning_will_do = all(one.prefix_closed for one in wanted) and bool(wanted)
+        if not (beginning_will_do or self.is_held or self.teacher == "rewritten"):
+            return None
+        tokens = before_loop(given.answer_ids)
+        text = self._text(tokens)
+        if self.teacher == "rewritten" and not beginning_will_do:
+            return _whole_sentences(text), tokens, True
+        return text, tokens, False
 
     def why_not(self, query: str) -> str | None:
         """Why this teacher cannot teach these instructions on this model; None where it can, as far as can be told."""
