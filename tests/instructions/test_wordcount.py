@@ -55,6 +55,9 @@ def test_where_nothing_parts_words_their_number_is_bounded() -> None:
         ("```\na\n\nb\n```\n\nc", 2),
         ("a\nb", 1),
         (" \n", 0),
+        # A heading is none, and alone it is no paragraph either.
+        ("# Title", 0),
+        ("Title\n=====\n\n## Part", 0),
     ],
 )
 def test_paragraphs(text: str, count: int) -> None:

@@ -82,9 +82,9 @@ def _unparted_words(letters: str) -> tuple[int, int]:
 def count_paragraphs(text: str) -> int:
     """The number of blocks of text between blank lines.
 
-    A block of code is one; a rule across the page and a heading are none, but where there is nothing but headings.
+    A block of code is one; a rule across the page and a heading are none.
     """
-    count = headings = 0
+    count = 0
     block: list[str] = []
     opened = ""
     for line in plain(text).split("\n"):
@@ -101,10 +101,8 @@ def count_paragraphs(text: str) -> int:
         ):  # &nbsp;, <br> or > alone is blank too
             block = []
         elif underlined(block, line):
-            count, headings, block = count - 1, headings + 1, []
-        elif not block and HEADING.fullmatch(line):
-            headings += 1
-        elif block or not _RULE.fullmatch(line):
+            count, block = count - 1, []
+        elif block or not (HEADING.fullmatch(line) or _RULE.fullmatch(line)):
             count += not block
             block.append(line)
-    return count or headings
+    return count
