@@ -24,7 +24,8 @@ from trimtab.instructions.text import plain
 from trimtab.patterns import UserPattern
 
 _KEYS = tuple(
-    "summary family phrasings regex ignore_case json_schema judge follows fails constraint prefix_closed conflicts".split()
+    "summary family phrasings regex ignore_case json_schema judge follows fails constraint prefix_closed "
+    "conflicts".split()
 )
 # What says the same in a schema to jsonschema and to llguidance.
 _SAME = frozenset(

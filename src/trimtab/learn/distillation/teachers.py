@@ -132,8 +132,10 @@ class Teaching:
     def read(
         self, given: Generation, wanted: Sequence[Instruction]
     ) -> tuple[str, tuple[int, ...], bool] | None:
-        """What there is of an answer to be judged: its text, its tokens, and whether it counts as ended; None of one
-        that was cut off before anything can be said."""
+        """What there is of an answer to be judged: its text, its tokens, and whether it counts as ended.
+
+        None of one that was cut off before anything can be said.
+        """
         if given.finished:
             return given.text, given.answer_ids, True
         beginning_will_do = all(one.prefix_closed for one in wanted) and bool(wanted)

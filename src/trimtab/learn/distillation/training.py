@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ from torch import Tensor
 
 from trimtab.engines.ranks import Ranks
 from trimtab.engines.transformers import TransformersEngine
-from trimtab.errors import ModelError, SteeringError
-from trimtab.files import write_bytes
+from trimtab.errors import ModelError
 from trimtab.learn.distillation.freezing import Frozen
 from trimtab.learn.distillation.lessons import Lesson
 from trimtab.learn.distillation.loss import divergence_of, loss_and_gradient
 from trimtab.learn.distillation.room import lessons_at_once
+from trimtab.learn.distillation.saved_state import part_of, read_state, write_state
 from trimtab.learn.distillation.schedule import Pace, Schedule, Step
 from trimtab.learn.distillation.targets import (
     AtOnce,
@@ -44,7 +44,6 @@ Watch = Callable[[Step, Callable[[], "tuple[Edit, ...]"]], None]
 """Is shown a step of a course, and what gives the edits as they are then. It may run the model; what it raises ends the
 course, which can be resumed."""
 
-_STATE = "state.safetensors"
 _PATIENCE = 2  # checks without a better one before the course ends
 
 
@@ -264,53 +263,28 @@ class Course:
         return {name: value.detach().cpu().clone() for name, value in self.edits.state_dict().items()}
 
     def _save(self, folder: Path) -> None:
-        from safetensors.torch import save
-
         tensors = {f"now.{name}": value for name, value in self._copy().items()}
         tensors |= {f"kept.{name}": value for name, value in self._kept.items()}
         for number, state in self._optimiser.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{key}": value.detach().cpu().clone() for key, value in state.items()}
         history = [[step.step, step.loss, step.held_out] for step in self.history]
-        document = {"course": self._name, "best": self.best if self.held_out else None, "history": history}
-        state = json.dumps(document)
-        content = save(tensors, {"state": state, "checksum": _checksum(state, tensors)})
-        write_bytes(folder / _STATE, content, make_folder=True)
+        best = self.best if self.held_out else None
+        write_state(folder, {"course": self._name, "best": best, "history": history}, tensors)
 
     def _resume(self, folder: Path) -> None:
-        from safetensors import SafetensorError, safe_open
-
-        path = folder / _STATE
         found: dict[str, Any] = {}
         # The first process reads for all, as only it writes: the others may see another disk.
-        if self.ranks.is_first and path.exists():
-            try:
-                with safe_open(path, "pt") as file:
-                    said = file.metadata() or {}
-                    found["document"] = json.loads(said["state"])
-                    found["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if said["checksum"] != _checksum(said["state"], found["tensors"]):
-                    raise ValueError("the checksum does not fit")
-            except (
-                SafetensorError,
-                OSError,
-                KeyError,
-                ValueError,
-                TypeError,
-                RuntimeError,
-                RecursionError,
-            ) as error:
-                raise SteeringError(
-                    f"{path} is not the state of a distillation; remove it to start anew"
-                ) from error
+        if self.ranks.is_first and (state := read_state(folder)) is not None:
+            found["document"], found["tensors"] = state
         found = self.ranks.merge(found)
         if not found or found["document"]["course"] != self._name:
             return  # nothing, or of other lessons or settings: begin anew, and write over it
         document, tensors = found["document"], found["tensors"]
-        self.edits.load_state_dict(_under("now.", tensors))
-        self._kept = _under("kept.", tensors)
+        self.edits.load_state_dict(part_of(tensors, "now."))
+        self._kept = part_of(tensors, "kept.")
         self.best = math.inf if document["best"] is None else document["best"]
         states: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under("adam.", tensors).items():
+        for name, value in part_of(tensors, "adam.").items():
             number, key = name.split(".", 1)
             states.setdefault(int(number), {})[key] = value
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": states})
@@ -349,16 +323,3 @@ def scales_of(engine: TransformersEngine, prompts: Sequence[Prompt]) -> dict[int
     if some.activations is None:
         raise ModelError(f"{engine.identity.id} kept no activations")
     return {block: size_of(some.activations[:, block]) for block in range(some.activations.shape[1])}
-
-
-def _checksum(state: str, tensors: Mapping[str, Tensor]) -> str:
-    """Of a saved state, so that a changed byte never goes into what is learned."""
-    digest = hashlib.sha256(state.encode())
-    for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
