@@ -16,6 +16,13 @@ from trimtab.instructions import sentences
         "Zdarzyło się to ok. 30 lat temu.",
         "Alexandrië lag daar vanaf ongeveer 330 v. Chr.",
         "Det koster 40 kr. for hver påbegyndt time.",
+        "Han bor på Storg. 5 i Aarhus.",
+        "Locuim pe str. Mare 7.",
+        "Beim 1. FC Köln war das sein 2. Versuch.",
+        "Az 1. Kerületben van, a 2. Világháború óta.",
+        "We close on Thurs. Nov. 27 and on Weds. Dec. 3.",
+        "Sie kommt am Do. 5. Sept. in die Stadthalle.",
+        "Le bât. C est à gauche.",
     ],
 )
 def test_it_belongs_to_its_word(text: str) -> None:
@@ -30,6 +37,11 @@ def test_it_belongs_to_its_word(text: str) -> None:
         "Write it in Java. numpy is for Python.",
         "This is the best of art. People love it.",
         "The answer is no. Everyone agreed with it.",
+        "Han kom fra Aalborg. 5 personer var med.",
+        "I am 30. Bob is 25.",
+        "It is made of DNA. It is long.",
+        "He works Mon. to Thurs. On Fridays he rests.",
+        "Ha scritto una card. Il biglietto era bello.",
     ],
 )
 def test_it_ends_a_sentence(text: str) -> None:

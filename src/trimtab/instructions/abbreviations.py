@@ -18,6 +18,7 @@ TITLES = _words(
     hr hrn frl dipl m mme mlle mgr sr sra srta sres sras dra dña d.ª ud uds vd vds
     sig.ra dott dott.ssa avv geom dhr mevr drs г-н г-жа проф акад доц св гр тов
     profa exma exmo eng sigg sig.na prof.ssa mgr inż ing dipl.-ing judr mudr phdr lic özv ifj
+    h.m.s u.s.s
     tp ths jl jln yth bpk sdr skt os nám вул ул бул просп гр-н ген
     δρ αγ κ κα καθ डॉ श्री प्रो श्रीमती डा पं स्व रा ড ডঃ ডা মো திரு திருமதி டாக்டர் பேரா డా శ్రీ ಡಾ ಶ್ರೀ ഡോ ડૉ શ્રી ਡਾ
     ดร นพ พญ ผศ รศ ศ
@@ -36,7 +37,18 @@ INTRODUCING = _words(
 )
 """No sentence ends here, whatever follows: they introduce it."""
 
-CAPITALISED = _words("av sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz gral hna hno sór")
+TITLES_OF = {
+    **dict.fromkeys(("card", "mons"), ("it", "es")),
+    **dict.fromkeys(("cav", "comm", "on"), ("it",)),
+    **dict.fromkeys(("dl", "dlui", "dna", "dnei"), ("ro",)),
+    "bd": ("fr",),
+}
+"""As `TITLES`, in these languages alone; in capitals they are something else, such as DNA."""
+
+STREETS = _words("str bd bld blvd blv bul cad sok mah pza")
+"""No sentence ends here where what follows is numbered, as in "Cad. No. 5"."""
+
+CAPITALISED = _words("pza av sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz gral hna hno sór")
 """No sentence ends here where it has a capital and a name follows."""
 
 UNITS = _words("km kg cm ml cl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт кг км мл")
@@ -52,7 +64,7 @@ ANY = _words(
     dott.ri v.le c.so p.zza pça mln ul zł pkt św.p płd nám č klo kec kab მაგ იხ anh durchschn niederl spez übers
     vorm zit südl nördl östl westl amerik ziff vors dép hôp préf vx qté izda lám pral pte sgto stgo tít urb capp cpv
     figg naz prec trav exa bs ts afz eerw inl inz plm secr gł jęz rtm uw im poř přibl абз б-ка ж-д ин-т искл мин-во
-    русск сут уп ун-т утв ф-т
+    temp tabl förl hons bât ét mah blv русск сут уп ун-т утв ф-т
     """
 )
 """A sentence ends here only before a capital letter of a word that starts sentences."""
@@ -73,7 +85,8 @@ OFTEN_LAST = _words(
 """A sentence ends here before any capital letter, but for one of `AFTER_TIMES`."""
 
 AFTER_TIMES = _words(
-    "monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst pst pdt gmt utc cet eastern pacific"
+    "monday tuesday wednesday thursday friday saturday sunday est edt cst cdt mst pst pdt gmt utc cet eastern "
+    "pacific hons"
 )
 BEFORE_TIMES = _words(
     """
@@ -96,15 +109,45 @@ BEFORE_NUMBERS = _words(
     """
 )
 DATES = _words(
-    "lun mar mer gio ven sab dom mån tis ons tors fre lör sön mon tue tues wed weds thu thur fri "
+    "thurs lun mar mer gio ven sab dom mån tis ons tors fre lör sön mon tue tues wed weds thu thur fri "
     "jan feb mar apr jun jul aug sep sept oct okt nov dec dez janv févr avr juil déc ene abr ago dic"
 )
-BEFORE_ORDINALS = _words("am im vom zum der die das den dem des seit beim zur ins")
+_WEEKDAYS = {
+    "cs": "po út st čt pá so ne",
+    "da": "man tirs ons tors fre lør søn",
+    "de": "mo di mi do fr sa so",
+    "en": "mon tue tues wed weds thu thur thurs fri sat sun",
+    "fi": "ma ti ke to pe la su",
+    "nl": "ma di wo do vr za zo",
+    "no": "man tirs tir ons tors tor fre lør søn",
+    "pl": "pon wt śr czw pt sob niedz",
+    "pt": "seg ter qua qui sex sáb dom",
+    "ro": "lun mar mie joi vin sâm dum",
+    "sv": "mån tis ons tors fre lör sön",
+}
+WEEKDAYS = {
+    day: tuple(language for language, days in _WEEKDAYS.items() if day in days.split())
+    for day in _words(" ".join(_WEEKDAYS.values()))
+}
+"""The languages of each, where a day of a month follows; many are words of their own."""
+
+ORDINALS = frozenset("cs da de et fi hr hu is lb lv nb no pl sk sl sr tr".split())
+"""Languages that write an ordinal with a full stop."""
+
+BEFORE_ORDINALS = _words(
+    """
+    am im vom zum der die das den dem des seit beim zur ins
+    sein seine seinem seinen seiner seines ihr ihre ihrem ihren ihrer ihres
+    mein meine meinem meinen meiner unser unsere unserem unseren unserer
+    """
+)
 AFTER_ORDINALS = _words(
     """
     januar jänner februar märz april mai juni juli august september oktober november dezember jahrhundert jahrhunderts
-    jahrtausend stock etage klasse weltkrieg geburtstag platz auflage kapitel
+    jahrtausend jahr tag mal stock etage klasse weltkrieg geburtstag platz auflage kapitel
     január február március április május június július augusztus szeptember október november december évi év
+    világháború világháborút világháborúban kerület kerületben kerületi
+    světová světové světovou světovej svetová svetovej dünya lig ligde cadde sokak yüzyıl
     godine godini godinu leta aastal aasta gada gadā metų
     """
 )

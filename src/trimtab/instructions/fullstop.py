@@ -24,6 +24,8 @@ _REFERENCE = regex.compile(r"\G[\[(]?(?:[\p{Nd}§№#]|\p{Lu}\.?\s?\p{Nd}|[IVXLC
 _OPENING = 6
 # No article: A) or A. of a list or a name.
 _LETTER_ALONE = regex.compile(r"\G[^\p{L}\p{N}]*\p{L}[.),;:\]]")
+# Letters that are no word without an apostrophe: bât. C, and C'est.
+_NO_WORDS = frozenset("bcdfghjlmnpqrtx")
 # Short words with full stops that are one abbreviation: z. B., и т. д.
 _JOINED = regex.compile(r"(?:(?<![\p{L}\p{M}])[\p{L}\p{M}]{1,3}\.[ \u00a0\u202f]?){1,3}[\p{L}\p{M}]{1,4}$")
 _LIKE_A_WORD = regex.compile(rf"[A-Za-z]*{LONG_WORD}")
@@ -111,7 +113,9 @@ def is_date(stop: Stop) -> bool:
 def starts(block: str, end: Any, lexicon: Lexicon) -> bool:
     """Whether the word after a mark has a capital and is one that starts sentences."""
     word = next_word(block, end)
-    if not end["next"].isupper() or (len(word) == 1 and _LETTER_ALONE.search(block, end.end())):
+    if not end["next"].isupper():
+        return False
+    if len(word) == 1 and (word in _NO_WORDS or _LETTER_ALONE.search(block, end.end())):
         return False
     if lexicon.has_function_word(word):
         return True

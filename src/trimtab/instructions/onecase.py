@@ -26,17 +26,17 @@ _OPENED = regex.compile(
     r"(?<![\p{L}\p{N}])[\"'\u2018\u201c\u201e\u201a\u00ab\u00bb\u2039\u203a][^\"\u201c\u201e\u00ab\u00bb]*$"
 )
 _SAID_BY = regex.compile(rf"\G(?:[\p{{L}}\p{{M}}'’-]+ ){{0,3}}?(?:{'|'.join(known.SAID)})\b")
-_ORDINALS = frozenset("cs da de et fi hr hu is lb lv no pl sk sl sr tr".split())
 
 
 def _by_language(lists: dict[str, str]) -> dict[str, frozenset[str]]:
     return {language: frozenset(words.split()) for language, words in lists.items()}
 
 
+_LETTER_TOO = regex.compile(r"\G\p{L}\.")
 # What stands behind a time, or behind a unit, and goes on with the sentence.
 _AFTER_TIMES = frozenset("sharp today tomorrow tonight yesterday daily".split())
 _AFTER_UNITS = frozenset(
-    "deep high tall long wide thick away apart hoch lang breit tief hög hoog wysokości".split()
+    "deep high tall long wide thick away apart hoch lang breit tief hög hoog wysokości утра дня вечера ночи".split()
 )
 # And the like, which stands before what it is like: elma vb. meyveler.
 _AND_SUCH = frozenset(("vb", "v.b"))
@@ -49,7 +49,8 @@ OPENERS = _by_language(
         "dies diese dieser dieses dann danach dort hier viele manche außerdem jedoch bitte was warum",
         "el": "ο η το οι τα αυτός αυτή αυτό αυτοί εγώ εσύ εμείς εκεί εδώ μετά ένας μια ένα",
         "en": "the a an this these those that it its he she they we you i my your his her their our there here then "
-        "what why how so also all many most some both please be see let however yes next afterwards don't",
+        "what why how so also all many most some both nobody nothing everyone everybody please be see let keep put "
+        "call however yes next afterwards don't",
         "es": "el la los las un una unos unas él ella ellos ellas yo tú nosotros usted ustedes este esta estos estas "
         "esto ese esa eso mi mis tu tus su sus nuestro nuestra luego después también hay allí aquí",
         "fi": "hän he minä sinä me te se ne tämä nämä siellä täällä sitten myös monet",
@@ -100,10 +101,10 @@ def opens(word: str, lexicon: Lexicon) -> bool:
 def belongs(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
     """Whether a full stop belongs to the word before it; for the arguments see `fullstop.Stop`."""
     stop = fullstop.Stop(before, end, block, lexicon)
-    # A grammar that holds an answer to some sentences counts on long words, in capitals too.
+    # What looks like a long word is in no list.
     if not stop.token or fullstop.like_a_word(stop.token):
         return False
-    begins = opens(stop.following, lexicon)
+    begins = opens(stop.following, lexicon) and not _LETTER_TOO.match(block, end.end())
     return next((told for rule in RULES if (told := rule(stop, begins)) is not None), False)
 
 
@@ -114,7 +115,8 @@ def ends_after_speech(before: str, end: Any, block: str, lexicon: Lexicon) -> bo
     introduced = _OPENED.split(before, 1)[0].rstrip() if end["close"][0] in _MARKS else before
     if not introduced:
         return begins and _SAID_BY.search(block, end.end()) is None
-    if introduced[-1] in ",:" or fullstop.last_word(introduced) in known.SAID:
+    # A title ends in no full stop, and what is said does.
+    if end["mark"] == "." or introduced[-1] in ",:" or fullstop.last_word(introduced) in known.SAID:
         return begins or not lexicon.has_function_word(word)
     return begins
 
@@ -133,7 +135,7 @@ def _number(stop: fullstop.Stop, begins: bool) -> bool | None:
         return False
     if _DATE_GOES_ON.match(stop.block, stop.end.end()):
         return True
-    return not _ORDINALS.isdisjoint(stop.lexicon.languages) and not stop.number
+    return stop.lexicon.is_in(*known.ORDINALS) and not stop.number
 
 
 def _title(stop: fullstop.Stop, begins: bool) -> bool | None:
@@ -143,6 +145,8 @@ def _title(stop: fullstop.Stop, begins: bool) -> bool | None:
 
 
 def _before_number(stop: fullstop.Stop, begins: bool) -> bool | None:
+    if stops.weekday(stop):
+        return True
     if stop.word in known.DATES and not stop.number:
         return None if begins or stop.lexicon.is_word(stop.token) else True
     return stops.before_number(stop)

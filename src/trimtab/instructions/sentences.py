@@ -169,7 +169,7 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         return not (onecase if lexicon.one_case else stops).belongs(before, end, block, lexicon)
     if follower.islower() and _LETTER.search(before):
         return False
-    named = fullstop.last_word(before) in known.NAMES_WITH_A_MARK
+    named = mark == "!" and fullstop.last_word(before) in known.NAMES_WITH_A_MARK
     return not (
         named and (follower.islower() or not lexicon.is_function_word(fullstop.next_word(block, end)))
     )

@@ -33,6 +33,12 @@ _CASED = regex.compile(r"[\p{Lu}\p{Ll}]")
 _ONE = regex.compile(r"\X")
 _SHORT = 4
 _LONG = 5
+# A street of Denmark, Norway or Sweden whose last part is one letter: Storg., Kungsg., Storgt.; Aalborg is none.
+_STREET = regex.compile(r"\p{Lu}\p{Ll}+(?<!b[eou]r|[aiouyn])(?:g|gt)")
+_DAY_OF_MONTH = regex.compile(
+    r"\G\p{Nd}{1,2}\.?\s+(?:de\s+)?(?:\p{Nd}{1,2}\.|(?i:jan|feb|fév|ma[aijryg]|mär|mei|apr|avr|abr|jun|jui|jul|giu|lug|aug|ago"
+    r"|aoû|sep|set|okt|oct|out|ott|nov|de[czs]|dé[cz]|dic|ene|gen)|b[mr]\b)"
+)
 _UNITS = tuple("CFKVWANL")
 _CONSONANTS = regex.compile(r"[b-df-hj-np-tv-xzßçčďłńňřśšťźżž]{2,5}|[бвгджзйклмнпрстфхцчшщ]{2,4}")
 
@@ -54,22 +60,28 @@ def _number(stop: Stop) -> bool | None:
     """An ordinal of German and other languages: am 3. Mai."""
     if not is_number(stop.token) and not (_ROMAN.fullmatch(stop.token) and stop.small):
         return None
-    if stop.small or stop.following in known.AFTER_ORDINALS:
+    if stop.small or stop.following.partition("'")[0] in known.AFTER_ORDINALS:
         return True
     if is_date(stop):
         return not stop.capital
     if len(stop.token) > 2 and not _ROMAN.fullmatch(stop.token):
         return False
-    if _DATE.match(stop.block, stop.end.end()):
+    month = stop.following in known.DATES and _ABBREVIATED_TOO.search(stop.block, stop.end.end())
+    if month or _DATE.match(stop.block, stop.end.end()):
         return True
     if stop.number and stop.earlier.endswith(".") and stop.earlier[:-1].isdecimal():
         return True
-    return stop.earlier in known.BEFORE_ORDINALS and not stop.starts
+    hungarian = stop.earlier in ("a", "az") and stop.lexicon.is_in("hu")
+    if stop.starts or not (hungarian or stop.earlier in known.BEFORE_ORDINALS):
+        return False
+    return not stop.lexicon.languages or stop.lexicon.is_in(*known.ORDINALS)
 
 
 def _ruler(stop: Stop) -> bool | None:
     if not _ORDINAL_ROMAN.fullmatch(stop.token) or not stop.capital or stop.starts:
         return None
+    if stop.earlier in ("a", "az") and stop.lexicon.is_in("hu"):
+        return True
     return last_word(stop.ahead, cased=True).islower() and stop.earlier not in known.BEFORE_LETTERS
 
 
@@ -77,6 +89,10 @@ def title(stop: Stop) -> bool | None:
     """A word that a name belongs to: Dr. Lee."""
     if stop.word in known.CAPITALISED and stop.token.istitle() and stop.capital:
         return True
+    # L'on. Rossi is one, DNA is none, and 5 dl. no Romanian.
+    of = known.TITLES_OF.get(stop.word.replace("\u2019", "'").rpartition("'")[2])
+    if of and not stop.token.isupper() and not (stop.word == "dl" and stop.after_number):
+        return True if stop.lexicon.is_in(*of) and not stop.starts else None
     # Of 3 maj., 6 ft. and 300 m. the word is none.
     if not stop.among(known.TITLES) or (stop.token in ("maj", "ft", "m") and stop.after_number):
         return None
@@ -91,6 +107,23 @@ def _glossed(stop: Stop) -> bool | None:
     inside = stop.before.rfind("(") > stop.before.rfind(")") and not stop.starts
     unknown = inside and len(stop.token) > 1 and not stop.lexicon.is_word(stop.token)
     return True if unknown or stop.behind("(", "[") else None
+
+
+def street(stop: Stop) -> bool | None:
+    """A street before its name or the number of a house: str. Mare 7, Storg. 5."""
+    if stop.word in known.STREETS:
+        numbered = stop.following in known.BEFORE_NUMBERS and _NUMBERED.search(stop.block, stop.end.end())
+        return True if numbered or (stop.token == "str" and stop.capital) else None
+    nordic = stop.number and _STREET.fullmatch(stop.token) and stop.lexicon.is_in("da", "no", "sv")
+    return True if nordic else None
+
+
+def weekday(stop: Stop) -> bool | None:
+    """A day of the week before one of a month: Do. 5. Sept."""
+    if not stop.lexicon.is_in(*known.WEEKDAYS.get(stop.word, ())):
+        return None
+    dated = _DAY_OF_MONTH.search(stop.block, stop.end.end())
+    return True if dated or (stop.number and not stop.lexicon.is_word(stop.token)) else None
 
 
 def before_number(stop: Stop) -> bool | None:
@@ -141,7 +174,7 @@ def _initial(stop: Stop) -> bool | None:
         return True if among or (_ONE.fullmatch(token) and not stop.lexicon.is_word(token)) else None
     if len(token) != 1 or not (token.isupper() or token.islower() or _ABJAD.fullmatch(token)):
         return None
-    if not stop.capital:
+    if not stop.capital or stop.following == "co":
         return True
     if earlier.endswith("°") or (token in _UNITS and earlier.isdecimal() and len(earlier) < 4):
         # In 40 W. Elm St. it is a direction.
@@ -161,7 +194,8 @@ def in_address(stop: Stop) -> bool | None:
     if len(stop.token) > _SHORT or stop.lexicon.is_word(stop.token):
         return None
     numbered = stop.following in known.BEFORE_NUMBERS and _NUMBERED.search(stop.block, stop.end.end())
-    listed = not stop.starts or stop.lexicon.lists(stop.token)
+    # A small word before a capital one is rather the last: bolt. Kb. 10 perc.
+    listed = not (stop.starts or (stop.capital and stop.token.islower())) or stop.lexicon.lists(stop.token)
     return True if (stop.number and stop.behind(",")) or (numbered and listed) else None
 
 
@@ -207,6 +241,8 @@ RULES: tuple[Callable[[Stop], bool | None], ...] = (
     _ruler,
     title,
     _glossed,
+    street,
+    weekday,
     before_number,
     _often_last,
     abbreviation,

@@ -40,10 +40,11 @@ _CAPITAL_INSIDE = 4
 _ENDING, _ENDED_SO, _MANY = 2, 3, 10000
 _LETTERS = regex.compile(r"[\p{L}\p{M}]+(\p{L})(?!\1)\p{L}")
 LONG_WORD = (
-    r"[A-Za-z]{3}([A-Za-z][bcdeghijmopqstuwy]|[A-EG-Za-eg-z]a|[A-GI-Za-gi-z]n|[A-HJ-Za-hj-z][fkz]"
+    r"([A-Za-z]{3}([A-Za-z][bcdeghijmopqtuwy]|[A-EG-Za-eg-z]a|[A-GI-Za-gi-z]n|[A-HJ-Za-hj-z][fkz]"
     r"|[A-KM-Za-km-z]v|[AEIOULaeioul]l|[AEIOUaeiou]r)"
+    r"|[A-Za-z]([A-GI-Za-gi-z][A-Za-z]{2}|[A-Za-z]([A-TV-Za-tv-z][A-Za-z]|[A-Za-z][A-QS-Za-qs-z]))s)"
 )
-"""How a long word of English letters ends that is no abbreviation of any list that counts before a capital."""
+"""How a long word of English letters ends that is no abbreviation of any list that counts before a capital; Thurs."""
 
 _LIKE_A_WORD = regex.compile(rf"{LONG_WORD}$")
 _BEGUN = regex.compile(r"(?<!\p{L})\p{Lu}\p{M}*\p{Ll}|\A[^\p{L}\p{N}]*(?!I\b)\p{Lu}(?!\p{Lu})")
@@ -94,6 +95,10 @@ class Lexicon:
         most = max(found.values(), default=0)
         likely = sorted((-count, language) for language, count in found.items() if count >= _NEARLY * most)
         return tuple(language for _, language in likely)
+
+    def is_in(self, *languages: str) -> bool:
+        """Whether the answer seems to be in one of these languages."""
+        return bool(languages) and not frozenset(languages).isdisjoint(self.languages)
 
     def lists(self, token: str) -> bool:
         """Whether a word with a full stop behind it is listed as an abbreviation, though it may be a word as well."""
