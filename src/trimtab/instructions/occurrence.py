@@ -37,7 +37,11 @@ _LEADING_VOWELS = frozenset("เแโใไເແໂໃໄ")
 _TRAILING_VOWELS = frozenset("ะาำๅະາຳ")
 _STACKED = regex.compile(r"\p{InCB=Linker}|\u1039")
 _CLOSING = regex.compile(r"[\u1000-\u1021\u103f][\u1039\u103a]")
-_NUMBER = regex.compile(r"(?<![\p{Nd}.,])\p{Nd}+(?:(?:,\p{Nd}{3})+(?:\.\p{Nd}+)?|[.,]\p{Nd}+)(?![.,]?\p{Nd})")
+# Numbers that are one with their marks: decimals, groups of three, versions. The parts of a date are numbers too.
+_NUMBER = regex.compile(
+    r"(?<![\p{Nd}.,])(?!\p{Nd}{1,2}\.\p{Nd}{1,2}\.(?:\p{Nd}{4}|\p{Nd}{2})(?![.,]?\p{Nd}))"
+    r"\p{Nd}+(?:(?:,\p{Nd}{3})+(?:\.\p{Nd}+)?|[.,]\p{Nd}+|(?:\.\p{Nd}+){2,})(?![.,]?\p{Nd})"
+)
 
 # What Korean writes behind a noun without a blank.
 _PARTICLES = regex.compile(
@@ -139,10 +143,11 @@ class _Reading:
         return behind not in _TRAILING_VOWELS and not _CLOSING.match(self.text, end)
 
     def _in_number(self, start: int, end: int) -> bool:
-        """Whether a longer number than the word holds it."""
+        """Whether the word begins or ends inside of a number."""
         return any(
-            found.start() <= start and end <= found.end() and (found.start(), found.end()) != (start, end)
+            found.start() < edge < found.end()
             for found in _NUMBER.finditer(self.text)
+            for edge in (start, end)
         )
 
 

@@ -26,7 +26,9 @@ _PARTING = regex.compile(
     r"[\s;!?()\[\]{}\"“”„«»|<>=+\\…—―、。，；：！？「」『』（）・·،؛؟।॥\u0589\u1361-\u1368]+"
     r"|(?<!\p{Nd}),|,(?!\p{Nd})|(?<!\p{Nd})–|–(?!\p{Nd})|--+|\.{2,}|(?<!\p{L})&|&(?!\p{L})"
 )
-_WORD = regex.compile(r"[\p{Alphabetic}\p{Nd}]")
+FRACTIONS = "¼-¾⅐-⅞↉"
+"""Characters that are numbers by themselves, as they stand in a class."""
+_WORD = regex.compile(rf"[\p{{Alphabetic}}\p{{Nd}}{FRACTIONS}]")
 _UNSPACED_LETTERS = regex.compile(rf"[{UNSPACED}](?:\p{{M}})*")
 # Letters per word in scripts that do not part words: the most and the fewest on average over a text of some length.
 _PER_WORD = (

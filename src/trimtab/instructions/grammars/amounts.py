@@ -8,13 +8,14 @@ from trimtab.constraint import Constraint
 from trimtab.instructions.grammars.length import ROOM
 from trimtab.instructions.grammars.pieces import ANY, SPACE, answer
 from trimtab.instructions.occurrence import UNSPACED
+from trimtab.instructions.wordcount import FRACTIONS
 
 _OTHER = rf"[{UNSPACED}]"
-_LETTER = rf"[\w&&[^_{UNSPACED}]]"
+_LETTER = rf"[[\w&&[^_{UNSPACED}]]{FRACTIONS}]"
 # Between two words where there may be fewer: whatever is no word. A letter of a script without blanks is one itself.
-_APART = rf"[\W_&&[^{UNSPACED}]]"
-_APART_IN_SENTENCE = rf"[\W_&&[^{UNSPACED}\n.!?]]"
-_END = rf"[\W_&&[^{UNSPACED}\n]]{{0,6}}\n?"
+_APART = rf"[\W_&&[^{UNSPACED}{FRACTIONS}]]"
+_APART_IN_SENTENCE = rf"[\W_&&[^{UNSPACED}{FRACTIONS}\n.!?]]"
+_END = rf"[\W_&&[^{UNSPACED}{FRACTIONS}\n]]{{0,6}}\n?"
 # Where there may not be fewer: words between blanks, of one piece, and no number as before an item of a list.
 _NUMBER = r"([\p{Nd}]{4,}|[\p{Nd}]{1,3}([.,][\p{Nd}]{1,3})*)"
 _BEFORE, _BEHIND = r"[\"'“‘*_]{0,3}", r"[\"'”’*_,;:!?]{0,4}"
