@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.out_of_reach import without_hub
 from tests.tiny import PROMPTS, tiny_engine, tiny_model, tiny_tokenizer, tokens_of
 
 import trimtab
@@ -212,14 +213,7 @@ def test_the_hub_out_of_reach() -> None:
 
 
 def test_a_hub_that_nobody_answers_for_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-    from tests.ports import free_port
-
-    nobody = f"http://127.0.0.1:{free_port()}"
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, nobody)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "ENDPOINT", nobody)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    without_hub(monkeypatch)
     monkeypatch.setattr(loading, "_from_pretrained", lambda *arguments: pytest.fail("it was tried"))
     _refused(
         "someone/a-model-nobody-has", "the Hub can't be reached and someone/a-model-nobody-has is not in its"

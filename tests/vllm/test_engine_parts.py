@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.out_of_reach import without_hub
 
 import trimtab
 from trimtab.engines.decoding import Settings
@@ -125,6 +126,17 @@ class TestRefusals:
         monkeypatch.setattr(starting, "check_installed", lambda: None)
         with pytest.raises(ModelError, match="no option worker_extension_cls"):
             trimtab.VllmEngine("nano", worker_extension_cls="mine.Worker")
+
+    @pytest.mark.parametrize("model", ["someone/a-model-nobody-has", "someone/a-model-nobody-has/a.gguf"])
+    def test_a_hub_that_nobody_answers_for_is_not_tried_again(
+        self, monkeypatch: pytest.MonkeyPatch, model: str
+    ) -> None:
+        without_hub(monkeypatch)
+        monkeypatch.setattr(starting, "check_installed", lambda: None)
+        for tried in ("transformers.AutoConfig.from_pretrained", "transformers.utils.cached_file"):
+            monkeypatch.setattr(tried, lambda *arguments, **options: pytest.fail("it was tried"))
+        with pytest.raises(ModelError, match=f"the Hub can't be reached and {model} is not in its cache"):
+            trimtab.load(model, engine="vllm")
 
     def test_a_plugin_that_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("trimtab.vllm.find_spec", lambda name: name)

