@@ -32,6 +32,12 @@ def _too_strong(engine: Any) -> Steering:
     return Steering("strong", edits, Record(engine.identity))
 
 
+def _too_large(engine: Any) -> Steering:
+    """An edit whose sum with the stream is finite, and whose square is not: the last norm makes zeros of it."""
+    record = Record(engine.identity)
+    return Steering("large", [Edit.add(1, torch.arange(1.0, engine.identity.width + 1), 1e25)], record)
+
+
 DOORS: dict[str, Callable[[Any, Any], Any]] = {
     "generate": lambda engine, steering: engine.generate(PROMPTS, steering=steering, max_new_tokens=3),
     "sample": lambda engine, steering: engine.generate(
@@ -62,11 +68,12 @@ def test_a_damaged_weight_is_named(damaged: Any, door: str) -> None:
         DOORS[door](damaged, None)
 
 
+@pytest.mark.parametrize("much", [_too_strong, _too_large])
 @pytest.mark.parametrize("door", DOORS)
-def test_so_is_a_steering_that_is_too_strong(tiny_llama: Any, door: str) -> None:
+def test_so_is_a_steering_that_is_too_strong(tiny_llama: Any, door: str, much: Callable[..., Any]) -> None:
     before = hooks_of(tiny_llama.model)
     with pytest.raises(ModelError, match=r"steered, tiny-llama gives .* \(prompt \d\); lower the strength"):
-        DOORS[door](tiny_llama, _too_strong(tiny_llama))
+        DOORS[door](tiny_llama, much(tiny_llama))
     assert hooks_of(tiny_llama.model) == before
 
 
@@ -112,6 +119,11 @@ def test_a_watch_makes_bad_rows_harmless_and_leaves_the_others() -> None:
     nan, inf = torch.nan, torch.inf
     rows = torch.tensor([[0.0, 1.0], [nan, 1.0], [0.0, inf], [-inf, -inf], [-inf, 2.0]])
     assert unsound(rows).tolist() == [False, True, True, True, False]
+    assert unsound(torch.tensor([[0.0, 0.0, 0.0], [3.5, 3.5, 3.5], [3.5, 3.5, 3.25]])).tolist() == [
+        True,
+        True,
+        False,
+    ]
     watch = Watch()
     assert watch.rows() == []
     out = watch(torch.zeros(5, 1, dtype=torch.long), rows)

@@ -54,11 +54,13 @@ class Watch:
 
 
 def unsound(logits: Tensor) -> Tensor:
-    """Which of `[..., vocabulary]` logits are no distribution, bool `[...]`: nan among them, infinity, or nothing else.
+    """Which of `[..., vocabulary]` logits no token may be taken from, bool `[...]`.
 
-    Minus infinity is how a model says that it never writes a token.
+    They hold nan, or infinity, or minus infinity alone, by which a model says that it never writes a token. Or all are
+    the same: a stream whose squares leave float32 comes out of the last norm as zeros, and tells nothing of any token.
     """
-    return ~torch.isfinite(logits.amax(-1))
+    low, high = torch.aminmax(logits, dim=-1)
+    return ~((low < high) & (high < torch.inf))  # what is no number compares false
 
 
 def finite(capture: Capture, model: str) -> Capture:

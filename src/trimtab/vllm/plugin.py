@@ -1,10 +1,11 @@
 """The hooks into vLLM. vLLM calls `register` in every process; without steering in its configuration nothing follows.
 
-Five places are wrapped: where a configuration is made (what cannot be served is refused there), where a request is
-taken (`InputProcessor`), where the blocks of the prefix cache get their keys, where a model is made
+Wrapped are: where a configuration is made (what cannot be served is refused there), where a request is taken
+(`InputProcessor`), where the blocks of the prefix cache get their keys, where a model is made
 (`BaseModelLoader.create_model`: every architecture, vLLM's own, those of its backend for transformers and those of
 other plug-ins), and, in workers of model runner V1 that steer, where the inputs of a step are prepared. Model runner V2
-is told through the model's own `get_model_state_cls`.
+is told through the model's own `get_model_state_cls`. So that no answer is made of values that are not finite, also
+where a runner gives the tokens of a step, and where a frontend that serves steering gets them.
 """
 
 from __future__ import annotations
@@ -31,11 +32,26 @@ HOOKS = (
     ("vllm.v1.core.kv_cache_utils", None, "_gen_prompt_embeds_extra_hash_keys"),
     ("vllm.model_executor.model_loader.base_loader", "BaseModelLoader", "create_model"),
 )
+SOUNDNESS_HOOKS = (
+    ("vllm.v1.engine.output_processor", "OutputProcessor", "process_outputs"),
+    ("vllm.v1.engine.async_llm", "AsyncLLM", "generate"),
+)
 V1_HOOKS = (
     ("vllm.v1.worker.gpu_model_runner", "GPUModelRunner", "_update_states"),
     ("vllm.v1.worker.gpu_model_runner", "GPUModelRunner", "_prepare_inputs"),
+    ("vllm.v1.worker.gpu_model_runner", "GPUModelRunner", "sample_tokens"),
 )
-V2_HOOKS = (("vllm.v1.worker.gpu.model_states", None, "resolve_model_state_cls"),)
+V2_HOOKS = (
+    ("vllm.v1.worker.gpu.model_states", None, "resolve_model_state_cls"),
+    ("vllm.v1.worker.gpu.model_runner", "GPUModelRunner", "sample_tokens"),
+)
+FIELDS = (
+    ("vllm.v1.outputs", "ModelRunnerOutput", "num_nans_in_logits"),
+    ("vllm.v1.engine", "EngineCoreOutput", "num_nans_in_logits"),
+    ("vllm.v1.outputs", "AsyncModelRunnerOutput", "get_output"),
+    ("vllm.exceptions", None, "GenerationError"),
+)
+"""Not wrapped, but written to or built on, where a step is unsound."""
 
 
 def register() -> None:
@@ -62,7 +78,7 @@ def check_hooks(v2_runner: bool) -> None:
             TESTED,
             vllm.__version__,
         )
-    for module, owner, name in (*HOOKS, *(V2_HOOKS if v2_runner else V1_HOOKS)):
+    for module, owner, name in (*HOOKS, *SOUNDNESS_HOOKS, *(V2_HOOKS if v2_runner else V1_HOOKS), *FIELDS):
         if _find(module, owner, name) is None:
             place = ".".join(part for part in (module, owner, name) if part)
             raise ModelError(
@@ -103,6 +119,7 @@ def _create_engine_config(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _make_processor(original: Callable[..., Any]) -> Callable[..., Any]:
     def make(self: Any, *args: Any, **kwargs: Any) -> None:
+        from trimtab.vllm import soundness
         from trimtab.vllm.frontend.frontend import Frontend
         from trimtab.vllm.frontend.refusals import refuse_beams
 
@@ -110,6 +127,10 @@ def _make_processor(original: Callable[..., Any]) -> Callable[..., Any]:
         # Now, so that a damaged steering in the folder is told at the start and not to the first client.
         if Frontend.of(self) is not None:
             refuse_beams()
+            for (module, owner, name), wrapper in zip(
+                SOUNDNESS_HOOKS, (soundness.process_outputs, soundness.generate), strict=True
+            ):
+                _wrap(_find(module, owner, name), name, wrapper)
 
     return make
 
@@ -186,11 +207,13 @@ def _check(vllm_config: Any) -> None:
 
 
 def _install(model: Any, vllm_config: Any, settings: SteeringSettings) -> None:
+    from trimtab.vllm.worker.judging import watch
     from trimtab.vllm.worker.layers import install
     from trimtab.vllm.worker.runners import model_state_class
     from trimtab.vllm.worker.worker import hold_folder
 
     state = install(model, vllm_config, settings)
+    watch(model, state.judge)
     if settings.steerings is not None:
         # vLLM makes models under the device and the dtype of the weights; a steering is read as everywhere.
         dtype = torch.get_default_dtype()
@@ -205,10 +228,14 @@ def _install(model: Any, vllm_config: Any, settings: SteeringSettings) -> None:
 
         from trimtab.vllm.worker import seeds
 
-        for (_, _, name), wrapper in zip(V1_HOOKS, (_update_states, _prepare_inputs), strict=True):
+        wrappers = (_update_states, _prepare_inputs, _sample_tokens)
+        for (_, _, name), wrapper in zip(V1_HOOKS, wrappers, strict=True):
             _wrap(GPUModelRunner, name, wrapper)
         seeds.mend(GPUModelRunner)
         return
+    from vllm.v1.worker.gpu.model_runner import GPUModelRunner as GPUModelRunnerV2
+
+    _wrap(GPUModelRunnerV2, "sample_tokens", _sample_tokens)
 
     def get_model_state_cls() -> type:
         # vLLM asks the model first. What would have been without us is what it finds when we are not there.
@@ -238,9 +265,18 @@ def _prepare_inputs(original: Callable[..., Any]) -> Callable[..., Any]:
     def _prepare_inputs(
         self: Any, scheduler_output: Any, num_scheduled_tokens: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        before_v1_step(self, num_scheduled_tokens)
+        before_v1_step(self, num_scheduled_tokens, scheduler_output.scheduled_spec_decode_tokens)
         result = original(self, scheduler_output, num_scheduled_tokens, *args, **kwargs)
         after_v1_inputs(self, num_scheduled_tokens)
         return result
 
     return _prepare_inputs
+
+
+def _sample_tokens(original: Callable[..., Any]) -> Callable[..., Any]:
+    from trimtab.vllm.worker.runners import after_step
+
+    def sample_tokens(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return after_step(self, original(self, *args, **kwargs))
+
+    return sample_tokens

@@ -60,7 +60,7 @@ def reading(row: list[int], number: int) -> Request:
     """A request whose prompt the workers record under a number."""
     # What is not computed is not seen.
     params = sampling.one_token(skip_reading_prefix_cache=True, extra_args=_extra(record=number))
-    return Request(row, params)
+    return Request(row, params, dropped=True)  # what was read is judged itself
 
 
 def log_probabilities(output: Any, start: int, answer: list[int]) -> list[float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trimtab.errors import ModelError
+from trimtab.vllm.soundness import failure
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Request:
 
     prompt: Sequence[int]
     params: Any
+    dropped: bool = False
+    """Whether nobody looks at what is written: it may then be unsound."""
 
 
 class Requests:
@@ -41,7 +44,7 @@ class Requests:
             The number of a request, and a `vllm.RequestOutput` of it.
 
         Raises:
-            ModelError: vLLM refuses one, or its processes have died.
+            ModelError: vLLM refuses one, the model gives values that are not finite, or vLLM's processes have died.
         """
         waiting = deque(enumerate(requests))
         running: dict[str, int] = {}
@@ -59,6 +62,8 @@ class Requests:
                     if output.finished:
                         del running[name]
                         self._mail.pop(name, None)
+                    if (reason := failure(output)) and not requests[number].dropped:
+                        raise ModelError(reason)
                     yield number, output
         finally:
             self._abort(running)

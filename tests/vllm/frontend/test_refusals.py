@@ -26,6 +26,7 @@ def config(**changes: Any) -> Any:
             "use_ubatching": False,
             "prefill_context_parallel_size": 1,
             "enable_elastic_ep": False,
+            "enable_batch_sharded_sampling": False,
             "data_parallel_size": 2,
         },
         "cache_config": {"kv_sharing_fast_prefill": False},
@@ -52,6 +53,7 @@ def test_a_plain_configuration_is_served() -> None:
         ({"parallel_config__use_ubatching": True}, "microbatches .* leave them out"),
         ({"parallel_config__prefill_context_parallel_size": 2}, "leave out --prefill-context-parallel-size"),
         ({"parallel_config__enable_elastic_ep": True}, "leave out --enable-elastic-ep"),
+        ({"parallel_config__enable_batch_sharded_sampling": True}, "--enable-batch-sharded-sampling"),
         ({"cache_config__kv_sharing_fast_prefill": True}, "--kv-sharing-fast-prefill skips most tokens"),
         ({"speculative_config__enable_adaptive_verification": True}, "adaptive verification"),
         ({"load_config__load_format": "tensorizer"}, "--load-format tensorizer"),
@@ -128,6 +130,12 @@ class TestOnVllm:
             ModelError, match=r"it has no vllm.v1.worker.gpu_model_runner.GPUModelRunner._gone"
         ):
             plugin.check_hooks(v2_runner=False)
+        hooked.undo()
+        for hooks in ("SOUNDNESS_HOOKS", "FIELDS"):
+            hooked.setattr(plugin, hooks, (("vllm.v1.engine", "EngineCoreOutput", "gone"),))
+            with pytest.raises(ModelError, match=r"it has no vllm.v1.engine.EngineCoreOutput.gone"):
+                plugin.check_hooks(v2_runner=True)
+            hooked.undo()
 
     def test_when_the_configuration_is_made(self, hooked: Any) -> None:
         from vllm.engine.arg_utils import EngineArgs

@@ -193,6 +193,7 @@ def test_v2_admits_releases_and_leaves_dummies_alone(
             req_ids=list(names),
             num_scheduled_tokens=ones,
             num_computed_tokens_np=ones,
+            cu_num_logits_np=np.arange(len(names) + 1, dtype=np.int32),
             input_ids=None,
             positions=None,
         )

@@ -65,6 +65,11 @@ def _parallelism(vllm_config: Any) -> str | None:
             "prefill context parallelism spreads the tokens of one prompt over ranks; leave out "
             "--prefill-context-parallel-size"
         )
+    if getattr(parallel, "enable_batch_sharded_sampling", False):
+        return (
+            "sampling spread over ranks (--enable-batch-sharded-sampling) has the logits of a request where nobody "
+            "looks whether they are finite; leave it out"
+        )
     if parallel.enable_elastic_ep:
         return (
             "workers that join later would lack the steerings that were loaded; leave out --enable-elastic-ep"

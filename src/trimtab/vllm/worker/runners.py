@@ -8,15 +8,17 @@ its `_prepare_inputs` is wrapped. Both run before a captured CUDA graph is repla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trimtab.vllm.packing import unpack_edits
 from trimtab.vllm.prefix_cache import INTERNAL
+from trimtab.vllm.worker.judging import Judge, after_sampling
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from trimtab.vllm.worker.following import AnswerFollower
@@ -26,11 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class SteeringState:
-    """What a worker keeps for steering: the rows in use, and what `capture` reads through. `model.trimtab` is one."""
+    """What a worker keeps for steering: the rows in use, what `capture` reads through, and who judges the logits.
+
+    `model.trimtab` is one.
+    """
 
     table: SteeringTable
     recorder: Recorder | None = None
     follower: AnswerFollower | None = None
+    judge: Judge = field(default_factory=Judge)
     _inline: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by request
     _inline_uses: Counter[str] = field(default_factory=Counter)
     _records: dict[str, int] = field(default_factory=dict)
@@ -81,9 +87,19 @@ class SteeringState:
         for request_id in set(self.table.requests).difference(request_ids):
             self.release(request_id)
 
-    def before_step(self, request_ids: Sequence[str], scheduled: np.ndarray, computed: np.ndarray) -> None:
-        """Tells the table, and the recorder, whose token is whose in the step to come (see `SteeringTable.fill`)."""
+    def before_step(
+        self,
+        request_ids: Sequence[str],
+        scheduled: np.ndarray,
+        computed: np.ndarray,
+        logits: np.ndarray | None = None,
+    ) -> None:
+        """Tells the table, and the recorder, whose token is whose in the step to come (see `SteeringTable.fill`).
+
+        `logits` is how many rows of logits each request will have; None for one.
+        """
         self.table.fill(request_ids, scheduled, computed)
+        self.judge.begin(request_ids, np.ones(len(request_ids), np.int64) if logits is None else logits)
         if self.recorder is not None:
             rows = [self._records.get(request_id) for request_id in request_ids]
             self.recorder.before_step(request_ids, scheduled, computed, rows)
@@ -141,7 +157,7 @@ def model_state_class(model: Any, vllm_config: Any) -> type:
             if input_batch.req_ids[0] in req_states.req_id_to_index:
                 batch = input_batch
                 step = batch.req_ids, batch.num_scheduled_tokens, batch.num_computed_tokens_np
-                state.before_step(*step)
+                state.before_step(*step, np.diff(batch.cu_num_logits_np))
                 state.mark_answers(*step, batch.input_ids, batch.positions)
             inputs: dict[str, Any] = super().prepare_inputs(input_batch, req_states)
             return inputs
@@ -168,11 +184,15 @@ def after_v1_update(runner: Any, scheduler_output: Any) -> None:
             state.admit(request_id, request.sampling_params, request.num_prompt_tokens, tokens)
 
 
-def before_v1_step(runner: Any, scheduled: np.ndarray) -> None:
-    """What model runner V1 does before it prepares the inputs of a step."""
+def before_v1_step(
+    runner: Any, scheduled: np.ndarray, drafts: Mapping[str, Collection[int]] | None = None
+) -> None:
+    """What model runner V1 does before it prepares the inputs of a step; `drafts` are tokens by request."""
     state = SteeringState.of(runner)
     if state is not None:
-        state.before_step(*_v1_step(runner, scheduled))
+        names, counts, computed = _v1_step(runner, scheduled)
+        logits = np.array([1 + len(drafts.get(name, ())) for name in names]) if drafts else None
+        state.before_step(names, counts, computed, logits)
 
 
 def after_v1_inputs(runner: Any, scheduled: np.ndarray) -> None:
@@ -180,6 +200,12 @@ def after_v1_inputs(runner: Any, scheduled: np.ndarray) -> None:
     state = SteeringState.of(runner)
     if state is not None:
         state.mark_answers(*_v1_step(runner, scheduled), runner.input_ids.gpu, runner.positions)
+
+
+def after_step(runner: Any, output: Any) -> Any:
+    """What either model runner gives for a step, with what is unsound in it marked."""
+    state = SteeringState.of(runner)
+    return after_sampling(None if state is None else state.judge, output)
 
 
 def _v1_step(runner: Any, scheduled: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
