@@ -5,7 +5,8 @@
 
 Every splitter counts the sentences of the labelled answers in `sentences.jsonl`: as they are, and in the prose that
 `trimtab.instructions.prose` reads out of them, without code, tables, list numbers and marks of emphasis. A piece
-without a letter or a digit counts for none. The answers held out were written when ours was finished.
+without a letter or a digit counts for none. The answers held out were written when ours was finished. Those in
+languages with capitals are also counted in small letters alone and in capitals alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ LABELLED = Path(__file__).parent / "sentences.jsonl"
 Splitter = Callable[[str, str], list[str]]
 
 _PUNKT = {"en": "english", "de": "german", "fr": "french", "es": "spanish", "ru": "russian"}
+_CASED = ("en", "de", "fr", "es", "ru")
 _PYSBD = ("en", "hi", "zh", "es", "ar", "ru", "fr", "ja", "de")
 
 
@@ -104,7 +106,10 @@ def measure(split: Splitter, answers: list[dict[str, Any]]) -> dict[str, Any]:
 
     held_out = [one for one in answers if one["part"] == "held out"]
     languages = Counter(one["language"] for one in answers)
+    cased = [one for one in answers if one["language"] in _CASED]
     return {
+        "small letters": share([one | {"answer": one["answer"].lower()} for one in cased], prose=True),
+        "capitals": share([one | {"answer": one["answer"].upper()} for one in cased], prose=True),
         "as it is": share(answers, prose=False),
         "prose": share(answers, prose=True),
         "held out": share(held_out, prose=True),
@@ -139,6 +144,9 @@ def command(
         typer.echo(f"| {title} | {' | '.join(f'{share:.2f}' for share in shares)} |")
     held_out = sum(one["part"] == "held out" for one in answers)
     typer.echo(f"\n{len(answers)} answers, {held_out} of them held out; by language in the prose.")
+    typer.echo("The same in small letters and in capitals, in languages that have them:")
+    for name, figures in found.items():
+        typer.echo(f"- {name}: {figures['small letters']:.2f} and {figures['capitals']:.2f}")
     if json_file is not None:
         files.write_text(json_file, json.dumps(found, indent=2) + "\n")
 

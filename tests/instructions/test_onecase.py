@@ -1,5 +1,9 @@
 """The sentences of answers without capitals, and of those in capitals alone."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from trimtab.instructions import onecase, sentences
@@ -24,6 +28,12 @@ ANSWERS = [
     (1, 'he said "stop!" and left.'),
     (2, "die hauptstadt ist wien. viele leute besuchen salzburg."),
     (1, "er kommt am 3. mai zu uns, z. b. mit der bahn"),
+    (2, "*yes.* that is right."),
+    (1, "i ❤️ this city"),
+    (1, "the score is by j. s. bach and a. m. bach, his wife"),
+    (1, "kaiser wilhelm ii. regierte im jahr 300 v. chr. noch nicht"),
+    (2, "la reunión es a las 5 p. m. en la sala. no falte."),
+    (2, "lt. col. brown met gen. lee. they talked."),
 ]
 
 
@@ -31,6 +41,16 @@ ANSWERS = [
 def test_small_letters_and_capitals_count_alike(count: int, text: str) -> None:
     assert sentences.count(text) == count
     assert sentences.count(text.upper()) == count
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_labelled_answers_count_nearly_as_well_in_one_case(change: Callable[[str], str]) -> None:
+    path = Path(__file__).parents[2] / "benchmarks/sentences.jsonl"
+    answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    cased = [one for one in answers if one["language"] in ("en", "de", "fr", "es", "ru")]
+    right = sum(sentences.count(change(one["answer"])) == one["sentences"] for one in cased)
+    assert len(cased) > 250
+    assert right >= 0.96 * len(cased)
 
 
 def test_pieces_keep_their_capitals() -> None:

@@ -28,7 +28,7 @@ TITLES = _words(
 
 INTRODUCING = _words(
     """
-    e.g i.e eg ie cf vs viz approx resp esp incl excl
+    d.w.z e.g i.e eg ie cf vs viz approx resp esp incl excl
     z.b d.h u.ä ca bzw bspw evtl ggf inkl exkl zzgl vgl max insb einschl ausschl bzgl
     p.ex p.ej ej cfr bijv o.a m.b.t blz zgn bl.a t.ex f.eks m.a.o
     p.es π.χ ე.ი m.in geb szül roz
@@ -41,7 +41,8 @@ TITLES_OF = {
     **dict.fromkeys(("card", "mons"), ("it", "es")),
     **dict.fromkeys(("cav", "comm", "on"), ("it",)),
     **dict.fromkeys(("dl", "dlui", "dna", "dnei"), ("ro",)),
-    "bd": ("fr",),
+    **dict.fromkeys(("gs", "ts", "tp"), ("vi",)),
+    "bd": ("fr", "ro"),
 }
 """As `TITLES`, in these languages alone; in capitals they are something else, such as DNA."""
 
@@ -51,10 +52,12 @@ STREETS = _words("str bd bld blvd blv bul cad sok mah pza")
 CAPITALISED = _words("pza av sta sto exa ilmo ilma mons pe mag abg kard insp ksiądz gral hna hno sór")
 """No sentence ends here where it has a capital and a name follows."""
 
-UNITS = _words("km kg cm ml cl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт кг км мл")
+UNITS = _words(
+    "km kg mg cm ml cl kb mb gb tb hz khz mhz ghz kw kwh hp mph km/h psst brr hmm shh tv шт кг км мл"
+)
 """A sentence may end here before any capital letter: what is measured in them stands last as often as not."""
 
-UNITS_AFTER_NUMBERS = _words("mm dl m min lb lbs oz ft yd mi")
+UNITS_AFTER_NUMBERS = _words("mm dl m hr hrs yr yrs wk wks sem min lb lbs oz ft yd mi")
 """As `UNITS`, where a number stands before them; abbreviations of something else where none does."""
 
 ANY = _words(
@@ -148,7 +151,10 @@ AFTER_ORDINALS = _words(
     január február március április május június július augusztus szeptember október november december évi év
     világháború világháborút világháborúban kerület kerületben kerületi
     světová světové světovou světovej svetová svetovej dünya lig ligde cadde sokak yüzyıl
-    godine godini godinu leta aastal aasta gada gadā metų
+    ledna února března dubna května června července srpna září října listopadu prosince
+    januára februára marca apríla mája júna júla augusta septembra októbra novembra decembra
+    siječnja veljače ožujka travnja svibnja lipnja srpnja kolovoza rujna listopada studenoga prosinca
+    mars marts maj oktober desember godine godini godinu leta aastal aasta gada gadā metų
     """
 )
 BEFORE_LETTERS = _words(

@@ -89,9 +89,9 @@ class Stop:
 
     def among(self, words: frozenset[str]) -> bool:
         """Whether it is one of these, alone or with the short words before it, and no word of the answer's language."""
-        own = (
-            len(self.token) > _LETTERS and self.token.islower() and self.lexicon.is_function_word(self.token)
-        )
+        lexicon = self.lexicon
+        is_own = lexicon.is_mostly_function_word if lexicon.one_case else lexicon.is_function_word
+        own = len(self.token) > _LETTERS and self.token.islower() and is_own(self.token)
         return not own and not words.isdisjoint(self.words)
 
 

@@ -32,6 +32,12 @@ def _by_language(lists: dict[str, str]) -> dict[str, frozenset[str]]:
     return {language: frozenset(words.split()) for language, words in lists.items()}
 
 
+# What units go on with: 5 km. and more.
+_LINKS = frozenset(
+    "and or of per to from und oder von pro og eller av pr och y o por et ou e di da en i z и или на".split()
+)
+_ROMAN = regex.compile(r"(?:x{1,2}|x?i{2,3}|x?i?v|x?vi{1,3}|x?ix)")
+_TIME = regex.compile(r"\p{Nd}\s*\p{L}\.\s?m$")
 _LETTER_TOO = regex.compile(r"\G\p{L}\.")
 # What stands behind a time, or behind a unit, and goes on with the sentence.
 _AFTER_TIMES = frozenset("sharp today tomorrow tonight yesterday daily".split())
@@ -46,7 +52,8 @@ OPENERS = _by_language(
         "cs": "on ona ono oni já ty my vy to ten ta tento tato tito tam tady zde potom pak také můj jeho její jejich",
         "da": "den det de en et han hun vi jeg du i man dette denne disse min mit mine der her derefter mange også",
         "de": "der die das ein eine er sie es wir ich ihr du man mein meine dein deine sein seine ihre unser unsere "
-        "dies diese dieser dieses dann danach dort hier viele manche außerdem jedoch bitte was warum",
+        "dies diese dieser dieses dann danach dort hier viele manche außerdem jedoch bitte was warum "
+        "niemand jeder alles nichts",
         "el": "ο η το οι τα αυτός αυτή αυτό αυτοί εγώ εσύ εμείς εκεί εδώ μετά ένας μια ένα",
         "en": "the a an this these those that it its he she they we you i my your his her their our there here then "
         "what why how so also all many most some both nobody nothing everyone everybody please be see let keep put "
@@ -66,7 +73,8 @@ OPENERS = _by_language(
         "pt": "o a os as um uma eu ele ela eles elas nós você vocês este esta isso isto esse essa meu minha seu sua "
         "depois também há",
         "ro": "el ea ei ele eu tu noi voi acesta aceasta acest această aici acolo apoi mulți",
-        "ru": "он она оно они я ты мы вы это этот эта эти там здесь тут потом затем также мой моя его её их наш наша",
+        "ru": "он она оно они я ты мы вы это этот эта эти там здесь тут потом затем также сейчас теперь мой моя его её "
+        "их наш наша",
         "sv": "den det de en ett han hon vi jag du ni man detta denna dessa min mitt mina där här sedan då många",
         "tr": "o bu şu ben sen biz siz onlar bunlar sonra ayrıca burada orada benim onun",
         "uk": "він вона воно вони я ти ми ви це цей ця ці там тут потім мій його її їх наш",
@@ -127,6 +135,8 @@ def _goes_on(stop: fullstop.Stop, begins: bool) -> bool:
 
 def _number(stop: fullstop.Stop, begins: bool) -> bool | None:
     """An ordinal, in the languages that write it with a full stop."""
+    if _ROMAN.fullmatch(stop.token) and not stop.lexicon.is_mostly_function_word(stop.token):
+        return not begins and stop.lexicon.is_mostly_in(known.ORDINALS)
     if not fullstop.is_number(stop.token):
         return None
     if stop.following in known.AFTER_ORDINALS or fullstop.is_date(stop):
@@ -135,10 +145,14 @@ def _number(stop: fullstop.Stop, begins: bool) -> bool | None:
         return False
     if _DATE_GOES_ON.match(stop.block, stop.end.end()):
         return True
-    return stop.lexicon.is_in(*known.ORDINALS) and not stop.number
+    return stop.lexicon.is_mostly_in(known.ORDINALS) and not stop.number
 
 
 def _title(stop: fullstop.Stop, begins: bool) -> bool | None:
+    if stop.word in known.CAPITALISED and not stop.lexicon.is_mostly_function_word(stop.token):
+        return not begins
+    if stops.street(stop):
+        return True
     told = stops.title(stop)
     # A street, a foot, what is no title at all: no name is a pronoun. M. le maire is one.
     return told and (not begins or stop.word in ("m", "mme", "mlle"))
@@ -153,11 +167,13 @@ def _before_number(stop: fullstop.Stop, begins: bool) -> bool | None:
 
 
 def _often_last(stop: fullstop.Stop, begins: bool) -> bool | None:
-    if known.OFTEN_LAST.isdisjoint(stop.words):
+    # A. M. Bach is no time.
+    initials = stop.token == "m" and not _TIME.search(stop.before)
+    if initials or known.OFTEN_LAST.isdisjoint(stop.words):
         return None
     if stop.opens or stop.following in known.AFTER_TIMES or stop.following in _AFTER_TIMES:
         return True
-    return _goes_on(stop, begins) or (stop.word in _AND_SUCH and not begins)
+    return not begins and (_goes_on(stop, begins) or stop.word in _AND_SUCH)
 
 
 def _abbreviation(stop: fullstop.Stop, begins: bool) -> bool | None:
@@ -166,7 +182,7 @@ def _abbreviation(stop: fullstop.Stop, begins: bool) -> bool | None:
         return told
     if stop.opens:
         return True
-    return _goes_on(stop, begins) if stop.word in known.UNITS else not begins
+    return not begins and (stop.word not in known.UNITS or stop.following in _LINKS)
 
 
 def _initial(stop: fullstop.Stop, begins: bool) -> bool | None:
@@ -174,10 +190,20 @@ def _initial(stop: fullstop.Stop, begins: bool) -> bool | None:
         return None
     if stop.opens:
         return True
+    if (
+        stop.following in known.PARTICLES
+        and stop.earlier not in known.BEFORE_LETTERS
+        and not stop.after_number
+    ):
+        return True
     if begins or stop.earlier in known.BEFORE_LETTERS or stop.earlier.endswith("°"):
         return False
     if stop.after_number:
-        return _goes_on(stop, begins) or stop.following in _AFTER_UNITS
+        # 5 p. m., 3 h. 20 min., 40 W. Elm St.
+        if _LETTER_TOO.match(stop.block, stop.end.end()) or (stop.token == "h" and stop.number):
+            return True
+        direction = stop.token in ("n", "e", "s", "w") and stop.lexicon.is_in("en")
+        return direction or _goes_on(stop, begins) or stop.following in _AFTER_UNITS
     # So do i. is no initial.
     return stop.token != "i" or "en" not in stop.lexicon.languages
 

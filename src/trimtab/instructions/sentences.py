@@ -114,7 +114,9 @@ def split(block: str, lexicon: Lexicon | None = None) -> list[str]:
 def _inside(end: Any, embedded: Any, *, one_case: bool) -> bool:
     """Whether a mark stands inside of a name or a title; in one case the last one may end what is said before."""
     first, last = embedded.span()
-    closes = one_case and end.end("close") >= last and embedded[0][0] in _OPENING_QUOTES
+    closes = (
+        one_case and end.end("close") >= last and (embedded[0][0] in _OPENING_QUOTES or end["mark"] == ".")
+    )
     return first < end.start() < last and not closes
 
 
@@ -137,8 +139,10 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         begun = fullstop.starts(block, end, lexicon) or (")" in end["smile"] and follower.isupper())
         if lexicon.one_case:
             word = fullstop.next_word(block, end)
+            # What goes on: I ❤️ this city.
+            within = ")" not in end["smile"] and lexicon.is_function_word(fullstop.last_word(before))
             plain_word = ")" in end["smile"] and not lexicon.has_function_word(word)
-            begun = plain_word or onecase.opens(word, lexicon)
+            begun = plain_word or (onecase.opens(word, lexicon) and not within)
         return bool(end["blank"]) and begun
     if mark == "．" and before[-1].isdecimal() and follower.isdecimal():
         return False
@@ -163,7 +167,7 @@ def _ends(before: str, end: Any, block: str, lexicon: Lexicon) -> bool:
         return _ends_after_closing(before, end, block, lexicon)
     # Speech that a dash begins goes on with who said it: – Kommer du? frågade hon.
     dash = end["dash"] or (not lexicon.one_case and before.lstrip().startswith(("\u2013", "\u2014", "- ")))
-    if follower.islower() and dash:
+    if follower.islower() and dash and not (lexicon.one_case and mark == "."):
         return False
     if mark == ".":
         return not (onecase if lexicon.one_case else stops).belongs(before, end, block, lexicon)

@@ -34,7 +34,7 @@ _ONE = regex.compile(r"\X")
 _SHORT = 4
 _LONG = 5
 # A street of Denmark, Norway or Sweden whose last part is one letter: Storg., Kungsg., Storgt.; Aalborg is none.
-_STREET = regex.compile(r"\p{Lu}\p{Ll}+(?<!b[eou]r|[aiouyn])(?:g|gt)")
+_STREET = regex.compile(r"\p{L}\p{Ll}{2,}(?<!b[eou]r|[aiouyn])(?:g|gt)")
 _DAY_OF_MONTH = regex.compile(
     r"\G\p{Nd}{1,2}\.?\s+(?:de\s+)?(?:\p{Nd}{1,2}\.|(?i:jan|feb|fév|ma[aijryg]|mär|mei|apr|avr|abr|jun|jui|jul|giu|lug|aug|ago"
     r"|aoû|sep|set|okt|oct|out|ott|nov|de[czs]|dé[cz]|dic|ene|gen)|b[mr]\b)"
@@ -115,7 +115,7 @@ def street(stop: Stop) -> bool | None:
         numbered = stop.following in known.BEFORE_NUMBERS and _NUMBERED.search(stop.block, stop.end.end())
         return True if numbered or (stop.token == "str" and stop.capital) else None
     nordic = stop.number and _STREET.fullmatch(stop.token) and stop.lexicon.is_in("da", "no", "sv")
-    return True if nordic else None
+    return True if nordic and not stop.lexicon.is_word(stop.token) else None
 
 
 def weekday(stop: Stop) -> bool | None:

@@ -100,11 +100,17 @@ class Lexicon:
         """Whether the answer seems to be in one of these languages."""
         return bool(languages) and not frozenset(languages).isdisjoint(self.languages)
 
+    def is_mostly_in(self, languages: frozenset[str]) -> bool:
+        """Whether more than half of what the answer may be in are of these languages."""
+        return 2 * len(languages.intersection(self.languages)) > len(self.languages)
+
     def lists(self, token: str) -> bool:
         """Whether a word with a full stop behind it is listed as an abbreviation, though it may be a word as well."""
         if not self.languages:
             return token.casefold() in _international()
         forms = {token, token.casefold(), token.rpartition(".")[2].casefold()}
+        if self.one_case:
+            return any(not forms.isdisjoint(_folded(one)) for one in self.languages)
         return any(not forms.isdisjoint(_language(one).abbreviations) for one in self.languages)
 
     def abbreviates(self, token: str) -> bool:
@@ -147,6 +153,10 @@ class Lexicon:
         """The languages of the answer in which a word in small letters is a function word."""
         known = _function_words().get(word, ())
         return tuple(language for language in self.languages if language in known)
+
+    def is_mostly_function_word(self, word: str) -> bool:
+        """Whether it is one in more than half of the languages of the answer."""
+        return 2 * len(self.have_function_word(word)) > len(self.languages)
 
     def has_function_word(self, word: str) -> bool:
         """The same of a word and of what an apostrophe has made a part of it: he's, don't."""
@@ -222,6 +232,12 @@ def _language(code: str) -> _Language:
     if name in punkt.available_languages():
         learned = frozenset(word for word in punkt.load_model(name).abbrev_types if _LEARNED.fullmatch(word))
     return _Language(frozenset(listed | learned), learned, numbers)
+
+
+@functools.cache
+def _folded(code: str) -> frozenset[str]:
+    """Its abbreviations in small letters."""
+    return frozenset(word.casefold() for word in _language(code).abbreviations)
 
 
 @functools.cache
