@@ -329,6 +329,26 @@ def test_a_lora_learns_acts_only_inside_and_leaves_the_model_as_it_was(task: Tas
     assert not hasattr(model, "peft_config")
 
 
+@pytest.mark.parametrize(("weight", "answers_alone"), [(1.0, True), (0.0, False)])
+def test_of_fine_tuning_the_answers_count_alone_whatever_held_them(
+    task: Task, monkeypatch: pytest.MonkeyPatch, weight: float, answers_alone: bool
+) -> None:
+    pytest.importorskip("peft")
+    task.settings = replace(SMALL, pairs=12, steps=2, max_new_tokens=24)
+    usual, seen = lora.lessons, []
+    monkeypatch.setattr(lora, "lessons", lambda task: usual(task, "constrained"))
+
+    def run(course: training.Course) -> None:
+        course._teach(lambda *_: None)
+        for number, lesson in enumerate(course.lessons):
+            first = course.targets[number].log_probs[: len(lesson.answer) - lesson.ended, 0]
+            seen.append(float(first.exp().min()))
+
+    monkeypatch.setattr(training.Course, "run", run)
+    lora.candidates(weight, task)
+    assert (min(seen) > 0.999) is answers_alone
+
+
 def test_a_lora_holds_few_lessons_at_once_and_logits_of_their_answers_alone(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 E. Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022; by peft, in every linear layer of the
 blocks, `alpha` twice the rank. Two ways to train it:
 
-- `lora`: the answers of the lessons alone count, as in supervised fine-tuning (cross entropy);
+- `lora`: the answers of the lessons alone count, as in supervised fine-tuning (cross entropy), whatever held them;
 - `lora-baked`: the teacher's distributions at their tokens count, and the answers do not (KL), as in prompt baking (A.
   Bhargava et al.: Prompt Baking, 2024), which moves a prompt into weights.
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from benchmarks.compare.shared import lessons, schedule
 from benchmarks.compare.task import Candidate, Method, Task
 from trimtab.engines.ranks import Ranks
+from trimtab.learn.distillation.lessons import Lesson
 from trimtab.learn.distillation.training import Course
 
 RANK = 4
@@ -41,13 +43,17 @@ Weights = dict[str, Tensor]
 def candidates(answer_weight: float, task: Task) -> Sequence[Candidate]:
     """The adapter as it is and a little weaker and stronger."""
     material = lessons(task)
+    taught, held_out = (
+        [as_answer(one) for one in some] if answer_weight == 1.0 else some
+        for some in (material.lessons.lessons, material.examples.lessons)
+    )
     adapter = Adapter(task.engine.model, task.settings.seed)
     with adapter.inside():
         Course(
             task.engine,
             cast("Any", adapter),  # what a course asks of its edits, an adapter has
-            material.lessons.lessons,
-            material.examples.lessons,
+            taught,
+            held_out,
             schedule(task, answer_weight=answer_weight, rate=RATE),
             Ranks(),
             at_once=AT_ONCE,
@@ -62,6 +68,14 @@ def candidates(answer_weight: float, task: Task) -> Sequence[Candidate]:
         )
         for strength in STRENGTHS
     ]
+
+
+def as_answer(lesson: Lesson) -> Lesson:
+    """The same, of which nothing but its answer is learned.
+
+    What a constraint held or a program changed teaches a distribution in the place of its answer otherwise.
+    """
+    return replace(lesson, constraint=None, drawn=False, original=())
 
 
 class Adapter(nn.Module):
