@@ -36,6 +36,7 @@ def _by_language(lists: dict[str, str]) -> dict[str, frozenset[str]]:
 _LINKS = frozenset(
     "and or of per to from und oder von pro og eller av pr och y o por et ou e di da en i z и или на".split()
 )
+_METRES = frozenset("mмlл")
 _ROMAN = regex.compile(r"(?:x{1,2}|x?i{2,3}|x?i?v|x?vi{1,3}|x?ix)")
 _TIME = regex.compile(r"\p{Nd}\s*\p{L}\.\s?m$")
 _LETTER_TOO = regex.compile(r"\G\p{L}\.")
@@ -57,7 +58,7 @@ OPENERS = _by_language(
         "el": "ο η το οι τα αυτός αυτή αυτό αυτοί εγώ εσύ εμείς εκεί εδώ μετά ένας μια ένα",
         "en": "the a an this these those that it its he she they we you i my your his her their our there here then "
         "what why how so also all many most some both nobody nothing everyone everybody please be see let keep put "
-        "call however yes next afterwards don't",
+        "call however yes afterwards don't",
         "es": "el la los las un una unos unas él ella ellos ellas yo tú nosotros usted ustedes este esta estos estas "
         "esto ese esa eso mi mis tu tus su sus nuestro nuestra luego después también hay allí aquí",
         "fi": "hän he minä sinä me te se ne tämä nämä siellä täällä sitten myös monet",
@@ -202,6 +203,8 @@ def _initial(stop: fullstop.Stop, begins: bool) -> bool | None:
         # 5 p. m., 3 h. 20 min., 40 W. Elm St.
         if _LETTER_TOO.match(stop.block, stop.end.end()) or (stop.token == "h" and stop.number):
             return True
+        if stop.token in _METRES:
+            return not begins and (stop.following in _LINKS or stop.following in _AFTER_UNITS)
         direction = stop.token in ("n", "e", "s", "w") and stop.lexicon.is_in("en")
         return direction or _goes_on(stop, begins) or stop.following in _AFTER_UNITS
     # So do i. is no initial.
