@@ -58,7 +58,7 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     ("sentences", {"at_least": 3}, [REEF], ["It is so. It is."]),
     ("sentences", {"exactly": 2}, ["It rained today. We stayed in."], ["It rained today.", REEF]),
     ("words", {"at_most": 20}, ["It is old.", "It rained today. We stayed in and read."], [REEF]),
-    ("words", {"at_most": 3}, ["½ cup milk."], ["1 ½ of it.", "½ of a cup."]),
+    ("words", {"at_most": 3}, ["½ cup milk."], ["1 ½ of it.", "½ of a cup.", "1\ufe0f\u20e3"]),
     ("words", {"at_least": 20}, [REEF], ["It is old."]),
     ("words", {"exactly": 3}, ["It is old.", "Three small words"], ["It is", "It is very old."]),
     ("paragraphs", {"exactly": 2}, [REEF, "a\nb\n\nc"], ["a\nb", "a\n\nb\n\nc"]),
@@ -69,7 +69,7 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     ("include", {"words": ["reef", "2,300 kilometers"]}, [REEF], ["The reef."]),
     ("exclude", {"word": "moon"}, [REEF, "Moons, moonlight."], ["The Moon!", "moon"]),
     ("exclude", {"words": ["k", "is"]}, ["Kitchen this."], ["\u212a", "It ıs", "It iſ"]),
-    ("exclude", {"word": "river"}, ["R&D, tea & milk."], ["r&#105;ver", "A&nbsp;stream"]),
+    ("exclude", {"word": "river"}, ["R&D, tea & milk."], ["r&#105;ver", "A&nbsp;stream", "ri<b>v</b>er", r"r\*iver"]),
 ]  # fmt: skip
 INSTRUCTIONS = [instructions.get(name, **params) for name, params, _, _ in CASES]
 UNIONS = [

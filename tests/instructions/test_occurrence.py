@@ -48,6 +48,14 @@ FOUND = [
     ("2.0", "the 2.0.\n1 more"),
     ("2024", "am 12.05.2024"),
     ("Python 3", "Python 3. Why"),
+    # Tags are not seen, nor are the strokes that keep a mark from being one of Markdown.
+    ("dragon", "The <b>d</b>ragon"),
+    ("red dragon", 'A red <b class="x">dragon</b>'),
+    ("red dragon", "red<br/>dragon"),
+    ("red dragon", "red\\\ndragon"),
+    ("snake_case", r"a snake\_case name"),
+    ("C++", r"I write C\+\+."),
+    (r"a\*b", r"in a\*b"),
 ]
 NOT_FOUND = [
     ("cafe", "café"),
@@ -74,6 +82,7 @@ NOT_FOUND = [
     # Nor what ends or begins inside of a number.
     ("Python 3", "Python 3.10"),
     ("5 km", "3.5 km"),
+    ("dragons", "dragon<br>s"),
     ("U.S.", "U.S.A."),
     ("sık", "sik"),
     ("New York", "New\n\nYork"),

@@ -21,6 +21,12 @@ WORDS = [
     ("...", 0),
     ("½ cup, ⅔ cup; 1½ cups", 6),
     ("- [x] Buy milk\n- [ ] Sell it", 4),
+    ("1️⃣ Buy milk\n2️⃣ Rest", 3),
+    ("un<b>believ</b>able<br>news", 2),
+    ("<!-- to do:\nmore -->Hello", 1),
+    ("See [the docs][1] or [it]\n\n[1]: https://example.com/a 'Here'\n[it]: ./b.md", 5),
+    ("See [1][2] and [Bob]: hello", 6),
+    (r"Use snake\_case \*here\*", 3),
     ("> 1. [X] Buy milk", 2),
     ("Set a[x] to [x] here", 6),
     ("Fish&nbsp;and chips &mdash; 5 &lt; 6", 5),
@@ -59,6 +65,9 @@ def test_where_nothing_parts_words_their_number_is_bounded() -> None:
         # A heading is none, and alone it is no paragraph either.
         ("# Title", 0),
         ("Title\n=====\n\n## Part", 0),
+        ("a\n\n<!-- not\n\nseen -->\n\nb", 2),
+        ("a\n\n[1]: https://example.com/a\n\n<!-- b -->", 1),
+        ("[Bob]: hello", 1),
     ],
 )
 def test_paragraphs(text: str, count: int) -> None:

@@ -13,7 +13,7 @@ import unicodedata
 
 import regex
 
-from trimtab.instructions.text import MARKDOWN, folded
+from trimtab.instructions.text import MARKDOWN, folded, untagged
 
 # Scripts without blanks between words, as they stand in a class, of Python and of Rust.
 UNSPACED = "".join(
@@ -66,6 +66,8 @@ _CONTRACTED_NOT = regex.compile(r"'t(?![\p{L}\p{M}\p{Nd}])")
 def occurs(word: str, text: str) -> bool:
     """Whether a word or phrase occurs in a text, in any case, with the edges of words around it."""
     readings = [_Reading(word, text)]
+    if (shown := untagged(text, prose=True)) != text:
+        readings.append(_Reading(word, shown))
     if not MARKDOWN.isdisjoint(word):
         readings.append(_Reading(word, text, marked=True))
     if "ı" in word or "ı" in text or "İ" in word or "İ" in text:

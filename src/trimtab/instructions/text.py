@@ -57,6 +57,16 @@ _EMPHASIS = (
 )
 _PRODUCT = regex.compile(r"(?<=\p{Nd})\*(?=\p{Nd})")
 _ENTITY = regex.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,31}));")
+# A stroke before a mark that keeps it from being one of Markdown, or before a line end that is to be kept.
+_STROKE = regex.compile(r"\\([!-/:-@\[-`{-~\n])")
+_APART = r"br|hr|p|div|li|[uod]l|d[dt]|t[drh]|table|thead|tbody|h[1-6]|blockquote|pre|details|summary|section"
+# Those of HTML that a model puts into prose.
+_PROSE = rf"{_APART}|a|abbr|b|code|del|em|font|i|ins|kbd|mark|q|s|small|span|strike|strong|su[bp]|tt|u|var"
+_ATTRIBUTES = r"(?:\s+[A-Za-z-]+=(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']+))*\s*/?>"
+_ANY_TAG, _PROSE_TAG = (
+    regex.compile(rf"</?(?:(?P<apart>{_APART})|{names}){_ATTRIBUTES}", regex.IGNORECASE)
+    for names in (r"[a-z][a-z0-9]*", _PROSE)
+)
 _BLANKS = regex.compile(r"(?P<paragraph>[^\S\n]*\n\s*\n\s*)|\s+")
 FENCE = regex.compile(r"^[ ]{0,3}(`{3,}|~{3,})(.*)$", regex.MULTILINE)
 ADDRESS = regex.compile(
@@ -67,8 +77,8 @@ ADDRESS = regex.compile(
 GERSHAYIM = regex.compile(r"(?<=\p{Script=Hebrew})[\"”](?=\p{Script=Hebrew})")
 """What looks like a quotation mark inside of an abbreviation of Hebrew."""
 
-MARKDOWN = frozenset("*_~`>")
-"""The marks that `unmarked` may take away."""
+MARKDOWN = frozenset("*_~`>\\")
+"""The marks that `unmarked` and `unescaped` may take away."""
 
 
 def plain(text: str) -> str:
@@ -94,11 +104,19 @@ def unmarked(text: str) -> str:
     return text
 
 
+def untagged(text: str, *, prose: bool = False) -> str:
+    """A text without tags, of HTML's prose alone or of any name; those of blocks and of line breaks leave a blank."""
+    if "<" not in text:
+        return text
+    return str((_PROSE_TAG if prose else _ANY_TAG).sub(lambda tag: " " if tag["apart"] else "", text))
+
+
 def unescaped(text: str) -> str:
-    """A plain text with the characters that HTML's entities stand for: a reader of Markdown sees them, not their names.
+    """A plain text with the characters that HTML's entities, and strokes before marks, stand for: what a reader sees.
 
     Where marks and tags are to be taken away, that comes first: those that are written so are meant to be seen.
     """
+    text = _STROKE.sub(r"\1", text)
     if "&" not in text or ";" not in text:
         return text
     seen = _ENTITY.sub(

@@ -9,7 +9,7 @@ import regex
 from trimtab.instructions.demands import Range
 from trimtab.instructions.occurrence import UNSPACED
 from trimtab.instructions.prose import HEADING, underlined
-from trimtab.instructions.text import ADDRESS, FENCE, GERSHAYIM, plain, unescaped, unmarked
+from trimtab.instructions.text import ADDRESS, FENCE, GERSHAYIM, plain, unescaped, unmarked, untagged
 
 # The boxes and the numbers of a list, tags, and where a link leads to are no words.
 _BOXES = regex.compile(
@@ -18,9 +18,17 @@ _BOXES = regex.compile(
 _NUMBERS = regex.compile(r"^[ \t>]*\(?\p{Nd}{1,3}[.)](?=[ \t])", regex.MULTILINE)
 _TARGETS = regex.compile(r"(?<=\])\([^()\s]*(?:\s+(?:\"[^\"]*\"|'[^']*'))?\)")
 _NOTES = regex.compile(r"\[\^[^\]\s]+\]:?")
-_TAGS = regex.compile(
-    r"</?[A-Za-z][A-Za-z0-9]*(?:\s+[A-Za-z-]+=(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']+))*\s*/?>"
+_COMMENTS = regex.compile(r"<!--.*?-->", regex.DOTALL)
+_COMMENT = regex.compile(r"\s*<!--")
+# Where a link leads to, told on a line of its own, and the names by which links refer to it.
+_DEFINITION = regex.compile(
+    r"^[ ]{0,3}\[(?!\^)[^\]\n]+\]:[ \t]*<?(?:https?://|www\.|mailto:|[./#])\S+"
+    r"(?:[ \t]+(?:\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*$",
+    regex.MULTILINE,
 )
+_REFERENCES = regex.compile(r"(?<=\])\[[^\]\n]*\]")
+# Numbers in boxes are an emoji each.
+_KEYCAPS = regex.compile(r"(?<![\p{L}\p{M}\p{Nd}])\p{Nd}\u20e3")
 # What parts words even without a blank, but for the comma and the dash inside of 1,000 and 2010–15.
 _PARTING = regex.compile(
     r"[\s;!?()\[\]{}\"“”„«»|<>=+\\…—―、。，；：！？「」『』（）・·،؛؟।॥\u0589\u1361-\u1368]+"
@@ -52,9 +60,12 @@ def count_words(text: str) -> Range:
     scripts without blanks the letters tell about how many words they make.
     """
     # One word stands for each address.
-    seen = _NOTES.sub(" ", ADDRESS.sub("a.b", plain(text)))
+    seen = _KEYCAPS.sub(" ", _COMMENTS.sub("", plain(text)))
+    if _DEFINITION.search(seen):
+        seen = _REFERENCES.sub("", _DEFINITION.sub("", seen))
+    seen = _NOTES.sub(" ", ADDRESS.sub("a.b", seen))
     seen = _NUMBERS.sub("", _BOXES.sub(r"\1", FENCE.sub("", unmarked(seen))))
-    seen = GERSHAYIM.sub("״", unescaped(_TAGS.sub(" ", _TARGETS.sub(" ", seen))))
+    seen = GERSHAYIM.sub("״", unescaped(untagged(_TARGETS.sub(" ", seen))))
     words = pieces = syllables = 0
     unparted = ""
     for piece in _PARTING.split(seen):
@@ -84,27 +95,27 @@ def _unparted_words(letters: str) -> tuple[int, int]:
 def count_paragraphs(text: str) -> int:
     """The number of blocks of text between blank lines.
 
-    A block of code is one; a rule across the page and a heading are none.
+    A block of code is one; a rule across the page, a heading and what is not shown are none.
     """
     count = 0
     block: list[str] = []
-    opened = ""
+    opened, hidden = "", False
     for line in plain(text).split("\n"):
         fence = FENCE.match(line)
-        if opened:
+        if hidden or (not opened and not block and _COMMENT.match(line)):
+            hidden = "-->" not in line
+        elif opened:
             if fence and fence[1].startswith(opened) and not fence[2].strip():
                 opened = ""
         elif fence and not (fence[1][0] == "`" and "`" in fence[2]):
             opened = fence[1]
             count += not block
             block.append(line)
-        elif (
-            not unescaped(_TAGS.sub("", line)).replace(">", " ").strip()
-        ):  # &nbsp;, <br> or > alone is blank too
+        elif not unescaped(untagged(line)).replace(">", " ").strip():  # &nbsp;, <br> or > alone is blank too
             block = []
         elif underlined(block, line):
             count, block = count - 1, []
-        elif block or not (HEADING.fullmatch(line) or _RULE.fullmatch(line)):
+        elif block or not any(unseen.fullmatch(line) for unseen in (HEADING, _RULE, _DEFINITION)):
             count += not block
             block.append(line)
     return count

@@ -11,7 +11,8 @@ from trimtab.instructions.occurrence import UNSPACED
 from trimtab.instructions.wordcount import FRACTIONS
 
 _OTHER = rf"[{UNSPACED}]"
-_LETTER = rf"[[\w&&[^_{UNSPACED}]]{FRACTIONS}]"
+# The box of a number in one makes an emoji of it.
+_LETTER = rf"[[\w&&[^_\u20E3{UNSPACED}]]{FRACTIONS}]"
 # Between two words where there may be fewer: whatever is no word. A letter of a script without blanks is one itself.
 _APART = rf"[\W_&&[^{UNSPACED}{FRACTIONS}]]"
 _APART_IN_SENTENCE = rf"[\W_&&[^{UNSPACED}{FRACTIONS}\n.!?]]"
@@ -54,7 +55,7 @@ def paragraphs(low: float, high: float) -> Constraint:
     """From `low` to `high` blocks of lines, each starting with a letter after a mark or two, parted by blank lines."""
     line = r"[^\n\r\x0b\x0c\x85\u2028\u2029]*"
     # No heading, no line that underlines one, and none that is blank but for what is not seen.
-    first = rf"[ ]{{0,3}}[!-~&&[^`~#<>&\p{{L}}\p{{N}}]]{{0,3}}[ ]?[\p{{L}}\p{{N}}]{line}"
+    first = rf"[ ]{{0,3}}[!-~&&[^`~#<>&\[\p{{L}}\p{{N}}]]{{0,3}}[ ]?[\p{{L}}\p{{N}}]{line}"
     block = rf"{first}(\n[ ]{{0,3}}([!-~\p{{L}}\p{{N}}&&[^`~<>&=\-]]|-[ ]){line})*"
     parted = r"\n[ \t]{0,8}\n([ \t]{0,8}\n)?"
     low = max(1, int(low))

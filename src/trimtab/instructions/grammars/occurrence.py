@@ -30,7 +30,7 @@ _UNSEEN = (
     r"\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E0FFF"
     r"\u055B\u055C\u055E\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0640\u064B-\u0652\u0670"
 )
-_MARKS = "*_~`>"
+_MARKS = r"*_~`>\\"
 _ENTITY = r"&#?[A-Za-z0-9]+;"
 _BLANK = r"\s\x1c-\x1f"
 # No letter and no digit, or one of a script that parts words by nothing, or one that is not seen.
@@ -73,6 +73,8 @@ def exclude(words: Sequence[str]) -> Constraint:
     none = "".join(map(literal, sorted(set(styled))))
     # An entity could stand for a letter of one.
     parts.append(f"{ANY}{_ENTITY}{ANY}")
+    # A tag inside of one is not seen; << begins a title and no tag.
+    parts.append(f"({ANY}[^<])?</?[A-Za-z]{ANY}")
     something = rf"[^{none}]*[^{none}{_BLANK}][^{none}]*" if none else SOMETHING
     return Constraint.terminal(pattern(something), f"~{pattern('|'.join(parts))}", exact=True)
 
