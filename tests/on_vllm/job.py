@@ -75,6 +75,7 @@ def one(run: dict[str, Any]) -> dict[str, Any]:
             {
                 "tokens": [[written(one) for one in output.outputs] for output in outputs],
                 "cached": [output.num_cached_tokens for output in outputs],
+                "ended": [[one.finish_reason for one in output.outputs] for output in outputs],
             }
         )
     counts = {metric.name: metric.value for metric in llm.get_metrics() if hasattr(metric, "value")}

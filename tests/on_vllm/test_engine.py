@@ -18,9 +18,12 @@ from tests.on_vllm.conftest import SMALL
 from tests.tiny import PROMPTS, random_steering, tokens_of
 
 import trimtab
+from trimtab.constraint import Constraint
 from trimtab.engines.base import Engine
 from trimtab.errors import ModelError, PromptError, SteeringError
 from trimtab.steering import when as condition
+from trimtab.steering.edits import Edit
+from trimtab.steering.steering import Record, Steering
 from trimtab.vllm.engine import VllmEngine
 
 # What vLLM and what it imports warn of is not ours to mend.
@@ -279,6 +282,38 @@ class TestErrors:
             nano.capture(["hi"], blocks=[9])
         with pytest.raises(ModelError, match="directions have shape"):
             nano.capture(["hi"], directions=torch.zeros(2, 2))
+
+    def test_values_that_are_not_finite(self, nano: VllmEngine, plain: Engine, steerings: list[Any]) -> None:
+        """Products that leave float32, and an edit that is finite while its square is not."""
+        record, width = Record(plain.identity), plain.identity.width
+        many = torch.full((width,), 1e15)
+        strong = [Edit(block, many, alpha=1.0, p=many) for block in range(plain.identity.blocks)]
+        large = [Edit.add(1, torch.arange(1.0, width + 1), 1e25)]
+        before = nano.generate([LONG], steering=steerings[0], max_new_tokens=12)
+        for edits in (strong, large):
+            much = Steering("much", edits, record)
+            for door in (
+                lambda: nano.generate(PROMPTS, steering=[None, much, steerings[1]], max_new_tokens=4),  # noqa: B023
+                lambda: nano.generate(
+                    ["hi"],
+                    steering=much,  # noqa: B023
+                    max_new_tokens=4,
+                    do_sample=True,
+                    num_return_sequences=2,
+                    seed=1,
+                ),
+                lambda: nano.generate(
+                    ["hi"],
+                    steering=much,  # noqa: B023
+                    max_new_tokens=4,
+                    constraints=Constraint.regex("[ab]+"),
+                ),
+                lambda: list(nano.stream("hi", steering=much, max_new_tokens=4)),  # noqa: B023
+                lambda: nano.score(["hi"], ["yes"], steering=much),  # noqa: B023
+            ):
+                with pytest.raises(ModelError, match="gives values that are not finite"):
+                    door()
+            assert nano.generate([LONG], steering=steerings[0], max_new_tokens=12) == before
 
     def test_after_all_of_these_it_still_works(self, nano: VllmEngine, plain: Engine) -> None:
         assert nano.generate(["hi"], max_new_tokens=8) == plain.generate(["hi"], max_new_tokens=8)

@@ -316,6 +316,38 @@ class Conformance:
         with pytest.raises(openai.BadRequestError, match=says):
             chat(client, QUESTIONS[0], extra_body=asks(json.dumps({"edits": edits})))
 
+    def test_an_answer_of_no_numbers_is_an_error_and_the_others_go_on(
+        self, client: openai.OpenAI, engine: Any, expected: Callable[..., str]
+    ) -> None:
+        many = [
+            1e15
+        ] * engine.identity.width  # finite, as are their products with what they meet; their sums are not
+        blocks = range(engine.identity.blocks)
+        edits = [{"block": block, "u": many, "p": many, "alpha": 1} for block in blocks]
+        strong = asks(json.dumps({"edits": edits}))
+        says = "gives values that are not finite"
+
+        def status(number: int) -> int:
+            if number % 2:
+                assert text(chat(client, QUESTIONS[0])) == expected(QUESTIONS[0])
+                return 200
+            with pytest.raises(openai.InternalServerError, match=says) as caught:
+                chat(client, QUESTIONS[0], extra_body=strong)
+            assert caught.value.type == "InternalServerError"
+            return caught.value.status_code
+
+        with ThreadPoolExecutor(12) as pool:
+            assert list(pool.map(status, range(12))) == [500, 200] * 6
+        stream = client.chat.completions.create(
+            model="nano",
+            messages=[{"role": "user", "content": QUESTIONS[0]}],
+            max_tokens=TOKENS,
+            stream=True,
+            extra_body=strong,
+        )
+        with pytest.raises(openai.APIError, match=says):
+            assert not [part for part in stream if part.choices and part.choices[0].delta.content]
+
     def test_an_unknown_model_is_not_found(self, client: openai.OpenAI) -> None:
         with pytest.raises(openai.NotFoundError):
             chat(client, QUESTIONS[0], "other:s0")

@@ -27,7 +27,7 @@ class RefusedError(TrimtabError):
 
     def to_dict(self, path: str = "") -> dict[str, Any]:
         """The answer's JSON; Anthropic's messages have errors of another shape than OpenAI's."""
-        kind = HTTPStatus(self.status).phrase.replace(" ", "") + "Error"
+        kind = HTTPStatus(self.status).phrase.replace(" ", "").removesuffix("Error") + "Error"
         if path.startswith("/v1/messages"):
             return {"type": "error", "error": {"type": kind, "message": str(self)}}
         return {"error": {"message": str(self), "type": kind, "param": self.parameter, "code": self.status}}
