@@ -202,6 +202,21 @@ def test_blocks_of_other_ranks_keep_their_numbers(steered: Any) -> None:
     torch.testing.assert_close(model.model.layers[3](hidden), Whole()(hidden) + 1)
 
 
+def test_what_is_no_number_shows_behind_the_last_block_alone(steered: Any) -> None:
+    """Even if an earlier block gave it: an edit must not hide that, and what others share stays finite until then."""
+    model = Model(Whole(), Whole(), PPMissingLayer())
+    steered(model, 3, Edit.add(1, torch.ones(WIDTH)))
+    hidden = torch.randn(TOKENS, WIDTH)
+    hidden[:, 3] = torch.nan
+    for layer in model.model.layers[:2]:
+        hidden = layer(hidden)
+        assert bool(hidden.isfinite().all())
+    model = Model(Whole(), Whole())
+    steered(model, 2, Edit.add(1, torch.ones(WIDTH)))
+    hidden = model.model.layers[1](hidden)
+    assert bool(hidden.isnan().any(1).all())
+
+
 def test_weights_and_classes_stay(steered: Any) -> None:
     model = Model(Pair(), Pair())
     names, saved = [name for name, _ in model.named_parameters()], list(model.state_dict())

@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from trimtab.vllm.worker.operation import bounds
+
 __all__ = ["steer"]
 
 PHASES = tl.constexpr(3)
@@ -33,6 +35,7 @@ def steer(
     p: Tensor,
     u: Tensor,
     strength: Tensor,
+    last: bool = False,
     *,
     piece: int = _WIDEST,
 ) -> None:
@@ -61,7 +64,9 @@ def steer(
         GATES_PADDED=triton.next_power_of_2(max(gates, 1)),
         AT_ONCE=min(triton.next_power_of_2(max(gates, 1)), _AT_ONCE),
         PIECE=piece,
-        MOST=torch.finfo(stream.dtype).max,
+        MOST=bounds(stream.dtype, last)[0],
+        FILL=torch.finfo(stream.dtype).max,
+        LAST=last,
         num_warps=warps_of(piece),
     )
 
@@ -72,9 +77,9 @@ def warps_of(piece: int) -> int:
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _finite(values, MOST: tl.constexpr):  # type: ignore[no-untyped-def]
-    values = tl.where(values == values, values, 0.0)
-    return tl.minimum(tl.maximum(values, -MOST), MOST)
+def _settled(old, new, MOST: tl.constexpr, FILL: tl.constexpr, LAST: tl.constexpr):  # type: ignore[no-untyped-def]
+    fill = float("nan") if LAST else FILL
+    return tl.where((tl.abs(old) <= MOST) & (tl.abs(new) <= MOST), new, fill)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -94,6 +99,8 @@ def _steer(  # type: ignore[no-untyped-def]
     AT_ONCE: tl.constexpr,
     PIECE: tl.constexpr,
     MOST: tl.constexpr,
+    FILL: tl.constexpr,
+    LAST: tl.constexpr,
 ):
     token = tl.program_id(0).to(tl.int64)
     entry = tl.load(index + token).to(tl.int64)
@@ -125,7 +132,7 @@ def _steer(  # type: ignore[no-untyped-def]
                     h += tl.load(addend + place, mask=inside, other=0.0).to(tl.float32)
                 amounts = coefficients * tl.sum(gates * h[None, :], axis=1)
                 change += tl.sum(amounts[:, None] * directions, axis=0)
-        tl.store(stream + place, _finite(old + change, MOST), mask=inside)
+        tl.store(stream + place, _settled(old, old + change, MOST, FILL, LAST), mask=inside)
     else:
         number = tl.arange(0, GATES_PADDED)
         amounts = tl.zeros([GATES_PADDED], tl.float32)
@@ -144,10 +151,10 @@ def _steer(  # type: ignore[no-untyped-def]
         for start in range(0, WIDTH, PIECE):
             place = start + tl.arange(0, PIECE)
             inside = place < WIDTH
-            new = tl.load(stream + place, mask=inside, other=0.0).to(tl.float32)
-            new += tl.load(added + place, mask=inside, other=0.0).to(tl.float32)
+            old = tl.load(stream + place, mask=inside, other=0.0).to(tl.float32)
+            new = old + tl.load(added + place, mask=inside, other=0.0).to(tl.float32)
             for k in range(GATES):
                 amount = tl.sum(tl.where(number == k, amounts, 0.0), axis=0)
                 if amount != 0.0:
                     new += amount * tl.load(u + k * WIDTH + place, mask=inside, other=0.0).to(tl.float32)
-            tl.store(stream + place, _finite(new, MOST), mask=inside)
+            tl.store(stream + place, _settled(old, new, MOST, FILL, LAST), mask=inside)

@@ -97,7 +97,7 @@ def install(model: nn.Module, vllm_config: Any, settings: SteeringSettings) -> S
         )
     state.follower = _follower(vllm_config, settings, device)
     for number, layer in present.items():
-        _steer(layer, number, state, streams[number])
+        _steer(layer, number, state, streams[number], number == len(layers) - 1)
     object.__setattr__(model, "trimtab", state)  # no submodule: nothing of it is a weight
 
     from vllm.logger import init_logger
@@ -146,18 +146,18 @@ def _computes(layer: nn.Module) -> bool:
     return type(layer).__name__ != "PPMissingLayer"
 
 
-def _steer(layer: Any, number: int, state: SteeringState, stream: Stream) -> None:
+def _steer(layer: Any, number: int, state: SteeringState, stream: Stream, last: bool) -> None:
     buffers = state.table.buffers(number)
     layer.register_buffer("trimtab_index", state.table.index, persistent=False)
     for name in ("added", "p", "u", "strength"):
         layer.register_buffer(f"trimtab_{name}", getattr(buffers, name), persistent=False)
     recorded = None if state.recorder is None else state.recorder.buffer(number)
     layer.register_buffer("trimtab_record", recorded, persistent=False)
-    layer.__class__ = _steered_class(layer.__class__, stream)
+    layer.__class__ = _steered_class(layer.__class__, stream, last)
 
 
 @cache
-def _steered_class(layer: Any, stream: Stream) -> type[nn.Module]:
+def _steered_class(layer: Any, stream: Stream, last: bool) -> type[nn.Module]:
     """The class of a layer, with steering behind its `forward`.
 
     A class, not a hook or a wrapper: the layer stays an instance of its own class, its weights keep their names, and
@@ -176,6 +176,7 @@ def _steered_class(layer: Any, stream: Stream) -> type[nn.Module]:
                 self.trimtab_p,
                 self.trimtab_u,
                 self.trimtab_strength,
+                last,
             )
             if self.trimtab_record is not None:
                 operation.record(target, addend, self.trimtab_record)

@@ -5,9 +5,13 @@ For every token, all reading the same `h = stream + addend`:
     stream  <-  stream + added[entry] + sum_k strength[entry, k] * <p[slot, k], h> * u[slot, k]
 
 with `entry = index[token] = 3 * slot + phase` (phase 0 in the prompt, 1 in what the model wrote before its answer, 2 in
-its answer) and slot 0 for nothing: its tokens are left bit for bit. Sums are taken in float32 and rounded once. What
-overflows becomes the largest number there is, and what is no number 0, so that one request's edits never spoil what
+its answer) and slot 0 for nothing: its tokens are left bit for bit. Sums are taken in float32 and rounded once.
+
+What overflows, or is no number, becomes the largest number there is, so that one request's edits never spoil what
 others share with it: scales that quantized layers take over a whole batch, blocks of the cache that it had before them.
+It stays about as large from block to block, and behind the last one, where nothing is shared any more, it becomes nan:
+who looks at the logits then sees that no answer can be made of them.
+
 Both are operators of torch, opaque to `torch.compile` and safe inside a CUDA graph: buffers keep their addresses, and
 on a GPU nothing is read back.
 
@@ -35,6 +39,11 @@ __all__ = ["record", "steer"]
 PHASES = 3
 """Rows of the tables of each slot, where they differ by phase."""
 
+_LARGE = 2.0**63
+"""What no value may exceed behind the last block: the sum of the squares, which the last norm takes, leaves float32."""
+_LARGE_HALF = 63488.0
+"""The same for float16 behind every block: the largest number less what a block may take off it."""
+
 _LONG = 16
 """From how many neighbouring tokens of one entry on, two matrix products beat gathering a row for each token."""
 
@@ -43,8 +52,9 @@ _TRITON = () if find_spec("triton") is None else ("cuda", "xpu", "cpu") if _INTE
 """The kinds of device whose tensors the kernel serves here; CUDA is ROCm, too."""
 
 _library = Library("trimtab", "DEF")  # type: ignore[no-untyped-call]
+_TABLES = "Tensor index, Tensor added, Tensor p, Tensor u, Tensor strength"
 for _schema in (
-    "steer(Tensor(a!) stream, Tensor? addend, Tensor index, Tensor added, Tensor p, Tensor u, Tensor strength) -> ()",
+    f"steer(Tensor(a!) stream, Tensor? addend, {_TABLES}, bool last=False) -> ()",
     "record(Tensor stream, Tensor? addend, Tensor(a!) destination) -> ()",
 ):
     _library.define(_schema)  # type: ignore[no-untyped-call]
@@ -58,6 +68,7 @@ def steer(
     p: Tensor,
     u: Tensor,
     strength: Tensor,
+    last: bool = False,
 ) -> None:
     """Applies to every token the row of edits that the index names, in place on `stream`.
 
@@ -71,11 +82,20 @@ def steer(
         u: `[slots, K, d]`, contiguous: what the gated edits add, in the dtype of `added`.
         strength: float32 `[3 * slots, K]`, contiguous: the coefficients of the gated edits, by entry; 0 for an edit
             that isn't there, whose `p` and `u` are not read. Slot 0 has only finite values everywhere.
+        last: Whether this is behind the last block of the model.
     """
     if stream.device.type == "cpu" and not _INTERPRETED and torch.compiler.is_compiling():
-        _steer_by_formula(stream, addend, index, added, p, u, strength)
+        _steer_by_formula(stream, addend, index, added, p, u, strength, last)
     else:
-        torch.ops.trimtab.steer(stream, addend, index, added, p, u, strength)
+        torch.ops.trimtab.steer(stream, addend, index, added, p, u, strength, last)
+
+
+def bounds(dtype: torch.dtype, last: bool) -> tuple[float, float]:
+    """The largest value that is left as it is, and what becomes of larger ones and of what is no number, or was."""
+    most = torch.finfo(dtype).max
+    if dtype == torch.float16:
+        return _LARGE_HALF, torch.nan if last else most
+    return (_LARGE, torch.nan) if last else (most, most)
 
 
 def record(stream: Tensor, addend: Tensor | None, destination: Tensor) -> None:
@@ -97,17 +117,18 @@ def _steer(
     p: Tensor,
     u: Tensor,
     strength: Tensor,
+    last: bool = False,
 ) -> None:
     if not stream.shape[0]:
         return
     if stream.device.type in _TRITON and stream.stride(-1) == 1:
         from trimtab.vllm.worker import kernel
 
-        kernel.steer(stream, addend, index, added, p, u, strength)
+        kernel.steer(stream, addend, index, added, p, u, strength, last)
     elif stream.device.type == "cpu":
-        _steer_on_cpu(stream, addend, index, added, p, u, strength)
+        _steer_on_cpu(stream, addend, index, added, p, u, strength, last)
     else:
-        _steer_by_formula(stream, addend, index, added, p, u, strength)
+        _steer_by_formula(stream, addend, index, added, p, u, strength, last)
 
 
 def _record(stream: Tensor, addend: Tensor | None, destination: Tensor) -> None:
@@ -120,7 +141,7 @@ def _record(stream: Tensor, addend: Tensor | None, destination: Tensor) -> None:
         part.copy_(stream.float() + addend)
 
 
-def _changes_only_its_arguments(*arguments: Tensor | None) -> None:
+def _changes_only_its_arguments(*arguments: Tensor | bool | None) -> None:
     return None
 
 
@@ -137,6 +158,7 @@ def _steer_by_formula(
     p: Tensor,
     u: Tensor,
     strength: Tensor,
+    last: bool = False,
 ) -> None:
     """In plain torch without a look at the index: to be compiled, and for devices that would have to wait for it.
 
@@ -156,7 +178,8 @@ def _steer_by_formula(
         # A stream so large that its product overflows must not meet a coefficient of 0.
         amount = torch.where(used, (p[:, k].index_select(0, slot) * h).sum(1) * coefficient, 0.0)
         change = change + amount[:, None] * u[:, k].index_select(0, slot)
-    new = (old + change).to(stream.dtype).nan_to_num(nan=0.0)
+    new, (most, fill) = old + change, bounds(stream.dtype, last)
+    new = torch.where((old.abs() <= most) & (new.abs() <= most), new, fill).to(stream.dtype)
     stream.copy_(torch.where((slots > 0)[:, None], new, stream))
 
 
@@ -208,47 +231,86 @@ def _steer_on_cpu(
     p: Tensor,
     u: Tensor,
     strength: Tensor,
+    last: bool = False,
 ) -> None:
     plan = _plan(index.numpy()[: stream.shape[0]].tobytes())
     if plan is None:
         return
     for start, end, entry in plan.stretches:
         _steer_alike(
-            stream[start:end], None if addend is None else addend[start:end], entry, added, p, u, strength
+            stream[start:end],
+            None if addend is None else addend[start:end],
+            entry,
+            added,
+            p,
+            u,
+            strength,
+            last,
         )
     if isinstance(plan.where, slice):
         part = stream[plan.where]
-        _steer_each(part, None if addend is None else addend[plan.where], plan, added, p, u, strength)
+        _steer_each(part, None if addend is None else addend[plan.where], plan, added, p, u, strength, last)
     elif plan.where is not None:
         part = stream.index_select(0, plan.where)
         other = None if addend is None else addend.index_select(0, plan.where)
-        _steer_each(part, other, plan, added, p, u, strength)
+        _steer_each(part, other, plan, added, p, u, strength, last)
         stream.index_copy_(0, plan.where, part)
 
 
 def _steer_alike(
-    stream: Tensor, addend: Tensor | None, entry: int, added: Tensor, p: Tensor, u: Tensor, strength: Tensor
+    stream: Tensor,
+    addend: Tensor | None,
+    entry: int,
+    added: Tensor,
+    p: Tensor,
+    u: Tensor,
+    strength: Tensor,
+    last: bool,
 ) -> None:
     """All tokens have one entry: `H + (H P^T * C) U + A`."""
     slot, used = entry // PHASES, strength[entry].nonzero()[:, 0]
+    sound = _sound(stream, last)
     if not len(used):
-        stream.add_(added[entry]).nan_to_num_(nan=0.0)
+        _settle(stream.add_(added[entry]), sound, last)
         return
     h = stream.float() if addend is None else stream.float() + addend
     amounts = (h @ p[slot, used].float().T) * strength[entry, used]
     change = torch.addmm(added[entry].float(), amounts, u[slot, used].float())
-    stream.add_(change).nan_to_num_(nan=0.0)
+    _settle(stream.add_(change), sound, last)
+
+
+def _sound(stream: Tensor, last: bool) -> Tensor | None:
+    """What was sound before; None where what was not stays so large that no edit can take it off."""
+    most, fill = bounds(stream.dtype, last)
+    return None if most == fill else stream.abs() <= most
+
+
+def _settle(stream: Tensor, sound: Tensor | None, last: bool) -> None:
+    """Replaces what is too large, or no number, or was."""
+    most, fill = bounds(stream.dtype, last)
+    if sound is None:
+        stream.nan_to_num_(nan=fill, posinf=fill, neginf=fill)  # one pass
+    else:
+        stream.masked_fill_((sound & (stream.abs() <= most)).logical_not_(), fill)
 
 
 def _steer_each(
-    stream: Tensor, addend: Tensor | None, plan: _Plan, added: Tensor, p: Tensor, u: Tensor, strength: Tensor
+    stream: Tensor,
+    addend: Tensor | None,
+    plan: _Plan,
+    added: Tensor,
+    p: Tensor,
+    u: Tensor,
+    strength: Tensor,
+    last: bool,
 ) -> None:
     """Every token has an entry of its own. Mixed dtypes are slow on a CPU: all is made float32 first."""
     coefficients = strength.numpy()[plan.entries]
     used = [int(k) for k in np.flatnonzero(coefficients.any(0))]
+    sound = _sound(stream, last)
     change = added.index_select(0, plan.rows)
     if not used:
-        stream.add_(change).nan_to_num_(nan=0.0)
+        _settle(stream.add_(change), sound, last)
         return
     new = stream.float() if stream.dtype != torch.float32 else stream.clone()
     h = stream.float() if addend is None else addend.float() + new
@@ -267,4 +329,4 @@ def _steer_each(
             rows = torch.from_numpy(which)
             amounts = torch.linalg.vecdot(h.index_select(0, rows), gate).mul_(torch.from_numpy(own[which]))
             change.index_add_(0, rows, direction.mul_(amounts[:, None]))
-    stream.copy_(new.add_(change)).nan_to_num_(nan=0.0)
+    _settle(stream.copy_(new.add_(change)), sound, last)
