@@ -68,22 +68,8 @@ def test_on_one_worker(bench: Any, run_job: Callable[..., Any]) -> None:
     assert results[2]["drafts"] > 0
 
 
-CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "two tensor-parallel ranks": ({**PLAIN, "tensor_parallel_size": 2}, {"ranks": 2}),
-    "two pipeline stages, compiled": ({"pipeline_parallel_size": 2}, {"ranks": 2}),
-    "two pipeline stages, model runner V2": (
-        {**PLAIN, "pipeline_parallel_size": 2},
-        {"ranks": 2, "v2": True},
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[] if "V2" in case else [pytest.mark.wide]) for case in CASES]
-)
-def test_on_two_workers(bench: Any, run_job: Callable[..., Any], case: str) -> None:
+def test_on_model_runner_v2(bench: Any, run_job: Callable[..., Any]) -> None:
     run, check = bench
-    options, where = CASES[case]
-    [result] = run_job([run(**options)], seconds=400, **where)
+    [result] = run_job([run(**PLAIN)], separate=False, v2=True, seconds=400)
     check(result)
-    assert result["runner"] == ("v2" if "V2" in case else "v1")
+    assert result["runner"] == "v2"
