@@ -38,6 +38,9 @@ def test_labelled_answers_are_counted_as_their_reader_did(part: str) -> None:
 @pytest.mark.parametrize(
     ("block", "pieces"),
     [
+        ("1. Wash the rice. 2. Boil it.", ["1. Wash the rice.", "2. Boil it."]),
+        ("Two tips. 1. Drink water. 2. Sleep.", ["Two tips.", "1. Drink water.", "2. Sleep."]),
+        ("How many? 5. That is all.", ["How many?", "5.", "That is all."]),
         ("Dr. Lee left. She was ill.", ["Dr. Lee left.", "She was ill."]),
         ("Done! 🎉", ["Done!"]),
         ("下雨了。我们回家。", ["下雨了。", "我们回家。"]),

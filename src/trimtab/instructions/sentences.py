@@ -41,6 +41,7 @@ _END = regex.compile(
     rf"(?=(?P<opened>[{_OPENING}]*)(?:{_EMOJI}+[{_OPENING}\s]*)?(?P<dash>[\u2014\u2013-]?)\s*(?P<next>\S?))",
     regex.VERSION1,
 )
+_NUMBER = regex.compile(r"[*_(\[]*(\p{Nd}{1,2})\.[*_]*")
 _LETTERS = regex.compile(r"(?:\p{L}[.!?]\s*)+")
 _HAS_WORD = regex.compile(r"[\p{L}\p{N}]")
 _CODE = regex.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", regex.DOTALL)
@@ -108,7 +109,21 @@ def split(block: str, lexicon: Lexicon | None = None) -> list[str]:
             pieces.append(block[start : end.end()].strip())
             start = end.end()
     pieces.append(block[start:].strip())
-    return [piece for piece in pieces if _HAS_WORD.search(piece)]
+    return _with_their_numbers([piece for piece in pieces if _HAS_WORD.search(piece)])
+
+
+def _with_their_numbers(pieces: list[str]) -> list[str]:
+    """The same with the numbers of a list that stands in one line before what they number: 1. Wash it. 2. Dry it."""
+    found = {place: _NUMBER.fullmatch(piece) for place, piece in enumerate(pieces[:-1])}
+    numbers = {place: int(one[1]) for place, one in found.items() if one}
+    values = list(numbers.values())
+    if len(values) < 2 or values != list(range(values[0], values[0] + len(values))):
+        return pieces
+    return [
+        f"{pieces[place - 1]} {piece}" if place - 1 in numbers else piece
+        for place, piece in enumerate(pieces)
+        if place not in numbers
+    ]
 
 
 def _inside(end: Any, embedded: Any, *, one_case: bool) -> bool:
